@@ -1,0 +1,28 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/catalog/catalog.h"
+#include "swage/plugin.h"
+
+namespace swage {
+
+// Opens plugins (Boost.DLL, RTLD_NOW | RTLD_LOCAL, never closed) and makes their components. The catalog has already
+// read notes and manifests; a plugin is opened when its first component is made, after its descriptor was found to agree
+// with its manifest. Errors name the file, what was found and the remedy.
+class Loader {
+ public:
+  explicit Loader(const Catalog& catalog) : catalog_(catalog) {}
+
+  absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name, const Params& params);
+  absl::StatusOr<std::shared_ptr<Evaluator>> evaluator(const std::string& name, const Params& params);
+  absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params);
+  absl::StatusOr<std::shared_ptr<ModelAdapter>> model(const std::string& name);
+
+ private:
+  const Catalog& catalog_;
+};
+
+}  // namespace swage

@@ -1,0 +1,107 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "swage/block.h"
+#include "swage/export.h"
+#include "swage/model.h"
+#include "swage/params.h"
+#include "swage/scheme.h"
+
+namespace swage {
+
+// Activations a step sees: none (data free), those of the float weights, or those of the compressed ones.
+enum class Stream { kNone, kOriginal, kCompressed };
+
+// What a step wants collected for every subset. Collected once per subset, in a fixed order of summation.
+struct SWAGE_API Needs {
+  Stream stream = Stream::kNone;
+  bool wants_hessian = false;
+  bool wants_absmax = false;
+  bool wants_mean_abs = false;
+  bool wants_range = false;
+  int64_t sample_tokens = 0;
+
+  Needs& calibrate_on(Stream value) { stream = value; return *this; }
+  Needs& hessian() { wants_hessian = true; return *this; }    // Σ xᵀx
+  Needs& absmax() { wants_absmax = true; return *this; }      // max |x| per channel
+  Needs& mean_abs() { wants_mean_abs = true; return *this; }  // mean |x| per channel
+  Needs& range() { wants_range = true; return *this; }        // min and max over the whole tensor
+  // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for searches over inspect().
+  Needs& sample(int64_t tokens) { sample_tokens = tokens; return *this; }
+};
+
+// Statistics of one subset's input x [tokens, in]; only what Needs asked for is defined.
+struct SWAGE_API SubsetStats {
+  int64_t tokens = 0;
+  at::Tensor hessian;   // [in, in] Σ xᵀx, symmetric, fp32 (fp64 when computing in fp64)
+  at::Tensor absmax;    // [in] fp32
+  at::Tensor mean_abs;  // [in] fp32
+  at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
+  Slots sample;         // the subset's input slot and what inspect() needs
+};
+
+// What block- and subset-level calls share.
+class SWAGE_API StepContext {
+ public:
+  virtual ~StepContext();
+  virtual Block& block() = 0;
+  // Scheme of this linear after [scheme], the step's own table and its overrides.
+  virtual WeightScheme weight_scheme(const Linear& linear) const = 0;
+  virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
+  // Dtype in which scales are stored for this linear.
+  virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
+  // A line in log, events and report: what a user should know (a Hessian that needed more damping, say).
+  virtual void note(std::string_view text) = 0;
+  // Counter-based random 64-bit value: depends on the run's seed, step, block, subset and counter alone.
+  virtual uint64_t random(uint64_t counter) const = 0;
+};
+
+class SWAGE_API SubsetContext : public StepContext {
+ public:
+  virtual Subset& subset() = 0;
+  // Linears of the subset to which the step applies.
+  virtual const std::vector<Linear*>& linears() = 0;
+  virtual const SubsetStats& stats() = 0;
+  const at::Tensor& hessian() { return stats().hessian; }
+  // Output of what a search compares, for the given inputs: Block::inspect, or the concatenated outputs of linears().
+  virtual at::Tensor inspect(const Slots& sample) = 0;
+
+  // Divides the subset's input by scale [in] > 0 (compute dtype): folds 1/scale into the fold target, multiplies columns
+  // of every reader, and keeps statistics and activations in step. FailedPrecondition when the subset has no fold target.
+  virtual absl::Status fold(const at::Tensor& scale) = 0;
+  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when empty.
+  virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
+};
+
+class SWAGE_API BlockContext : public StepContext {
+ public:
+  // Walks the stages and calls `visit` for every subset in order, with its statistics.
+  virtual absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) = 0;
+};
+
+class SWAGE_API ModelContext {
+ public:
+  virtual ~ModelContext();
+  virtual const ModelShape& shape() const = 0;
+  virtual Embedding& embedding() = 0;
+  virtual Head& head() = 0;
+  virtual void note(std::string_view text) = 0;
+  virtual uint64_t random(uint64_t counter) const = 0;
+};
+
+// An algorithm is created once per step, from `const Params&`. Calls come in the order of the sweep, from one thread.
+class SWAGE_API Algorithm {
+ public:
+  virtual ~Algorithm();
+  virtual Needs needs() const { return {}; }
+  virtual absl::Status model_transform(ModelContext&) { return absl::OkStatus(); }
+  virtual absl::Status block_transform(BlockContext& block);  // default: subset_transform for every subset, in order
+  virtual absl::Status subset_transform(SubsetContext& subset) = 0;
+};
+
+}  // namespace swage

@@ -1,0 +1,103 @@
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "swage/export.h"
+#include "swage/linear.h"
+
+namespace swage {
+
+// One micro-batch: whole token sequences laid end to end. Every slot is a tensor whose first dimension is the token.
+class SWAGE_API Slots {
+ public:
+  std::vector<int64_t> lengths;  // tokens of each sequence; their sum is the row count of every slot
+  at::Tensor positions;          // int64 [tokens], position of each token in its sequence
+
+  bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
+  const at::Tensor& at(std::string_view name) const;   // throws std::out_of_range, naming the slot
+  at::Tensor& operator[](std::string_view name);       // makes an undefined tensor where absent
+  at::Tensor take(std::string_view name);              // moves it out: the slot is gone
+  void erase(std::string_view name);
+  int64_t tokens() const;
+  // The first `count` tokens of every sequence (shorter ones whole): a causal model computes the same for them.
+  Slots prefix(int64_t count) const;
+  const std::map<std::string, at::Tensor, std::less<>>& tensors() const { return tensors_; }
+
+ private:
+  std::map<std::string, at::Tensor, std::less<>> tensors_;
+};
+
+inline constexpr std::string_view kHidden = "hidden";  // the residual stream: a block reads and writes it
+
+// Where a per-channel scale of a subset's input can be folded: the input becomes x / s, so the op in front of it is
+// divided by s and every reader's columns are multiplied by s (models.md-type rules: norms, GQA v rows, up rows).
+struct SWAGE_API FoldTarget {
+  enum class Kind { kNone, kNorm, kLinearRows };
+  Kind kind = Kind::kNone;
+  std::string why_none;              // kNone: the reason, for messages ("gelu between fc1 and fc2")
+  Parameter* norm_weight = nullptr;  // kNorm
+  Parameter* norm_bias = nullptr;    // kNorm, may be null
+  bool norm_offset = false;          // kNorm: the op multiplies by 1 + weight (Gemma)
+  Linear* linear = nullptr;          // kLinearRows: rows (and bias) of this linear
+  at::Tensor row_of_channel;         // kLinearRows: int64 [in], which row feeds each channel of the subset's input.
+                                     // Channels that share a row (GQA) must share a scale: transform::tie_channels.
+};
+
+// The linears that read the same tensor.
+struct SWAGE_API Subset {
+  std::string name;                 // "attention.input", for logs and overrides
+  std::string input;                // slot that holds the tensor they read, [tokens, in]
+  std::string rows;                 // slot with int64 token rows that reach them (experts); "" = all tokens
+  std::vector<Linear*> linears;     // to be compressed together
+  std::vector<Linear*> readers;     // others that read it and only follow a fold (routers, kept linears)
+  FoldTarget fold;
+  bool inspect_module = false;      // false: a search compares the linears' own outputs; true: Block::inspect()
+};
+
+struct SWAGE_API BlockId {
+  std::string tower;   // "language", "vision", "projector"
+  int64_t index = 0;
+  friend bool operator==(const BlockId& a, const BlockId& b) { return a.tower == b.tower && a.index == b.index; }
+};
+
+// A block is an ordered list of stages. Stage i ends with the input of subset i in its slot; one more stage ends with the
+// block's output in kHidden. Walking them once, in order, gives every subset its input with every earlier subset in its
+// final form. A stage may drop slots that no later stage reads. Stages keep no state between micro-batches and treat
+// sequences independently, so results do not depend on how tokens are cut into micro-batches.
+class SWAGE_API Block {
+ public:
+  explicit Block(BlockId id) : id_(std::move(id)) {}
+  virtual ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  const BlockId& id() const { return id_; }
+  std::vector<Subset>& subsets() { return subsets_; }
+  std::deque<Linear>& linears() { return linears_; }
+  std::deque<Parameter>& parameters() { return parameters_; }
+  int64_t stage_count() const { return static_cast<int64_t>(subsets_.size()) + 1; }
+
+  virtual void run_stage(int64_t stage, Slots& slots) = 0;
+  // Output [tokens, …] of the sub-module that a search compares for this subset, from its input slot (and what else the
+  // stage after it reads); the slots are left as they were.
+  virtual at::Tensor inspect(int64_t subset, const Slots& slots) = 0;
+
+  // All stages in order: kHidden in, kHidden out. Differentiable.
+  void forward(Slots& slots);
+  void set_view(View view);
+
+ protected:
+  std::vector<Subset> subsets_;
+  std::deque<Linear> linears_;       // deques: addresses stay valid while adapters add to them
+  std::deque<Parameter> parameters_;
+
+ private:
+  BlockId id_;
+};
+
+}  // namespace swage

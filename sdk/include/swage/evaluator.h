@@ -1,0 +1,57 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "swage/export.h"
+#include "swage/params.h"
+#include <ATen/core/Tensor.h>
+
+namespace swage {
+
+namespace text { class Tokenizer; }
+
+// Token sequences, laid end to end when they run.
+struct SWAGE_API TokenSet {
+  std::vector<std::vector<int64_t>> sequences;
+};
+
+// What an evaluator may ask of the host before the sweep.
+class SWAGE_API EvaluationInput {
+ public:
+  virtual ~EvaluationInput();
+  virtual const text::Tokenizer& tokenizer() const = 0;  // throws std::runtime_error where the model has none
+  virtual int64_t vocab_size() const = 0;
+  virtual int64_t context_length() const = 0;
+};
+
+// Logits of neighbouring tokens of one sequence.
+struct SWAGE_API LogitsView {
+  int64_t sequence = 0;
+  int64_t first = 0;       // position of row 0
+  at::Tensor targets;      // int64 [rows]: the token that follows each; -1 at the end of the sequence
+  at::Tensor original;     // fp32 [rows, vocab]
+  at::Tensor compressed;   // fp32 [rows, vocab]; undefined when nothing was compressed
+};
+
+// figure name -> value, for the original and the compressed model.
+struct SWAGE_API Metrics {
+  std::map<std::string, double> original;
+  std::map<std::string, double> compressed;
+};
+
+// Measures within the sweep: its sequences run through the original and the compressed blocks beside the calibration.
+class SWAGE_API Evaluator {
+ public:
+  virtual ~Evaluator();
+  // The sequences to run. Equal sets of several evaluators run once.
+  virtual absl::StatusOr<TokenSet> prepare(const EvaluationInput& input) = 0;
+  // False: the original logits are not needed (they then may be undefined).
+  virtual bool wants_original() const { return true; }
+  // Every sequence, in order, in pieces of at most some hundred rows.
+  virtual absl::Status consume(const LogitsView& view) = 0;
+  virtual absl::StatusOr<Metrics> report() = 0;
+};
+
+}  // namespace swage

@@ -1,0 +1,59 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include "swage/compressed_linear.h"
+#include "swage/export.h"
+
+namespace swage {
+
+// A tensor of a block that is no linear weight (norms, gates …). `value` is in the compute dtype;
+// `storage` is the dtype in which the checkpoint holds it and exporters write it.
+struct SWAGE_API Parameter {
+  std::string name;  // tensor name in the checkpoint
+  at::Tensor value;
+  at::ScalarType storage = at::kFloat;
+};
+
+// Which weights a forward pass uses: the (possibly transformed) floats, or the emitted results where there are any.
+enum class View { kFloat, kCompressed };
+
+// y = x Wᵀ + b. Every linear of a model is called only through apply(), where activation quantization hooks in.
+// The fields are the working state through which steps compose: any step may change them.
+class SWAGE_API Linear {
+ public:
+  std::string name;             // module path; tensors are name + ".weight", name + ".bias"
+  at::Tensor weight;            // [out, in], compute dtype (fp32 at least)
+  at::Tensor bias;              // [out] or undefined
+  at::ScalarType storage = at::kFloat;
+  at::Tensor clip_low;          // range limits per group, fp32 [out, groups], both or none: values outside are
+  at::Tensor clip_high;         //   clamped before a range is taken and before codes are computed
+  std::string kept_by;          // rule by which this linear is not compressed ("" = it is to be)
+
+  int64_t out() const { return weight.size(0); }
+  int64_t in() const { return weight.size(1); }
+
+  // x [tokens, in] -> [tokens, out]. In view kCompressed a linear with a result uses the decoded weight and quantizes
+  // its input as the result says; otherwise the floats. Differentiable in both x and weight.
+  at::Tensor apply(const at::Tensor& x) const;
+
+  // The result of the last step that emitted one; null before.
+  const std::shared_ptr<const CompressedLinear>& result() const { return result_; }
+  // Checks and takes the result, decodes it once. The weight in `weight` stays as it is.
+  absl::Status set_result(CompressedLinear result);
+  // Weight of the given view, compute dtype.
+  const at::Tensor& effective_weight() const;
+  void set_view(View view) { view_ = view; }
+  // Frees the float weight where a result exists (the engine calls it once no float pass follows).
+  void drop_float();
+
+ private:
+  std::shared_ptr<const CompressedLinear> result_;
+  at::Tensor decoded_;
+  View view_ = View::kFloat;
+};
+
+}  // namespace swage

@@ -1,0 +1,72 @@
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "swage/block.h"
+#include "swage/export.h"
+#include "swage/value.h"
+#include "swage/weight_source.h"
+
+namespace swage {
+
+struct SWAGE_API Tower {
+  std::string name;
+  int64_t block_count = 0;
+};
+
+struct SWAGE_API ModelShape {
+  std::vector<Tower> towers;      // in the order in which they run; the last one is "language"
+  int64_t hidden_size = 0;
+  int64_t vocab_size = 0;
+  int64_t context_length = 0;     // max_position_embeddings
+  bool tied_embeddings = false;   // the head's weight is the embedding's
+};
+
+struct SWAGE_API LoadOptions {
+  at::ScalarType compute = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+// From token ids to kHidden of block 0 (any scaling or position embedding included).
+class SWAGE_API Embedding {
+ public:
+  virtual ~Embedding();
+  // ids int64 [tokens]; lengths and positions of `slots` are set; puts kHidden.
+  virtual absl::Status embed(const at::Tensor& ids, Slots& slots) = 0;
+  // Tensors that exporters write. Values may be in storage dtype (an embedding is large); a step that changes one
+  // upcasts it first.
+  std::deque<Parameter>& parameters() { return parameters_; }
+
+ protected:
+  std::deque<Parameter> parameters_;
+};
+
+// Final norm and output projection.
+class SWAGE_API Head {
+ public:
+  virtual ~Head();
+  virtual at::Tensor normalize(const at::Tensor& hidden) = 0;  // [tokens, hidden] -> the same, after the final norm
+  virtual at::Tensor logits(const at::Tensor& normalized) = 0;  // -> [tokens, vocab]
+  std::deque<Parameter>& parameters() { return parameters_; }  // without what is tied to the embedding
+
+ protected:
+  std::deque<Parameter> parameters_;
+};
+
+// A model family. Created without parameters; open() gets config.json.
+class SWAGE_API ModelAdapter {
+ public:
+  virtual ~ModelAdapter();
+  // InvalidArgument names the key of config.json that is wrong or not supported.
+  virtual absl::Status open(const Value& config) = 0;
+  virtual const ModelShape& shape() const = 0;
+  virtual absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const WeightSource& source, const LoadOptions& options) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
+                                                            const LoadOptions& options) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source, const LoadOptions& options) = 0;
+};
+
+}  // namespace swage

@@ -1,0 +1,19 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "absl/status/status.h"
+#include "swage/block.h"
+#include "swage/export.h"
+
+// Folding a per-channel scale: x becomes x / s, so the op in front is divided by s and every reader's columns are
+// multiplied by s. Exact for norms (1 + w form included), v rows under GQA, and up rows of a gated MLP.
+namespace swage::transform {
+
+// The statistic [in] made equal (its maximum) over channels that share a row of the fold target (GQA); unchanged otherwise.
+SWAGE_API at::Tensor tie_channels(const FoldTarget& fold, const at::Tensor& statistic);
+
+// Applies the fold to the op and to subset.linears and subset.readers. FailedPrecondition: no fold target (why), or a
+// scale that differs between tied channels; InvalidArgument: not positive or not finite.
+SWAGE_API absl::Status fold_scale(Subset& subset, const at::Tensor& scale);
+
+}  // namespace swage::transform

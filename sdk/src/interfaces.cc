@@ -1,0 +1,32 @@
+// Key functions of the interfaces: their vtables live here, in libswage_sdk.so, and nowhere else.
+#include "swage/algorithm.h"
+#include "swage/evaluator.h"
+#include "swage/exporter.h"
+#include "swage/model.h"
+#include "swage/status.h"
+
+namespace swage {
+
+Block::~Block() = default;
+WeightSource::~WeightSource() = default;
+Embedding::~Embedding() = default;
+Head::~Head() = default;
+ModelAdapter::~ModelAdapter() = default;
+StepContext::~StepContext() = default;
+ModelContext::~ModelContext() = default;
+Algorithm::~Algorithm() = default;
+EvaluationInput::~EvaluationInput() = default;
+Evaluator::~Evaluator() = default;
+TensorSink::~TensorSink() = default;
+ExportContext::~ExportContext() = default;
+Exporter::~Exporter() = default;
+
+absl::Status Algorithm::block_transform(BlockContext& block) {
+  return block.for_each_subset([this](SubsetContext& subset) { return subset_transform(subset); });
+}
+
+absl::Status Exporter::encode_parameter(const Parameter& parameter, TensorSink& sink) {
+  return sink.put(parameter.name, parameter.value.to(parameter.storage));
+}
+
+}  // namespace swage
