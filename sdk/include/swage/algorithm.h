@@ -55,6 +55,9 @@ class SWAGE_API StepContext {
   virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
   // Dtype in which scales are stored for this linear.
   virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
+  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when empty. An algorithm that still folds
+  // into this linear emits afterwards (from block_transform): a fold into an emitted linear is an error.
+  virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
   // A line in log, events and report: what a user should know (a Hessian that needed more damping, say).
   virtual void note(std::string_view text) = 0;
   // Counter-based random 64-bit value: depends on the run's seed, step, block, subset and counter alone.
@@ -74,12 +77,12 @@ class SWAGE_API SubsetContext : public StepContext {
   // Divides the subset's input by scale [in] > 0 (compute dtype): folds 1/scale into the fold target, multiplies columns
   // of every reader, and keeps statistics and activations in step. FailedPrecondition when the subset has no fold target.
   virtual absl::Status fold(const at::Tensor& scale) = 0;
-  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when empty.
-  virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
 };
 
 class SWAGE_API BlockContext : public StepContext {
  public:
+  // Micro-batches of the step's stream as they enter the block (kHidden). Clone what you change; train on them freely.
+  virtual const std::vector<Slots>& inputs() = 0;
   // Walks the stages and calls `visit` for every subset in order, with its statistics.
   virtual absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) = 0;
 };

@@ -1,7 +1,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "swage/block.h"
 #include "swage/export.h"
 
@@ -12,8 +12,10 @@ namespace swage::transform {
 // The statistic [in] made equal (its maximum) over channels that share a row of the fold target (GQA); unchanged otherwise.
 SWAGE_API at::Tensor tie_channels(const FoldTarget& fold, const at::Tensor& statistic);
 
-// Applies the fold to the op and to subset.linears and subset.readers. FailedPrecondition: no fold target (why), or a
-// scale that differs between tied channels; InvalidArgument: not positive or not finite.
-SWAGE_API absl::Status fold_scale(Subset& subset, const at::Tensor& scale);
+// Applies the fold to the op and to subset.linears and subset.readers, and returns the scale that was really folded: a norm
+// is rounded to its storage dtype at once, and the readers get old / rounded new, so the function stays exact in what will
+// be stored. Range limits of a linear whose rows are divided follow. FailedPrecondition: no fold target (why), or a scale
+// that differs between tied channels; InvalidArgument: not positive or not finite.
+SWAGE_API absl::StatusOr<at::Tensor> fold_scale(Subset& subset, const at::Tensor& scale);
 
 }  // namespace swage::transform
