@@ -3,21 +3,15 @@
 #include <string>
 #include <vector>
 
+#include "core/config/source_location.h"
 #include "swage/params.h"
 #include "swage/scheme.h"
 
 namespace swage {
 
-// A place in a pipeline file, for messages.
-struct SourceLocation {
-  std::string file;
-  int line = 0, column = 0;
-  std::string text() const;  // "pipeline.toml:12:3"
-};
-
 struct CalibrationSpec {
-  std::string source;          // path of a text, .jsonl or .json (token ids) file, already resolved
-  std::string recipe = "even"; // how windows are drawn; see docs/pipeline.md
+  std::string source;  // path of a text, .jsonl or .json (token ids) file, already resolved
+  std::string recipe = "even";  // how windows are drawn; see docs/pipeline.md
   int64_t samples = 128;
   int64_t length = 2048;
   int64_t seed = 0;
@@ -27,7 +21,7 @@ struct CalibrationSpec {
 // The linears that match `match` (glob over module paths) get these values instead of the step's.
 struct Override {
   std::string match;
-  Value weight;       // partial tables, applied over the step's scheme; null where absent
+  Value weight;  // partial tables, applied over the step's scheme; null where absent
   Value activation;
   bool keep = false;  // leave the linear in floats
   SourceLocation where;
@@ -35,11 +29,11 @@ struct Override {
 
 struct Step {
   std::string use, name;
-  std::vector<std::string> match;                // globs; empty = every linear
-  std::string calibrate_on;                      // "", "original" or "compressed": replaces the plugin's own choice
+  std::vector<std::string> match;  // globs; empty = every linear
+  std::string calibrate_on;  // "", "original" or "compressed": replaces the plugin's own choice
   WeightScheme weight;
   std::optional<ActivationScheme> activation;
-  bool weight_given = false;                     // the file (or [scheme]) names a weight scheme for this step
+  bool weight_given = false;  // the file (or [scheme]) names a weight scheme for this step
   std::vector<Override> overrides;
   Params params;
   SourceLocation where;
@@ -58,17 +52,17 @@ struct ExportSpec {
 };
 
 struct RunSpec {
-  std::string work;                   // work directory, resolved
-  std::string device = "cpu";         // "cpu", "cuda", "cuda:1"
-  std::string compute = "float32";    // "float32", "bfloat16", "float64"
-  int64_t threads = 0;                // 0 = all cores
-  int64_t micro_batch = 0;            // sequences a pass takes at once; 0 = chosen from their length
-  int64_t verify_windows = 1;         // windows run again through what each export decodes to
+  std::string work;                 // work directory, resolved
+  std::string device = "cpu";       // "cpu", "cuda", "cuda:1"
+  std::string compute = "float32";  // "float32", "bfloat16", "float64"
+  int64_t threads = 0;              // 0 = all cores
+  int64_t micro_batch = 0;          // sequences a pass takes at once; 0 = chosen from their length
+  int64_t verify_windows = 1;       // windows run again through what each export decodes to
   int64_t seed = 0;
 };
 
-// A checked pipeline file: components exist, parameters are typed, defaulted and within bounds, paths are resolved
-// against the file's folder (work and export paths against the current one).
+// A checked pipeline file: components exist, parameters are typed, defaulted and within bounds,
+// paths are resolved against the file's folder (work and export paths against the current one).
 struct Pipeline {
   std::string file;
   std::string model_path;
@@ -78,11 +72,12 @@ struct Pipeline {
   std::vector<ExportSpec> exports;
   RunSpec run;
   std::vector<std::string> plugin_paths;
-  Value effective;  // the whole configuration with every default filled in: what a run records and resume compares
+  Value effective;  // the whole configuration with every default filled in: what a run records and
+                    // resume compares
 };
 
-// Scheme of one linear under a step, overrides applied in file order. kept: an override says `keep = true`, or no `match` of the
-// step fits (then *applies is false).
+// Scheme of one linear under a step, overrides applied in file order. kept: an override says `keep
+// = true`, or no `match` of the step fits (then *applies is false).
 struct LinearScheme {
   bool applies = true;
   bool keep = false;
