@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +26,13 @@ class Catalog {
   // Directories in order of precedence; each is scanned for *.swage.so. A missing directory is skipped, and remembered
   // for messages. Of two files with the same plugin id (or build id) the first wins, the second is refused by name.
   static Catalog scan(const std::vector<std::string>& directories);
+
+  // Of manifests that are at hand already: what a test of anything behind the catalog starts from.
+  static Catalog from(std::vector<PluginEntry> plugins) {
+    Catalog catalog;
+    catalog.plugins_ = std::move(plugins);
+    return catalog;
+  }
 
   const std::vector<PluginEntry>& plugins() const { return plugins_; }
   const std::vector<std::string>& directories() const { return directories_; }

@@ -3,7 +3,9 @@
 #include <string>
 #include <vector>
 
-#include "core/config/source_location.h"
+#include "absl/status/statusor.h"
+#include "core/catalog/catalog.h"
+#include "core/config/toml_reader.h"
 #include "swage/params.h"
 #include "swage/scheme.h"
 
@@ -34,6 +36,7 @@ struct Step {
   WeightScheme weight;
   std::optional<ActivationScheme> activation;
   bool weight_given = false;  // the file (or [scheme]) names a weight scheme for this step
+  bool takes_weight = false;  // the component chooses a weight format at all
   std::vector<Override> overrides;
   Params params;
   SourceLocation where;
@@ -76,14 +79,50 @@ struct Pipeline {
                     // resume compares
 };
 
-// Scheme of one linear under a step, overrides applied in file order. kept: an override says `keep
-// = true`, or no `match` of the step fits (then *applies is false).
+// A pipeline file with its includes and --set values, before components are looked up: it says
+// where plugins are.
+struct PipelineSource {
+  std::string file;
+  Document document;
+  std::vector<std::string> plugin_paths;  // [plugins] path, absolute
+};
+absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
+                                             const std::vector<std::string>& sets);
+
+// Checks everything that needs no model; the error lists every problem with file:line:column.
+// check_model() (model_check.h) then looks at the checkpoint.
+absl::StatusOr<Pipeline> check_pipeline(const PipelineSource& source, const Catalog& catalog);
+
+// Both in one, when the catalog is known already.
+absl::StatusOr<Pipeline> load_pipeline(const std::string& file,
+                                       const std::vector<std::string>& sets,
+                                       const Catalog& catalog);
+
+// The whole way: read, scan the plugins of the command line, the file and the usual places, check
+// pipeline and model.
+struct LoadedPipeline {
+  Pipeline pipeline;
+  Catalog catalog;
+};
+absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
+                                             const std::vector<std::string>& sets,
+                                             const std::vector<std::string>& plugin_path);
+
+// What differs between two effective configurations, one line each: "step[0].weight.bits: 4, now
+// 3".
+std::vector<std::string> differences(const Value& before, const Value& now);
+
+// Scheme of one linear under a step, overrides applied in file order.
 struct LinearScheme {
-  bool applies = true;
-  bool keep = false;
+  bool applies = true;  // false: no `match` of the step fits; `keep` is then true as well
+  bool keep = false;    // an override says `keep = true`
   WeightScheme weight;
   std::optional<ActivationScheme> activation;
 };
+// The error names two overrides that do not go together for this linear; check_model() has seen
+// every linear.
+absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear);
+// The same for a pipeline that passed check_model().
 LinearScheme scheme_for(const Step& step, const std::string& linear);
 
 }  // namespace swage

@@ -202,7 +202,8 @@ absl::StatusOr<Document> parse_toml(std::string_view text, const std::string& or
     SWAGE_ASSIGN_OR_RETURN(document.root, Converter(origin, &document).convert(table, ""));
     return document;
   } catch (const toml::parse_error& error) {
-    return error_at(Converter(origin, &document).at(error.source()), std::string(error.description()));
+    return error_at(Converter(origin, &document).at(error.source()),
+                    std::string(error.description()));
   }
 }
 

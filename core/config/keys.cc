@@ -1,0 +1,176 @@
+#include "core/config/keys.h"
+
+#include <algorithm>
+
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+ParamManifest key(const char* name, const char* type, Value default_value, const char* help) {
+  ParamManifest param;
+  param.name = name;
+  param.type = type;
+  param.default_value = std::move(default_value);
+  param.help = help;
+  return param;
+}
+
+ParamManifest optional(const char* name, const char* type, const char* help) {
+  ParamManifest param = key(name, type, Value(), help);
+  param.optional = true;
+  return param;
+}
+
+ParamManifest choice(const char* name, const char* default_value, std::vector<std::string> choices,
+                     const char* help) {
+  ParamManifest param = key(name, "choice", Value(default_value), help);
+  param.choices = std::move(choices);
+  return param;
+}
+
+ParamManifest integer(const char* name, int64_t default_value, double minimum, double maximum,
+                      const char* help) {
+  ParamManifest param = key(name, "int", Value(default_value), help);
+  param.minimum = minimum;
+  param.maximum = maximum;
+  return param;
+}
+
+const char kUse[] = "Name of the component; `swage plugins` lists them.";
+const char kName[] =
+    "Name in --set, result.json and messages; `use` when absent. Unique within its kind.";
+
+std::vector<Section> make_sections() {
+  const double most = 9007199254740992.0;  // 2^53: every integer below is exact in JSON
+  std::vector<Section> all;
+  all.push_back(
+      {"model",
+       "The model to compress.",
+       false,
+       "",
+       {key("path", "path", Value(), "Folder of a Hugging Face checkpoint, or a GGUF file.")},
+       {}});
+  all.push_back({"calibration",
+                 "Text that steps measure activations on. Needed when a step says so.",
+                 false,
+                 "",
+                 {key("source", "path", Value(),
+                      "Text (.txt), one document a line (.jsonl), or token ids (.json)."),
+                  choice("recipe", "even", {"even", "gptq", "awq", "whole"},
+                         "How windows are drawn: at an even stride, at random places, from "
+                         "shuffled documents, one per document."),
+                  integer("samples", 128, 1, 1 << 20, "Windows drawn at most."),
+                  integer("length", 2048, 1, 1 << 20, "Tokens of a window."),
+                  integer("seed", 0, 0, most, "Seed of the random recipes.")},
+                 {}});
+  all.push_back({"scheme",
+                 "Number formats that hold for every step unless it says otherwise.",
+                 false,
+                 "",
+                 {},
+                 {"weight", "activation"}});
+  all.push_back(
+      {"step",
+       "One algorithm, applied in the order of the file.",
+       true,
+       "algorithm",
+       {key("use", "string", Value(), kUse), optional("name", "string", kName),
+        optional("match", "strings", "Globs over linear names; absent: every linear."),
+        [] {
+          ParamManifest param =
+              optional("calibrate_on", "choice",
+                       "Activations of the original or of the so far compressed model; absent: the "
+                       "algorithm's own choice.");
+          param.choices = {"original", "compressed"};
+          return param;
+        }()},
+       {"weight", "activation"}});
+  all.push_back({"evaluate",
+                 "One measurement of the original and the compressed model.",
+                 true,
+                 "evaluator",
+                 {key("use", "string", Value(), kUse), optional("name", "string", kName)},
+                 {}});
+  all.push_back({"export",
+                 "One checkpoint to write.",
+                 true,
+                 "exporter",
+                 {key("use", "string", Value(), kUse), optional("name", "string", kName),
+                  key("path", "string", Value(), "Folder to write, relative to the current one.")},
+                 {}});
+  all.push_back({"plugins",
+                 "Where plugins are looked for, beside the usual places.",
+                 false,
+                 "",
+                 {key("path", "strings", Value(Value::List{}), "Folders with *.swage.so files.")},
+                 {}});
+  all.push_back(
+      {"run",
+       "How and where the run computes.",
+       false,
+       "",
+       {optional("work", "string",
+                 "Work directory, relative to the current one; absent: runs/<name of the file>."),
+        key("device", "string", Value("cpu"), "\"cpu\", \"cuda\" or \"cuda:1\"."),
+        choice("compute", "float32", {"float32", "bfloat16", "float64"},
+               "Type of the arithmetic in the model's forward pass."),
+        integer("threads", 0, 0, 4096, "Threads; 0: all cores. Results do not depend on it."),
+        integer("micro_batch", 0, 0, 1 << 20,
+                "Sequences a pass takes at once; 0: chosen. Results do not depend on it."),
+        integer("verify_windows", 1, 0, 1 << 20,
+                "Windows run again through what each export decodes to."),
+        integer("seed", 0, 0, most, "Seed of everything random.")},
+       {}});
+  return all;
+}
+
+}  // namespace
+
+const std::vector<Section>& sections() {
+  static const auto* const all = new std::vector<Section>(make_sections());
+  return *all;
+}
+
+const Section& section(const std::string& name) {
+  const auto it = std::find_if(sections().begin(), sections().end(),
+                               [&](const Section& s) { return s.name == name; });
+  SWAGE_CHECK(it != sections().end());
+  return *it;
+}
+
+const std::vector<ParamManifest>& override_keys() {
+  static const auto* const keys = new std::vector<ParamManifest>{
+      key("match", "string", Value(), "Glob over linear names, for example \"*.down_proj\"."),
+      key("keep", "bool", Value(false), "Leave these linears in floats.")};
+  return *keys;
+}
+
+const std::vector<ParamManifest>& scheme_keys(const std::string& table) {
+  static const auto* const weight = new std::vector<ParamManifest>{
+      choice("format", "int", {"int", "fp8-e4m3", "fp8-e5m2"}, "Number format."),
+      integer("bits", 4, 2, 8, "Bits of a code; fp8 has 8."),
+      choice("granularity", "group", {"tensor", "channel", "group"},
+             "What shares one scale; fp8: \"channel\" unless said."),
+      integer("group", 128, 1, 1 << 30,
+              "Columns that share a scale; implies granularity \"group\"."),
+      choice("group_tail", "error", {"error", "short"},
+             "When the group does not divide the width: refuse, or let the last one be shorter."),
+      key("symmetric", "bool", Value(true), "false: with a zero point."),
+      choice("range", "minmax", {"minmax", "mse"},
+             "How a range is chosen: its extremes, or the clip of least squared error."),
+      choice("convention", "minmax", {"minmax", "gptq", "full-range", "llmc"},
+             "How a range becomes an integer grid; docs/quantization.md."),
+      choice("scale_dtype", "checkpoint", {"checkpoint", "bf16", "fp16", "fp32"},
+             "Type scales are stored in.")};
+  static const auto* const activation = new std::vector<ParamManifest>{
+      choice("format", "int", {"int", "fp8-e4m3", "fp8-e5m2"}, "Number format."),
+      integer("bits", 8, 2, 8, "Bits of a code; fp8 has 8."),
+      choice("granularity", "token", {"tensor", "token"}, "What shares one scale."),
+      key("symmetric", "bool", Value(true), "false: with a zero point."),
+      key("dynamic", "bool", Value(true),
+          "false: one scale from calibration; needs granularity \"tensor\".")};
+  return table == "weight" ? *weight : *activation;
+}
+
+}  // namespace swage

@@ -1,0 +1,174 @@
+#include "core/config/model_check.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <numeric>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/exit_codes.h"
+#include "core/base/glob.h"
+#include "core/config/param_check.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+constexpr int64_t kMaxConfigBytes = 16 << 20;
+constexpr int64_t kSmallestGroup = 16, kLargestGroup = 1024;  // sizes that readers have kernels for
+
+// "model.norm" of "model.norm.weight".
+std::string owner_of(const std::string& tensor) {
+  for (const char* suffix : {".weight", ".bias"}) {
+    if (absl::EndsWith(tensor, suffix))
+      return tensor.substr(0, tensor.size() - std::string(suffix).size());
+  }
+  return tensor;
+}
+
+// Manifests may name a tensor or the module it belongs to.
+bool fits(const std::vector<std::string>& globs, const std::string& tensor) {
+  return glob_match_any(globs, tensor) || glob_match_any(globs, owner_of(tensor));
+}
+
+std::string examples(const std::vector<std::string>& names) {
+  const size_t shown = std::min<size_t>(names.size(), 3);
+  return absl::StrCat(absl::StrJoin(names.begin(), names.begin() + shown, ", "),
+                      names.size() > shown ? ", …" : "");
+}
+
+// Linears of one step whose groups do not come out even.
+struct UnevenGroups {
+  std::map<std::pair<int64_t, int64_t>, std::vector<std::string>>
+      linears;         // (group, width) -> names
+  int64_t common = 0;  // gcd of all grouped widths of the step
+};
+
+std::string advice(int64_t common) {
+  std::vector<std::string> sizes;
+  for (int64_t size = std::min(common, kLargestGroup); size >= kSmallestGroup && sizes.size() < 6;
+       --size) {
+    if (common % size == 0) sizes.push_back(absl::StrCat(size));
+  }
+  const std::string tail = "group_tail = \"short\" allows a shorter last group";
+  if (sizes.empty())
+    return absl::StrCat("no group size does for all; use granularity = \"channel\", or ", tail);
+  return absl::StrCat("group = ", absl::StrJoin(sizes, ", "), " would do, or ", tail);
+}
+
+void add_group_problems(const Step& step, const UnevenGroups& uneven, Problems* problems) {
+  for (const auto& [key, names] : uneven.linears) {
+    problems->add(step.where,
+                  absl::StrCat("step \"", step.name, "\": group = ", key.first,
+                               " does not divide the input width ", key.second, " of ",
+                               names.size(), names.size() == 1 ? " linear (" : " linears (",
+                               examples(names), "); ", advice(uneven.common)));
+  }
+}
+
+void check_globs(const Step& step, const std::vector<ModelOutline::Linear>& linears,
+                 Problems* problems) {
+  const auto report = [&](const SourceLocation& where, const std::string& glob, const char* key) {
+    problems->add(where,
+                  absl::StrCat("step \"", step.name, "\": ", key, " \"", glob, "\" fits no linear",
+                               linears.empty() ? ""
+                                               : absl::StrCat("; they are called, for example, \"",
+                                                              linears.back().name, "\"")));
+  };
+  for (const std::string& glob : step.match) {
+    if (std::none_of(linears.begin(), linears.end(),
+                     [&](const auto& linear) { return glob_match(glob, linear.name); })) {
+      report(step.where, glob, "match");
+    }
+  }
+  for (const Override& override : step.overrides) {
+    const bool used = std::any_of(linears.begin(), linears.end(), [&](const auto& linear) {
+      return glob_match(override.match, linear.name) &&
+             (step.match.empty() || glob_match_any(step.match, linear.name));
+    });
+    if (!used) report(override.where, override.match, "override.match");
+  }
+}
+
+void check_groups(const Step& step, const std::vector<ModelOutline::Linear>& linears,
+                  Problems* problems) {
+  UnevenGroups uneven;
+  for (const ModelOutline::Linear& linear : linears) {
+    const auto scheme = resolve_scheme(step, linear.name);
+    if (!scheme.ok()) return problems->add({}, std::string(scheme.status().message()));
+    const WeightScheme& weight = scheme->weight;
+    // Without a weight table, a step that names activations quantizes those alone.
+    const bool quantizes = step.takes_weight && scheme->applies && !scheme->keep &&
+                           (step.weight_given || !scheme->activation);
+    if (!quantizes || weight.granularity != Granularity::kGroup || weight.group_tail_short)
+      continue;
+    uneven.common = std::gcd(uneven.common, linear.in);
+    if (linear.in % weight.group_size != 0)
+      uneven.linears[{weight.group_size, linear.in}].push_back(linear.name);
+  }
+  add_group_problems(step, uneven, problems);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
+                                           const ComponentManifest& adapter) {
+  ModelOutline outline;
+  outline.adapter = adapter.name;
+  std::vector<std::string> unknown;
+  for (const auto& [name, info] : header) {
+    const bool is_linear = fits(adapter.linears, name);
+    if (!is_linear && !fits(adapter.kept, name)) {
+      if (!fits(adapter.ignored, name)) unknown.push_back(name);
+      continue;
+    }
+    outline.parameters +=
+        std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies<>());
+    outline.bytes += info.end - info.begin;
+    if (is_linear && info.shape.size() >= 2)
+      outline.linears.push_back(
+          {owner_of(name), info.shape[info.shape.size() - 2], info.shape.back()});
+  }
+  if (!unknown.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        unknown.size(), unknown.size() == 1 ? " tensor is" : " tensors are",
+        " named by no rule (linears, kept, ignored) of the adapter \"", adapter.name,
+        "\": ", examples(unknown), "; this checkpoint needs an adapter that knows them"));
+  }
+  return outline;
+}
+
+absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Catalog& catalog) {
+  const std::string file = folder + "/config.json";
+  if (!std::filesystem::exists(file)) {
+    return absl::NotFoundError(absl::StrCat(
+        "\"", folder, "\" holds no config.json; expected a Hugging Face checkpoint folder"));
+  }
+  SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxConfigBytes));
+  SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(text, file));
+  SWAGE_ASSIGN_OR_RETURN(const Catalog::Found adapter, catalog.find_model(config));
+  SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(folder));
+  auto outline = outline_model(header, *adapter.component);
+  if (!outline.ok()) return annotate(outline.status(), folder);
+  return outline;
+}
+
+absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model) {
+  Problems problems;
+  for (const Step& step : pipeline.steps) {
+    check_globs(step, model.linears, &problems);
+    check_groups(step, model.linears, &problems);
+  }
+  return problems.status();
+}
+
+absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog) {
+  if (std::filesystem::is_regular_file(pipeline.model_path)) return absl::OkStatus();
+  auto model = outline_model(pipeline.model_path, catalog);
+  if (!model.ok()) return with_exit(model.status(), ExitCode::kInput);
+  return check_steps(pipeline, *model);
+}
+
+}  // namespace swage

@@ -1,0 +1,38 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/catalog/catalog.h"
+#include "core/config/pipeline.h"
+#include "swage/io/safetensors_header.h"
+
+namespace swage {
+
+// What config.json and the safetensors headers tell of a checkpoint, seen through the manifest of
+// its adapter. No tensor is read and no plugin runs.
+struct ModelOutline {
+  struct Linear {
+    std::string name;  // "model.layers.0.mlp.up_proj"
+    int64_t out = 0, in = 0;
+  };
+  std::string adapter;
+  std::vector<Linear> linears;  // in the order of their names
+  int64_t parameters = 0;       // elements of all tensors that are not ignored
+  int64_t bytes = 0;
+};
+
+// Errors: no adapter for config.json, a tensor that no rule of the adapter names (linears, kept,
+// ignored).
+absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Catalog& catalog);
+absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
+                                           const ComponentManifest& adapter);
+
+// Does every glob of the pipeline fit a linear, do overrides go together, does every group divide
+// its width? The error lists all problems. A GGUF file has neither config.json nor safetensors
+// headers: it is judged when the run opens it.
+absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog);
+absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model);
+
+}  // namespace swage

@@ -1,0 +1,139 @@
+#include "core/config/param_check.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/exit_codes.h"
+#include "core/base/suggest.h"
+
+namespace swage {
+namespace {
+
+std::string quoted(const std::vector<std::string>& words) {
+  return absl::StrJoin(words, ", ", [](std::string* out, const std::string& word) {
+    absl::StrAppend(out, "\"", word, "\"");
+  });
+}
+
+std::string bounds(const ParamManifest& param) {
+  if (param.minimum && param.maximum) return absl::StrCat(*param.minimum, " to ", *param.maximum);
+  if (param.minimum) return absl::StrCat("at least ", *param.minimum);
+  return param.maximum ? absl::StrCat("at most ", *param.maximum) : "";
+}
+
+// A checked value, or null with `wrong` set to what a message says of the value found.
+Value checked_number(const ParamManifest& param, const Value& value, std::string* wrong) {
+  double number = 0;
+  const bool typed = param.type == "int" ? value.integer() != nullptr : value.number(&number);
+  if (!typed) return *wrong = type_of(value), Value();
+  value.number(&number);
+  if ((param.minimum && number < *param.minimum) || (param.maximum && number > *param.maximum)) {
+    *wrong = absl::StrCat(number);
+    return Value();
+  }
+  return param.type == "int" ? value : Value(number);
+}
+
+Value checked_strings(const Value& value, std::string* wrong) {
+  if (value.text() != nullptr)
+    return Value(Value::List{value});  // one string stands for a list of one
+  if (value.list() == nullptr) return *wrong = type_of(value), Value();
+  for (const Value& item : *value.list()) {
+    if (item.text() == nullptr)
+      return *wrong = absl::StrCat("a list with ", type_of(item)), Value();
+  }
+  return value;
+}
+
+Value checked(const ParamManifest& param, const Value& value, std::string* wrong) {
+  if (param.type == "int" || param.type == "float") return checked_number(param, value, wrong);
+  if (param.type == "strings") return checked_strings(value, wrong);
+  const bool is_bool = param.type == "bool";
+  if (is_bool ? value.boolean() == nullptr : value.text() == nullptr)
+    return *wrong = type_of(value), Value();
+  if (param.type == "choice" &&
+      std::find(param.choices.begin(), param.choices.end(), *value.text()) == param.choices.end()) {
+    return *wrong = absl::StrCat("\"", *value.text(), "\""), Value();
+  }
+  return value;
+}
+
+}  // namespace
+
+void Problems::add(const SourceLocation& where, const std::string& text) {
+  lines_.push_back(where.file.empty() ? text : absl::StrCat(where.text(), ": ", text));
+}
+
+absl::Status Problems::status() const {
+  if (lines_.empty()) return absl::OkStatus();
+  return with_exit(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")), ExitCode::kPipeline);
+}
+
+std::string type_of(const Value& value) {
+  return absl::StrCat(value.integer() != nullptr ? "an " : "a ", value.type_name());
+}
+
+std::string describe_type(const ParamManifest& param) {
+  if (param.type == "bool") return "true or false";
+  if (param.type == "choice") return absl::StrCat("one of ", quoted(param.choices));
+  if (param.type == "strings") return "a list of strings";
+  if (param.type == "path") return "the path of a file or folder";
+  if (param.type == "string") return "a string";
+  const std::string limits = bounds(param);
+  return absl::StrCat(param.type == "int" ? "an integer" : "a number", limits.empty() ? "" : ", ",
+                      limits);
+}
+
+std::string resolve_path(const std::string& path, const SourceLocation& where) {
+  namespace fs = std::filesystem;
+  const fs::path folder = where.line == 0 ? fs::path() : fs::path(where.file).parent_path();
+  std::string absolute = fs::absolute(folder / path).lexically_normal().string();
+  while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  return absolute;
+}
+
+Value::Table check_params(const std::vector<ParamManifest>& params, const Value& table,
+                          const std::string& path, const Document& document,
+                          const std::string& owner, const std::vector<std::string>& others,
+                          Problems* problems) {
+  std::vector<std::string> known = others;
+  Value::Table values;
+  for (const ParamManifest& param : params) {
+    known.push_back(param.name);
+    const Value& given = table[param.name];
+    if (given.is_null()) {
+      if (param.default_value.is_null() && !param.optional) {
+        problems->add(document.place(path).value,
+                      absl::StrCat(owner, " lacks \"", param.name, "\", ", describe_type(param),
+                                   ": ", param.help));
+      }
+      values[param.name] = param.default_value;
+      continue;
+    }
+    const SourceLocation& where = document.place(join_path(path, param.name)).value;
+    std::string wrong;
+    Value value = checked(param, given, &wrong);
+    if (!wrong.empty()) {
+      problems->add(where, absl::StrCat("\"", param.name, "\" is ", wrong, "; expected ",
+                                        describe_type(param)));
+    } else if (param.type == "path") {
+      value = Value(resolve_path(*value.text(), where));
+      if (!std::filesystem::exists(*value.text())) {
+        problems->add(where, absl::StrCat("\"", param.name, "\" is \"", *given.text(),
+                                          "\", but there is no \"", *value.text(), "\""));
+      }
+    }
+    values[param.name] = std::move(value);
+  }
+  if (table.table() == nullptr) return values;
+  for (const auto& [key, value] : *table.table()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    problems->add(document.place(join_path(path, key)).key,
+                  absl::StrCat("\"", key, "\" is no key of ", owner, suggestion(key, known)));
+  }
+  return values;
+}
+
+}  // namespace swage

@@ -1,0 +1,99 @@
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "core/config/pipeline_reader.h"
+
+namespace swage {
+namespace {
+
+Value texts(const std::vector<std::string>& words) {
+  return Value(Value::List(words.begin(), words.end()));
+}
+
+Value override_value(const Override& override) {
+  return Value(Value::Table{{"match", override.match},
+                            {"weight", override.weight},
+                            {"activation", override.activation},
+                            {"keep", override.keep}});
+}
+
+Value step_value(const Step& step) {
+  Value::List overrides;
+  for (const Override& override : step.overrides) overrides.push_back(override_value(override));
+  return Value(Value::Table{{"use", step.use},
+                            {"name", step.name},
+                            {"match", texts(step.match)},
+                            {"calibrate_on", step.calibrate_on},
+                            {"weight", step.weight_given ? to_value(step.weight) : Value()},
+                            {"activation", step.activation ? to_value(*step.activation) : Value()},
+                            {"override", std::move(overrides)},
+                            {"params", step.params.values()}});
+}
+
+Value calibration_value(const std::optional<CalibrationSpec>& spec) {
+  if (!spec) return Value();
+  return Value(Value::Table{{"source", spec->source},
+                            {"recipe", spec->recipe},
+                            {"samples", spec->samples},
+                            {"length", spec->length},
+                            {"seed", spec->seed}});
+}
+
+Value run_value(const RunSpec& run) {
+  return Value(Value::Table{{"work", run.work},
+                            {"device", run.device},
+                            {"compute", run.compute},
+                            {"threads", run.threads},
+                            {"micro_batch", run.micro_batch},
+                            {"verify_windows", run.verify_windows},
+                            {"seed", run.seed}});
+}
+
+void collect(const std::string& path, const Value& before, const Value& now,
+             std::vector<std::string>* out) {
+  if (before == now) return;
+  if (before.table() != nullptr && now.table() != nullptr) {
+    std::set<std::string> keys;
+    for (const auto& [key, value] : *before.table()) keys.insert(key);
+    for (const auto& [key, value] : *now.table()) keys.insert(key);
+    for (const std::string& key : keys) collect(join_path(path, key), before[key], now[key], out);
+  } else if (before.list() != nullptr && now.list() != nullptr &&
+             before.list()->size() == now.list()->size()) {
+    for (size_t i = 0; i < now.list()->size(); ++i) {
+      collect(absl::StrCat(path, "[", i, "]"), (*before.list())[i], (*now.list())[i], out);
+    }
+  } else {
+    out->push_back(absl::StrCat(path, ": ", to_json(before, -1), ", now ", to_json(now, -1)));
+  }
+}
+
+}  // namespace
+
+Value effective_value(const Pipeline& pipeline) {
+  Value::List steps, evaluates, exports;
+  for (const Step& step : pipeline.steps) steps.push_back(step_value(step));
+  for (const EvaluateSpec& spec : pipeline.evaluates) {
+    evaluates.push_back(
+        Value::Table{{"use", spec.use}, {"name", spec.name}, {"params", spec.params.values()}});
+  }
+  for (const ExportSpec& spec : pipeline.exports) {
+    exports.push_back(Value::Table{{"use", spec.use},
+                                   {"name", spec.name},
+                                   {"path", spec.path},
+                                   {"params", spec.params.values()}});
+  }
+  return Value(Value::Table{{"model", Value::Table{{"path", pipeline.model_path}}},
+                            {"calibration", calibration_value(pipeline.calibration)},
+                            {"step", std::move(steps)},
+                            {"evaluate", std::move(evaluates)},
+                            {"export", std::move(exports)},
+                            {"run", run_value(pipeline.run)}});
+}
+
+std::vector<std::string> differences(const Value& before, const Value& now) {
+  std::vector<std::string> lines;
+  collect("", before, now, &lines);
+  return lines;
+}
+
+}  // namespace swage

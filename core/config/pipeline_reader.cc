@@ -1,0 +1,194 @@
+#include "core/config/pipeline_reader.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/exit_codes.h"
+#include "core/base/suggest.h"
+#include "core/config/keys.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+bool is_device(const std::string& device) {
+  int index = 0;
+  return device == "cpu" || device == "cuda" ||
+         (absl::StartsWith(device, "cuda:") && absl::SimpleAtoi(device.substr(5), &index) &&
+          index >= 0);
+}
+
+std::string text_or(const Value::Table& keys, const std::string& key, const std::string& fallback) {
+  const auto it = keys.find(key);
+  return it == keys.end() || it->second.text() == nullptr ? fallback : *it->second.text();
+}
+
+// Absent when the value was wrong; the run does not start then.
+int64_t integer_or_zero(const Value::Table& keys, const std::string& key) {
+  const int64_t* value = keys.at(key).integer();
+  return value == nullptr ? 0 : *value;
+}
+
+std::string absolute_path(const std::string& path) { return resolve_path(path, SourceLocation{}); }
+
+}  // namespace
+
+PipelineReader::PipelineReader(const PipelineSource& source, const Catalog& catalog)
+    : source_(source), document_(source.document), root_(source.document.root), catalog_(catalog) {}
+
+absl::StatusOr<Pipeline> PipelineReader::read() {
+  pipeline_.file = source_.file;
+  pipeline_.plugin_paths = source_.plugin_paths;
+  check_sections();
+  pipeline_.model_path = text_or(read_section("model"), "path", "");
+  read_section("plugins");
+  read_calibration();
+  read_run();
+  read_steps();
+  for (Entry& entry : read_entries("evaluate")) {
+    pipeline_.evaluates.push_back({entry.use, entry.name, std::move(entry.params), entry.where});
+  }
+  read_exports();
+  if (!root_.has("step") && !root_.has("evaluate") && !root_.has("export")) {
+    problems_.add({source_.file},
+                  "nothing to do: there is no [[step]], no [[evaluate]] and no [[export]]");
+  }
+  SWAGE_RETURN_IF_ERROR(problems_.status());
+  pipeline_.effective = effective_value(pipeline_);
+  return std::move(pipeline_);
+}
+
+void PipelineReader::check_sections() {
+  std::vector<std::string> known = {"include"};
+  for (const Section& section : sections()) known.push_back(section.name);
+  for (const auto& [key, value] : *root_.table()) {
+    const SourceLocation& where = document_.place(key).key;
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      problems_.add(where, absl::StrCat("\"", key, "\" is no section of a pipeline file",
+                                        suggestion(key, known)));
+    } else if (section(key).is_list && value.list() == nullptr) {
+      problems_.add(where,
+                    absl::StrCat("\"", key, "\" is ", type_of(value), "; write [[", key, "]]"));
+    } else if (!section(key).is_list && value.table() == nullptr) {
+      problems_.add(where,
+                    absl::StrCat("\"", key, "\" is ", type_of(value), "; write [", key, "]"));
+    }
+  }
+}
+
+Value::Table PipelineReader::read_section(const std::string& name) {
+  return check_params(section(name).keys, root_[name], name, document_,
+                      absl::StrCat("[", name, "]"), section(name).scheme_tables, &problems_);
+}
+
+void PipelineReader::read_calibration() {
+  if (!root_.has("calibration")) return;
+  const Value::Table keys = read_section("calibration");
+  CalibrationSpec spec;
+  spec.source = text_or(keys, "source", "");
+  spec.recipe = text_or(keys, "recipe", "");
+  spec.samples = integer_or_zero(keys, "samples");
+  spec.length = integer_or_zero(keys, "length");
+  spec.seed = integer_or_zero(keys, "seed");
+  spec.where = document_.place("calibration").key;
+  pipeline_.calibration = std::move(spec);
+}
+
+void PipelineReader::read_run() {
+  const Value::Table keys = read_section("run");
+  RunSpec& run = pipeline_.run;
+  const std::string stem = std::filesystem::path(source_.file).stem().string();
+  run.work = absolute_path(text_or(keys, "work", absl::StrCat("runs/", stem)));
+  run.device = text_or(keys, "device", "");
+  run.compute = text_or(keys, "compute", "");
+  run.threads = integer_or_zero(keys, "threads");
+  run.micro_batch = integer_or_zero(keys, "micro_batch");
+  run.verify_windows = integer_or_zero(keys, "verify_windows");
+  run.seed = integer_or_zero(keys, "seed");
+  if (keys.at("device").text() != nullptr && !is_device(run.device)) {
+    problems_.add(document_.place("run.device").value,
+                  absl::StrCat("\"device\" is \"", run.device,
+                               "\"; expected \"cpu\", \"cuda\" or \"cuda:1\""));
+  }
+}
+
+std::vector<PipelineReader::Entry> PipelineReader::read_entries(const std::string& name) {
+  std::vector<Entry> entries;
+  const Value::List* list = root_[name].list();
+  std::vector<std::string> names;
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i) {
+    std::optional<Entry> entry = read_entry(name, absl::StrCat(name, "[", i, "]"), (*list)[i]);
+    if (!entry) continue;
+    if (std::find(names.begin(), names.end(), entry->name) != names.end()) {
+      problems_.add(entry->where, absl::StrCat("two entries of [[", name, "]] are called \"",
+                                               entry->name, "\"; give this one another `name`"));
+    }
+    names.push_back(entry->name);
+    entries.push_back(*std::move(entry));
+  }
+  return entries;
+}
+
+std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::string& name,
+                                                                const std::string& path,
+                                                                const Value& table) {
+  Entry entry;
+  entry.path = path;
+  entry.table = &table;
+  entry.where = document_.place(path).value;
+  const std::string* use = table["use"].text();
+  if (table.table() == nullptr || use == nullptr) {
+    problems_.add(
+        entry.where,
+        table.table() == nullptr
+            ? absl::StrCat("an entry of ", name, " is ", type_of(table), "; write [[", name, "]]")
+            : absl::StrCat("[[", name, "]] lacks use = \"…\", the name of the component"));
+    return std::nullopt;
+  }
+  const Section& declared = section(name);
+  const auto found = catalog_.find(declared.kind, *use);
+  if (!found.ok()) {
+    problems_.add(document_.place(join_path(path, "use")).value,
+                  std::string(found.status().message()));
+    return std::nullopt;
+  }
+  entry.use = *use;
+  entry.name = table["name"].text() == nullptr ? *use : *table["name"].text();
+  entry.owner = absl::StrCat(name, " \"", entry.name, "\"");
+  entry.component = found->component;
+
+  std::vector<std::string> tables = declared.scheme_tables;
+  if (name == "step") tables.push_back("override");
+  std::vector<ParamManifest> params = declared.keys;
+  params.insert(params.end(), entry.component->params.begin(), entry.component->params.end());
+  entry.keys = check_params(params, table, path, document_, entry.owner, tables, &problems_);
+  Value::Table own;
+  for (const ParamManifest& param : entry.component->params)
+    own[param.name] = entry.keys[param.name];
+  entry.params = Params(std::move(own));
+  return entry;
+}
+
+void PipelineReader::read_exports() {
+  std::vector<std::pair<std::string, std::string>> taken = {
+      {pipeline_.model_path, "the model itself"}, {pipeline_.run.work, "the work directory"}};
+  for (Entry& entry : read_entries("export")) {
+    ExportSpec spec{entry.use, entry.name, "", std::move(entry.params), entry.where};
+    const std::string path = text_or(entry.keys, "path", "");
+    if (!path.empty()) spec.path = absolute_path(path);
+    for (const auto& [other, what] : taken) {
+      if (!spec.path.empty() && spec.path == other) {
+        problems_.add(document_.place(join_path(entry.path, "path")).value,
+                      absl::StrCat("\"path\" is \"", path, "\", the same folder as ", what,
+                                   "; nothing would be left of one of them"));
+      }
+    }
+    taken.emplace_back(spec.path, absl::StrCat("export \"", spec.name, "\""));
+    pipeline_.exports.push_back(std::move(spec));
+  }
+}
+
+}  // namespace swage

@@ -1,0 +1,66 @@
+#pragma once
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/catalog/catalog.h"
+#include "core/config/param_check.h"
+#include "core/config/pipeline.h"
+
+namespace swage {
+
+// Turns a document into a pipeline, section by section; problems are collected.
+class PipelineReader {
+ public:
+  PipelineReader(const PipelineSource& source, const Catalog& catalog);
+  absl::StatusOr<Pipeline> read();
+
+ private:
+  // One entry of [[step]], [[evaluate]] or [[export]] whose component was found.
+  struct Entry {
+    std::string path;   // "step[0]"
+    std::string owner;  // `step "gptq"`, for messages
+    const Value* table = nullptr;
+    std::string use, name;
+    const ComponentManifest* component = nullptr;
+    SourceLocation where;
+    Value::Table keys;  // all checked values
+    Params params;      // those that the component declares
+  };
+
+  void check_sections();
+  Value::Table read_section(const std::string& name);
+  std::vector<Entry> read_entries(const std::string& name);
+  std::optional<Entry> read_entry(const std::string& section, const std::string& path,
+                                  const Value& table);
+  void read_calibration();
+  void read_run();
+  void read_exports();
+
+  // pipeline_steps.cc
+  void read_steps();
+  Step read_step(const Entry& entry);
+  void read_step_schemes(const Entry& entry, Step* step);
+  void read_overrides(const Entry& entry, Step* step);
+  Override read_override(const Value& table, const std::string& path, const Entry& entry,
+                         const Step& step);
+  bool takes_scheme(const Entry& entry, const std::string& table, const std::string& path);
+  // Schemes of a table at `path`; a problem is put at the key that its text starts with.
+  WeightScheme weight_at(const Value& table, const std::string& path, const WeightScheme& base);
+  ActivationScheme activation_at(const Value& table, const std::string& path,
+                                 const ActivationScheme& base);
+  void add_scheme_problem(const absl::Status& status, const std::string& path);
+
+  const PipelineSource& source_;
+  const Document& document_;
+  const Value& root_;
+  const Catalog& catalog_;
+  Problems problems_;
+  Pipeline pipeline_;
+};
+
+// The configuration as a tree with every default filled in (pipeline_effective.cc).
+Value effective_value(const Pipeline& pipeline);
+
+}  // namespace swage

@@ -1,0 +1,172 @@
+// The part of PipelineReader that reads [scheme] and [[step]].
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/config/keys.h"
+#include "core/config/pipeline_reader.h"
+
+namespace swage {
+namespace {
+
+bool lists(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+bool is_static(const std::optional<ActivationScheme>& activation) {
+  return activation && !activation->dynamic;
+}
+
+// The word in quotes that a message begins with, else "".
+std::string leading_word(const std::string& message) {
+  if (!absl::StartsWith(message, "\"")) return "";
+  return message.substr(1, message.find('"', 1) - 1);
+}
+
+}  // namespace
+
+void PipelineReader::add_scheme_problem(const absl::Status& status, const std::string& path) {
+  if (status.ok()) return;
+  const std::string message(status.message());
+  problems_.add(document_.place(join_path(path, leading_word(message))).key, message);
+}
+
+WeightScheme PipelineReader::weight_at(const Value& table, const std::string& path,
+                                       const WeightScheme& base) {
+  auto scheme = parse_weight_scheme(table, base);
+  if (scheme.ok() && scheme->format == NumberFormat::kDense) {
+    scheme = absl::InvalidArgumentError(
+        "\"format\" is \"dense\"; to leave linears in floats write [[step.override]] with keep = "
+        "true");
+  }
+  add_scheme_problem(scheme.status(), path);
+  return scheme.ok() ? *scheme : base;
+}
+
+ActivationScheme PipelineReader::activation_at(const Value& table, const std::string& path,
+                                               const ActivationScheme& base) {
+  const auto scheme = parse_activation_scheme(table, base);
+  add_scheme_problem(scheme.status(), path);
+  return scheme.ok() ? *scheme : base;
+}
+
+bool PipelineReader::takes_scheme(const Entry& entry, const std::string& table,
+                                  const std::string& path) {
+  if (lists(entry.component->schemes, table)) return true;
+  problems_.add(document_.place(join_path(path, table)).key,
+                absl::StrCat("\"", table, "\" does not belong to ", entry.owner, ": \"", entry.use,
+                             "\" chooses no ", table,
+                             " format; put it on the step that does, or under [scheme]"));
+  return false;
+}
+
+void PipelineReader::read_steps() {
+  read_section("scheme");
+  for (const Entry& entry : read_entries("step")) pipeline_.steps.push_back(read_step(entry));
+}
+
+Step PipelineReader::read_step(const Entry& entry) {
+  Step step;
+  step.use = entry.use;
+  step.name = entry.name;
+  step.params = entry.params;
+  step.where = entry.where;
+  if (const Value::List* globs = entry.keys.at("match").list()) {
+    for (const Value& glob : *globs) step.match.push_back(*glob.text());
+    if (globs->empty())
+      problems_.add(document_.place(entry.path + ".match").value,
+                    "\"match\" is empty; leave it out to take every linear");
+  }
+  read_step_schemes(entry, &step);
+  read_overrides(entry, &step);
+  const bool measures = entry.component->calibration || is_static(step.activation);
+  if (const std::string* stream = entry.keys.at("calibrate_on").text()) {
+    step.calibrate_on = *stream;
+    if (!measures) {
+      problems_.add(document_.place(entry.path + ".calibrate_on").key,
+                    absl::StrCat("\"calibrate_on\" does not belong to ", entry.owner, ": \"",
+                                 entry.use, "\" measures no activations"));
+    }
+  }
+  if (measures && !root_.has("calibration")) {
+    problems_.add(
+        entry.where,
+        absl::StrCat(entry.owner,
+                     " measures activations, but there is no [calibration] with source = \"…\""));
+  }
+  return step;
+}
+
+void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
+  const Value& defaults = root_["scheme"];
+  const Value& own = *entry.table;
+  step->takes_weight = lists(entry.component->schemes, "weight");
+  if (step->takes_weight) {
+    step->weight = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
+    step->weight = weight_at(own["weight"], entry.path + ".weight", step->weight);
+    step->weight_given = own.has("weight") || defaults.has("weight");
+  } else if (own.has("weight")) {
+    takes_scheme(entry, "weight", entry.path);
+  }
+  const bool default_activation =
+      defaults.has("activation") && lists(entry.component->schemes, "activation");
+  if (default_activation)
+    step->activation = activation_at(defaults["activation"], "scheme.activation", {});
+  if (own.has("activation") && takes_scheme(entry, "activation", entry.path)) {
+    step->activation = activation_at(own["activation"], entry.path + ".activation",
+                                     step->activation.value_or(ActivationScheme{}));
+  }
+}
+
+void PipelineReader::read_overrides(const Entry& entry, Step* step) {
+  const Value& given = (*entry.table)["override"];
+  if (given.is_null()) return;
+  const std::string path = entry.path + ".override";
+  if (given.list() == nullptr) {
+    problems_.add(document_.place(path).key,
+                  absl::StrCat("\"override\" is ", type_of(given), "; write [[step.override]]"));
+    return;
+  }
+  for (size_t i = 0; i < given.list()->size(); ++i) {
+    const std::string item_path = absl::StrCat(path, "[", i, "]");
+    const Value& table = (*given.list())[i];
+    if (table.table() == nullptr) {
+      problems_.add(document_.place(item_path).value,
+                    absl::StrCat("an override is ", type_of(table), "; write [[step.override]]"));
+      continue;
+    }
+    step->overrides.push_back(read_override(table, item_path, entry, *step));
+  }
+}
+
+Override PipelineReader::read_override(const Value& table, const std::string& path,
+                                       const Entry& entry, const Step& step) {
+  const std::string owner = absl::StrCat("an override of ", entry.owner);
+  const Value::Table keys = check_params(override_keys(), table, path, document_, owner,
+                                         {"weight", "activation"}, &problems_);
+  Override result;
+  result.where = document_.place(path).value;
+  if (const std::string* match = keys.at("match").text()) result.match = *match;
+  if (const bool* keep = keys.at("keep").boolean()) result.keep = *keep;
+  if (table.has("weight") && takes_scheme(entry, "weight", path)) {
+    weight_at(table["weight"], path + ".weight", step.weight);
+    result.weight = table["weight"];
+  }
+  if (table.has("activation") && takes_scheme(entry, "activation", path)) {
+    activation_at(table["activation"], path + ".activation",
+                  step.activation.value_or(ActivationScheme{}));
+    result.activation = table["activation"];
+  }
+  const bool changes = table.has("weight") || table.has("activation");
+  if (result.keep && changes) {
+    problems_.add(result.where,
+                  absl::StrCat(owner, " says keep = true and gives a scheme; one of them must go"));
+  } else if (!result.keep && !changes) {
+    problems_.add(
+        result.where,
+        absl::StrCat(owner, " changes nothing; expected `weight`, `activation` or keep = true"));
+  }
+  return result;
+}
+
+}  // namespace swage
