@@ -37,12 +37,17 @@ ParamManifest integer(const char* name, int64_t default_value, double minimum, d
   return param;
 }
 
+ParamManifest seed(const char* help) {
+  ParamManifest param = key("seed", "int", Value(int64_t{0}), help);
+  param.minimum = 0;
+  return param;
+}
+
 const char kUse[] = "Name of the component; `swage plugins` lists them.";
 const char kName[] =
     "Name in --set, result.json and messages; `use` when absent. Unique within its kind.";
 
 std::vector<Section> make_sections() {
-  const double most = 9007199254740992.0;  // 2^53: every integer below is exact in JSON
   std::vector<Section> all;
   all.push_back(
       {"model",
@@ -62,7 +67,7 @@ std::vector<Section> make_sections() {
                          "shuffled documents, one per document."),
                   integer("samples", 128, 1, 1 << 20, "Windows drawn at most."),
                   integer("length", 2048, 1, 1 << 20, "Tokens of a window."),
-                  integer("seed", 0, 0, most, "Seed of the random recipes.")},
+                  seed("Seed of the random recipes.")},
                  {}});
   all.push_back({"scheme",
                  "Number formats that hold for every step unless it says otherwise.",
@@ -120,7 +125,7 @@ std::vector<Section> make_sections() {
                 "Sequences a pass takes at once; 0: chosen. Results do not depend on it."),
         integer("verify_windows", 1, 0, 1 << 20,
                 "Windows run again through what each export decodes to."),
-        integer("seed", 0, 0, most, "Seed of everything random.")},
+        seed("Seed of everything random.")},
        {}});
   return all;
 }

@@ -1,6 +1,7 @@
 #include "core/config/param_check.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -17,10 +18,17 @@ std::string quoted(const std::vector<std::string>& words) {
   });
 }
 
+// 1048576 and 0.01, not 1.04858e+06.
+std::string number_text(double number) {
+  const bool whole = number == std::floor(number) && std::fabs(number) < 1e15;
+  return whole ? absl::StrCat(static_cast<int64_t>(number)) : absl::StrCat(number);
+}
+
 std::string bounds(const ParamManifest& param) {
-  if (param.minimum && param.maximum) return absl::StrCat(*param.minimum, " to ", *param.maximum);
-  if (param.minimum) return absl::StrCat("at least ", *param.minimum);
-  return param.maximum ? absl::StrCat("at most ", *param.maximum) : "";
+  if (param.minimum && param.maximum)
+    return absl::StrCat(number_text(*param.minimum), " to ", number_text(*param.maximum));
+  if (param.minimum) return absl::StrCat("at least ", number_text(*param.minimum));
+  return param.maximum ? absl::StrCat("at most ", number_text(*param.maximum)) : "";
 }
 
 // A checked value, or null with `wrong` set to what a message says of the value found.
@@ -30,7 +38,7 @@ Value checked_number(const ParamManifest& param, const Value& value, std::string
   if (!typed) return *wrong = type_of(value), Value();
   value.number(&number);
   if ((param.minimum && number < *param.minimum) || (param.maximum && number > *param.maximum)) {
-    *wrong = absl::StrCat(number);
+    *wrong = number_text(number);
     return Value();
   }
   return param.type == "int" ? value : Value(number);

@@ -1,0 +1,12 @@
+#pragma once
+#include "core/catalog/catalog.h"
+#include "swage/value.h"
+
+namespace swage {
+
+// JSON Schema (draft 2020-12) of a pipeline file with every component of the catalog: what editors
+// complete and check with. It says what check_pipeline() says, except for files that must exist and
+// rules between keys.
+Value pipeline_schema(const Catalog& catalog);
+
+}  // namespace swage
