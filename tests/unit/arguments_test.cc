@@ -1,0 +1,85 @@
+#include "core/cli/arguments.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/base/exit_codes.h"
+
+namespace swage {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+absl::StatusOr<Arguments> parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "swage");
+  return parse_arguments(static_cast<int>(words.size()), words.data());
+}
+
+std::string refusal(std::vector<const char*> words) {
+  const auto arguments = parse(std::move(words));
+  EXPECT_EQ(exit_code(arguments.status()), 2);
+  return std::string(arguments.status().message());
+}
+
+TEST(Arguments, TurnOptionsOfARunIntoPipelineValues) {
+  const auto arguments =
+      parse({"run", "p.toml", "--set", "run.seed=1", "--set=step.a.bits=[1]", "--work", "a \"b\"",
+             "--threads", "2", "--micro-batch", "4", "--events", "e.jsonl", "--quiet"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->verb, "run");
+  EXPECT_EQ(arguments->pipeline, "p.toml");
+  EXPECT_THAT(arguments->sets,
+              ElementsAre("run.seed=1", "step.a.bits=[1]", "run.work=\"a \\\"b\\\"\"",
+                          "run.threads=2", "run.micro_batch=4"));
+  EXPECT_EQ(arguments->threads, 2);
+  EXPECT_EQ(arguments->events, "e.jsonl");
+  EXPECT_TRUE(arguments->quiet);
+}
+
+TEST(Arguments, MeasureTheCheckpointInsteadOfTheModelOfTheFile) {
+  const auto arguments = parse({"eval", "out/w4", "p.toml"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->target, "out/w4");
+  EXPECT_EQ(arguments->pipeline, "p.toml");
+  EXPECT_THAT(arguments->sets, ElementsAre("model.path=\"out/w4\""));
+}
+
+TEST(Arguments, LeaveTheRecordedPipelineOfAResumedRunAlone) {
+  const auto arguments = parse({"resume", "runs/a", "--threads", "1"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->target, "runs/a");
+  EXPECT_EQ(arguments->threads, 1);
+  EXPECT_TRUE(arguments->sets.empty());
+}
+
+TEST(Arguments, TakeThePluginPathBeforeAndAfterTheVerb) {
+  const auto arguments = parse({"--plugin-path", "a", "plugins", "--plugin-path", "b", "--json"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_THAT(arguments->plugin_path, ElementsAre("a", "b"));
+  EXPECT_TRUE(arguments->json);
+}
+
+TEST(Arguments, AreHelpWhenThereIsNoVerb) {
+  EXPECT_EQ(parse({})->verb, "help");
+  EXPECT_EQ(parse({"--help"})->verb, "help");
+  EXPECT_THAT(parse({"forward", "--help"})->text, HasSubstr("--compare FILE"));
+  EXPECT_THAT(parse({"--version"})->text, testing::StartsWith("swage 1."));
+}
+
+TEST(Arguments, RefuseUnknownVerbsAndOptionsByName) {
+  EXPECT_EQ(refusal({"rnu", "p.toml"}), "\"rnu\" is no verb of swage; did you mean \"run\"?");
+  EXPECT_EQ(refusal({"serve"}),
+            "\"serve\" is no verb of swage; known are check, eval, forward, help, inspect, "
+            "plugins, resume, run, schema, verify");
+  EXPECT_EQ(refusal({"run", "p.toml", "--thread", "3"}),
+            "\"--thread\" is not expected here; did you mean \"--threads\"?");
+  EXPECT_EQ(refusal({"run", "p.toml", "q.toml"}), "\"q.toml\" is not expected here");
+  EXPECT_EQ(refusal({"run"}), "FILE is required");
+  EXPECT_EQ(refusal({"run", "p.toml", "--threads", "-1"}),
+            "--threads: Value -1 not in range 0 to 4096");
+  EXPECT_EQ(refusal({"forward", "m", "--input", "a"}), "--output is required");
+}
+
+}  // namespace
+}  // namespace swage
