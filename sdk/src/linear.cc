@@ -1,17 +1,35 @@
 #include "swage/linear.h"
 
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 
 #include "swage/quant/quantizer.h"
 #include "swage/status.h"
 
 namespace swage {
+namespace {
+
+// MKL takes other kernels, with other last bits, for products of few rows (measured up to 16) and for a single column,
+// whatever MKL_CBWR says.
+constexpr int64_t kFewRows = 32;
+
+}  // namespace
+
+at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (weight.size(0) == 1) {
+    const at::Tensor y = affine(x, weight.expand({2, weight.size(1)}), {}).slice(1, 0, 1);
+    return bias.defined() ? y + bias : y;
+  }
+  const int64_t rows = x.size(0);
+  if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);
+  return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias).slice(0, 0, rows);
+}
 
 at::Tensor Linear::apply(const at::Tensor& x) const {
   if (view_ == View::kCompressed && result_ && result_->activation) {
-    return at::linear(quant::fake_quantize(x, *result_->activation), effective_weight(), bias);
+    return affine(quant::fake_quantize(x, *result_->activation), effective_weight(), bias);
   }
-  return at::linear(x, effective_weight(), bias);
+  return affine(x, effective_weight(), bias);
 }
 
 absl::Status Linear::set_result(CompressedLinear result) {

@@ -21,6 +21,9 @@ struct SWAGE_API Parameter {
 // Which weights a forward pass uses: the (possibly transformed) floats, or the emitted results where there are any.
 enum class View { kFloat, kCompressed };
 
+// x Wᵀ + b for x [rows, in]; `bias` may be undefined. A row's bytes do not depend on how many rows there are.
+SWAGE_API at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
+
 // y = x Wᵀ + b. Every linear of a model is called only through apply(), where activation quantization hooks in.
 // The fields are the working state through which steps compose: any step may change them.
 class SWAGE_API Linear {

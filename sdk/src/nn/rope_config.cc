@@ -1,0 +1,120 @@
+// What config.json says about rotary embeddings, in the spellings of transformers 4 and 5.
+#include "swage/nn/rope.h"
+#include "swage/status.h"
+#include "swage/suggest.h"
+
+namespace swage::nn {
+namespace {
+
+const std::map<std::string, RopeKind, std::less<>>& kinds() {
+  static const std::map<std::string, RopeKind, std::less<>> names = {
+      {"default", RopeKind::kDefault}, {"linear", RopeKind::kLinear},
+      {"dynamic", RopeKind::kDynamic}, {"llama3", RopeKind::kLlama3},
+      {"yarn", RopeKind::kYarn},       {"longrope", RopeKind::kLongRope},
+      {"su", RopeKind::kLongRope},  // the first name of longrope, in old Phi-3 files
+  };
+  return names;
+}
+
+absl::StatusOr<RopeKind> read_kind(const Value& rope) {
+  const std::string type = rope.str("rope_type", rope.str("type", "default"));
+  const auto it = kinds().find(type);
+  if (it != kinds().end()) return it->second;
+  std::vector<std::string> names;
+  for (const auto& [name, kind] : kinds()) names.push_back(name);
+  return absl::InvalidArgumentError(
+      absl::StrCat("rope_type \"", type, "\" is not supported", suggestion(type, names)));
+}
+
+absl::StatusOr<std::vector<double>> read_factors(const Value& rope, std::string_view key,
+                                                 int64_t count) {
+  const Value::List* list = rope[key].list();
+  if (list == nullptr || static_cast<int64_t>(list->size()) != count) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("longrope needs \"", std::string(key), "\", a list of ", count,
+                     " numbers (half of the rotary channels)",
+                     list != nullptr ? absl::StrCat("; found ", list->size()) : ""));
+  }
+  std::vector<double> factors;
+  for (const Value& item : *list) {
+    double number = 0;
+    if (!item.number(&number) || !(number > 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", std::string(key), "\" holds a value that is no positive number"));
+    }
+    factors.push_back(number);
+  }
+  return factors;
+}
+
+absl::Status check(const RopeDescription& rope) {
+  if (rope.dim <= 0 || rope.dim % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rotary embedding over ", rope.dim,
+                     " channels: head_dim · partial_rotary_factor must be even and positive"));
+  }
+  if (!(rope.theta > 0) || !(rope.factor > 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rope_theta ", rope.theta, " and factor ", rope.factor, " must be positive"));
+  }
+  if (rope.kind == RopeKind::kDynamic && rope.dim <= 2) {
+    return absl::InvalidArgumentError("dynamic rope needs more than 2 rotary channels");
+  }
+  if (rope.kind == RopeKind::kLlama3 &&
+      !(rope.high_freq_factor > rope.low_freq_factor && rope.low_freq_factor > 0)) {
+    return absl::InvalidArgumentError("llama3 rope needs 0 < low_freq_factor < high_freq_factor");
+  }
+  if (rope.kind != RopeKind::kDefault && rope.kind != RopeKind::kLinear &&
+      (rope.original_position <= 1 || rope.max_position <= 0)) {
+    return absl::InvalidArgumentError(
+        "this rope_type needs max_position_embeddings or original_max_position_embeddings above 1");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
+                                          int64_t max_position, double default_theta) {
+  // Where both are filled in, transformers takes the older spelling.
+  const Value::Table* scaling = config["rope_scaling"].table();
+  const bool old = scaling != nullptr ? !scaling->empty() : !config.has("rope_parameters");
+  const Value& table = config[old ? "rope_scaling" : "rope_parameters"];
+  if (!table.is_null() && table.table() == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("rope_parameters (or rope_scaling) is a ",
+                                                   table.type_name(), ", expected a table"));
+  }
+  RopeDescription rope;
+  SWAGE_ASSIGN_OR_RETURN(rope.kind, read_kind(table));
+  const double partial =
+      table.f64("partial_rotary_factor", config.f64("partial_rotary_factor", 1.0));
+  rope.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
+  rope.theta = table.f64("rope_theta", config.f64("rope_theta", default_theta));
+  rope.max_position = max_position;
+  const int64_t in_table = table.i64("original_max_position_embeddings", rope.max_position);
+  rope.original_position = config.i64("original_max_position_embeddings", in_table);
+  const bool needs_factor = rope.kind == RopeKind::kLinear || rope.kind == RopeKind::kDynamic ||
+                            rope.kind == RopeKind::kLlama3;
+  if (needs_factor && !table.has("factor")) {
+    return absl::InvalidArgumentError("rope_scaling lacks \"factor\", which this rope_type needs");
+  }
+  const double ratio = static_cast<double>(rope.max_position) /
+                       static_cast<double>(std::max<int64_t>(rope.original_position, 1));
+  rope.factor = rope.kind == RopeKind::kDefault ? 1.0 : table.f64("factor", ratio);
+  rope.low_freq_factor = table.f64("low_freq_factor", rope.low_freq_factor);
+  rope.high_freq_factor = table.f64("high_freq_factor", rope.high_freq_factor);
+  rope.beta_fast = table.f64("beta_fast", rope.beta_fast);
+  rope.beta_slow = table.f64("beta_slow", rope.beta_slow);
+  rope.truncate = table.flag("truncate", true);
+  rope.mscale = table.f64("mscale", 0.0);
+  rope.mscale_all_dim = table.f64("mscale_all_dim", 0.0);
+  if (table.has("attention_factor")) rope.attention_factor = table.f64("attention_factor", 1.0);
+  SWAGE_RETURN_IF_ERROR(check(rope));
+  if (rope.kind == RopeKind::kLongRope) {
+    SWAGE_ASSIGN_OR_RETURN(rope.short_factor, read_factors(table, "short_factor", rope.dim / 2));
+    SWAGE_ASSIGN_OR_RETURN(rope.long_factor, read_factors(table, "long_factor", rope.dim / 2));
+  }
+  return rope;
+}
+
+}  // namespace swage::nn
