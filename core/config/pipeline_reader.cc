@@ -94,6 +94,15 @@ void PipelineReader::read_calibration() {
   spec.length = integer_or_zero(keys, "length");
   spec.seed = integer_or_zero(keys, "seed");
   spec.where = document_.place("calibration").key;
+  std::error_code error;
+  if (std::filesystem::is_directory(spec.source, error) ||
+      std::filesystem::file_size(spec.source, error) == 0) {
+    problems_.add(
+        document_.place("calibration.source").value,
+        absl::StrCat("\"source\" is \"", spec.source, "\", which is ",
+                     std::filesystem::is_directory(spec.source, error) ? "a folder" : "empty",
+                     "; expected a file with text or token ids"));
+  }
   pipeline_.calibration = std::move(spec);
 }
 
