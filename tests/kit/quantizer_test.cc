@@ -1,0 +1,336 @@
+#include "swage/quant/quantizer.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/kit/fixture.h"
+
+namespace swage {
+namespace {
+
+using quant::Grid;
+using test::f1;
+using test::f5;
+using ::testing::HasSubstr;
+
+WeightScheme channel_scheme(int bits, bool symmetric, Convention convention = Convention::kMinmax) {
+  WeightScheme scheme;
+  scheme.bits = bits;
+  scheme.granularity = Granularity::kChannel;
+  scheme.symmetric = symmetric;
+  scheme.convention = convention;
+  return scheme;
+}
+
+WeightScheme group_scheme(int bits, bool symmetric, int64_t size,
+                          Convention convention = Convention::kMinmax) {
+  WeightScheme scheme = channel_scheme(bits, symmetric, convention);
+  scheme.granularity = Granularity::kGroup;
+  scheme.group_size = size;
+  return scheme;
+}
+
+Grid grid_of(const at::Tensor& weight, const WeightScheme& scheme,
+             at::ScalarType storage = at::kDouble) {
+  auto grid = quant::find_grid(weight, scheme, storage);
+  EXPECT_TRUE(grid.ok()) << grid.status();
+  return *grid;
+}
+
+struct Golden {
+  WeightScheme scheme;
+  double squares, error;
+};
+
+TEST(Fixture, GivesTheRecordedNumbers) {
+  const auto a = f1();
+  EXPECT_NEAR(a.weight[0][0].item<double>(), -0.1105567217, 1e-10);
+  EXPECT_NEAR(a.weight[7][15].item<double>(), -0.18760046362876892, 1e-15);
+  EXPECT_NEAR(a.input[0][3].item<double>(), 1.5423029661, 1e-10);
+  EXPECT_NEAR(a.weight.sum().item<double>(), 1.3404868960380556, 1e-12);
+  EXPECT_NEAR(a.input.sum().item<double>(), -179.4823842048645, 1e-10);
+  EXPECT_NEAR(a.hessian()[3][3].item<double>(), 51489.827, 1e-3);
+  const auto b = f5();
+  EXPECT_NEAR(b.weight.sum().item<double>(), 4.7530614852905275, 1e-12);
+  EXPECT_NEAR(b.input.sum().item<double>(), 276.20604705810547, 1e-10);
+}
+
+TEST(Quantizer, ReproducesTheTableOfConventions) {
+  const std::vector<Golden> table = {
+      {channel_scheme(4, false), 0.005704057192411, 11.951195915401698},
+      {channel_scheme(4, false, Convention::kLlmc), 0.005704057192411, 11.951195915401698},
+      {channel_scheme(4, false, Convention::kGptq), 0.005704057192411, 11.951195915401698},
+      {channel_scheme(4, true), 0.0077958478, 42.30916403},
+      {channel_scheme(4, true, Convention::kFullRange), 0.007260069205, 22.686996087},
+      {group_scheme(4, false, 8), 0.0036995968, 7.6598572511},
+      {group_scheme(3, false, 8), 0.018475872108, 76.655518285},
+      {group_scheme(2, false, 8), 0.103749171269, 626.994468258},
+      {group_scheme(2, true, 8), 0.298702814, 950.2127},
+      {group_scheme(2, true, 8, Convention::kFullRange), 0.108934713, 1097.274},
+  };
+  const auto fixture = f1();
+  for (const Golden& golden : table) {
+    SCOPED_TRACE(describe(golden.scheme));
+    const at::Tensor rounded =
+        quant::round_trip(fixture.weight, grid_of(fixture.weight, golden.scheme));
+    EXPECT_NEAR((rounded - fixture.weight).square().sum().item<double>(), golden.squares, 1e-9);
+    EXPECT_NEAR(fixture.error(rounded) / golden.error, 1, 5e-7);  // digits recorded
+  }
+}
+
+TEST(Quantizer, FindsScaleAndZeroPointsOfTheFirstFixture) {
+  const Grid grid = grid_of(f1().weight, channel_scheme(4, false));
+  EXPECT_NEAR(grid.scales[0][0].item<double>(), 0.0187618542, 1e-10);
+  const at::Tensor expected = at::tensor({8, 6, 2, 7, 7, 7, 6, 8}, at::kInt) - 8;
+  EXPECT_TRUE(at::equal(grid.zeros.flatten().to(at::kInt), expected)) << grid.zeros;
+}
+
+TEST(Quantizer, SearchesRangesByTheirError) {
+  WeightScheme scheme = channel_scheme(3, true);
+  const auto fixture = f1();
+  const at::Tensor plain = quant::round_trip(fixture.weight, grid_of(fixture.weight, scheme));
+  EXPECT_NEAR((plain - fixture.weight).square().sum().item<double>(), 0.0467066507, 1e-9);
+  scheme.range = RangeRule::kMse;
+  const Grid grid = grid_of(fixture.weight, scheme);
+  const at::Tensor error = (quant::round_trip(fixture.weight, grid) - fixture.weight).abs();
+  EXPECT_NEAR(error.square().sum().item<double>(), 0.0369191705, 1e-9);
+  EXPECT_NEAR(error.pow(2.4).sum().item<double>(), 0.008274626458, 1e-11);
+  const double shrink[] = {.78, .94, .94, .90, .90, .90, .93, .78};
+  const at::Tensor full = fixture.weight.abs().amax(1) / 3;
+  for (int row = 0; row < 8; ++row) {
+    EXPECT_NEAR(grid.scales[row][0].item<double>() / full[row].item<double>(), shrink[row], 1e-6)
+        << row;
+  }
+}
+
+TEST(Quantizer, KeepsRoundedValuesWhereTheyAre) {
+  for (const Convention convention : {Convention::kMinmax, Convention::kFullRange}) {
+    const WeightScheme scheme = group_scheme(4, true, 16, convention);
+    const at::Tensor weight = f5().weight.to(at::kFloat);
+    const Grid grid = grid_of(weight, scheme, at::kBFloat16);
+    const at::Tensor once = quant::round_trip(weight, grid);
+    EXPECT_TRUE(at::equal(quant::round_trip(once, grid), once));
+  }
+}
+
+TEST(Quantizer, RoundsScalesBeforeCodes) {
+  const at::Tensor weight = f5().weight.to(at::kFloat);
+  for (const at::ScalarType storage : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    const Grid grid = grid_of(weight, group_scheme(4, false, 16), storage);
+    EXPECT_EQ(grid.scales.scalar_type(), storage);
+    const at::Tensor scale = grid.scales.to(at::kFloat).repeat_interleave(16, 1);
+    const at::Tensor zero = grid.zeros.to(at::kFloat).repeat_interleave(16, 1);
+    const at::Tensor codes = at::clamp(at::round(weight / scale) + zero, -8, 7);
+    EXPECT_TRUE(at::equal(quant::encode(weight, grid).to(at::kFloat), codes));
+    const at::Tensor decoded = ((codes - zero) * scale).to(storage).to(at::kFloat);
+    EXPECT_TRUE(at::equal(quant::decode(quant::encode(weight, grid), grid), decoded));
+  }
+}
+
+TEST(Quantizer, FastPathGivesTheBitsOfThePlainOne) {
+  const at::Tensor weight = test::fixture(9, 37, 203, 1, {}).weight.to(at::kFloat);
+  for (const at::ScalarType storage : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    for (const int bits : {2, 3, 4, 5, 8}) {
+      for (const int64_t width : {1, 7, 29, 64, 203}) {
+        WeightScheme scheme = group_scheme(bits, bits % 2 == 0, width);
+        scheme.group_tail_short = true;
+        const Grid grid = grid_of(weight, scheme, storage);
+        const at::Tensor codes = quant::encode_reference(weight, grid);
+        EXPECT_TRUE(at::equal(quant::encode(weight, grid), codes)) << bits << " " << width;
+        const at::Tensor zero =
+            grid.zeros.defined() ? grid.zeros : at::zeros_like(grid.scales, at::kChar);
+        const auto spread = [&](const at::Tensor& t) {
+          return t.to(at::kFloat).repeat_interleave(width, 1).narrow(1, 0, 203);
+        };
+        const at::Tensor decoded = ((codes.to(at::kFloat) - spread(zero)) * spread(grid.scales))
+                                       .to(storage)
+                                       .to(at::kFloat);
+        EXPECT_TRUE(at::equal(quant::decode(codes, grid), decoded)) << bits << " " << width;
+        EXPECT_TRUE(at::equal(quant::round_trip(weight, grid), decoded)) << bits << " " << width;
+      }
+    }
+  }
+}
+
+TEST(Quantizer, IsTheSameForStridedAndForPermutedColumns) {
+  const at::Tensor weight = f5().weight.to(at::kFloat);
+  const at::Tensor strided = weight.t().contiguous().t();
+  const WeightScheme scheme = group_scheme(4, false, 16);
+  EXPECT_TRUE(at::equal(quant::encode(strided, grid_of(strided, scheme)),
+                        quant::encode(weight, grid_of(weight, scheme))));
+  const WeightScheme channel = channel_scheme(4, false);
+  const at::Tensor flipped = weight.flip({1});
+  EXPECT_TRUE(at::equal(quant::encode(flipped, grid_of(flipped, channel)).flip({1}),
+                        quant::encode(weight, grid_of(weight, channel))));
+}
+
+TEST(Quantizer, DecodesConstantAndEmptyGroupsExactly) {
+  for (const double value : {0.0, 0.1015625, -3.25, 0.0078125}) {
+    for (const bool symmetric : {true, false}) {
+      for (const int bits : {2, 3, 4, 8}) {
+        const at::Tensor weight = at::full({3, 8}, value, at::kFloat);
+        const Grid grid = grid_of(weight, group_scheme(bits, symmetric, 4), at::kBFloat16);
+        EXPECT_TRUE(at::equal(quant::round_trip(weight, grid), weight))
+            << value << " " << bits << " " << symmetric;
+      }
+    }
+  }
+}
+
+TEST(Quantizer, KeepsOneSidedGroupsUnlessAskedForTheLlmcWay) {
+  const at::Tensor weight = at::tensor({.5, .52, .54, .56, .58, .6}, at::kDouble).view({1, 6});
+  const at::Tensor safe = quant::round_trip(weight, grid_of(weight, channel_scheme(4, false)));
+  EXPECT_LE((safe - weight).abs().max().item<double>(), 0.0201);
+  const at::Tensor llmc =
+      quant::round_trip(weight, grid_of(weight, channel_scheme(4, false, Convention::kLlmc)));
+  EXPECT_NEAR(llmc.min().item<double>(), 0.1, 1e-9);
+  EXPECT_NEAR(llmc.max().item<double>(), 0.1, 1e-9);
+}
+
+TEST(Quantizer, SurvivesScalesThatUnderflowTheirDtype) {
+  const at::Tensor weight = at::tensor({1e-12, -2e-12, 3e-12, 0.}, at::kFloat).view({1, 4});
+  const Grid grid = grid_of(weight, channel_scheme(4, true), at::kHalf);
+  EXPECT_GT(grid.scales.item<float>(), 0);
+  EXPECT_EQ(quant::round_trip(weight, grid).abs().max().item<float>(), 0);
+}
+
+TEST(Quantizer, LimitsAreAppliedBeforeTheRange) {
+  Linear linear;
+  linear.name = "m";
+  linear.weight = at::tensor({-1., -.5, .25, 2., 4., .5, -.5, 1.}, at::kFloat).view({1, 8});
+  linear.clip_low = at::tensor({-.5, -.25}, at::kFloat).view({1, 2});
+  linear.clip_high = at::tensor({1., 2.}, at::kFloat).view({1, 2});
+  const auto result = quant::quantize(linear, group_scheme(8, false, 4), at::kFloat);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const at::Tensor expected =
+      at::tensor({-.5, -.5, .25, 1., 2., .5, -.25, 1.}, at::kFloat).view({1, 8});
+  EXPECT_LE((decode(*result) - expected).abs().max().item<float>(), 0.005);
+}
+
+TEST(Quantizer, OneScaleServesAWholeTensor) {
+  WeightScheme scheme = channel_scheme(8, true);
+  scheme.granularity = Granularity::kTensor;
+  const at::Tensor weight = f5().weight.to(at::kFloat);
+  const Grid grid = grid_of(weight, scheme, at::kFloat);
+  EXPECT_EQ(grid.scales.sizes(), (c10::IntArrayRef{1, 1}));
+  EXPECT_FLOAT_EQ(grid.scales.item<float>(), weight.abs().max().item<float>() / 127);
+  EXPECT_LE((quant::round_trip(weight, grid) - weight).abs().max().item<float>(),
+            grid.scales.item<float>() / 2 * 1.0001f);
+}
+
+TEST(Quantizer, NamesTheEntryThatIsNotFinite) {
+  at::Tensor weight = f5().weight.to(at::kFloat);
+  weight[20][33] = std::numeric_limits<float>::quiet_NaN();
+  weight[21][2] = std::numeric_limits<float>::infinity();
+  EXPECT_THAT(
+      std::string(
+          quant::find_grid(weight, group_scheme(4, true, 16), at::kBFloat16).status().message()),
+      HasSubstr("the weight holds NaN at row 20, column 33"));
+  weight[20][33] = 0;
+  EXPECT_THAT(
+      std::string(
+          quant::find_grid(weight, channel_scheme(4, true), at::kBFloat16).status().message()),
+      HasSubstr("the weight holds infinity at row 21, column 2"));
+}
+
+TEST(Quantizer, NamesTheGroupSizesThatWouldDo) {
+  const auto status =
+      quant::find_grid(f5().weight, group_scheme(4, true, 24), at::kBFloat16).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(
+      std::string(status.message()),
+      HasSubstr(
+          "a group of 24 columns does not divide the input width 64; these do: 8, 16, 32, 64"));
+}
+
+TEST(Quantizer, RefusesAScaleThatItsDtypeCannotHold) {
+  const at::Tensor weight = at::full({2, 4}, 1e7, at::kFloat);
+  EXPECT_THAT(
+      std::string(quant::find_grid(weight, channel_scheme(4, true), at::kHalf).status().message()),
+      HasSubstr("the scale of row 0, group 0 does not fit the dtype of the scales"));
+}
+
+TEST(Fp8, RoundsTiesToEvenAndSaturates) {
+  WeightScheme scheme;
+  scheme.bits = 8;
+  scheme.granularity = Granularity::kTensor;
+  const auto rounded = [&](NumberFormat format, std::vector<double> values) {
+    scheme.format = format;
+    const at::Tensor x = at::tensor(values, at::kFloat).view({1, -1});
+    return quant::round_trip(x, {scheme, at::ones({1, 1}), {}}).flatten();
+  };
+  EXPECT_TRUE(at::equal(
+      rounded(NumberFormat::kFp8E4M3,
+              {.001, .0009765625, .00146484375, .017, 1.0625, 1.1875, 300, 447, 1000, -1e9}),
+      at::tensor({.001953125, 0., .001953125, .017578125, 1., 1.25, 288., 448., 448., -448.},
+                 at::kFloat)));
+  EXPECT_TRUE(at::equal(rounded(NumberFormat::kFp8E5M2, {1e-5, 1.125, 1.375, 1e9}),
+                        at::tensor({1.52587890625e-05, 1., 1.5, 57344.}, at::kFloat)));
+}
+
+TEST(Fp8, EveryFiniteCodeSurvives) {
+  for (const NumberFormat format : {NumberFormat::kFp8E4M3, NumberFormat::kFp8E5M2}) {
+    WeightScheme scheme;
+    scheme.format = format;
+    scheme.bits = 8;
+    scheme.granularity = Granularity::kTensor;
+    const Grid grid{scheme, at::ones({1, 1}), {}};
+    const auto type = format == NumberFormat::kFp8E4M3 ? at::kFloat8_e4m3fn : at::kFloat8_e5m2;
+    const at::Tensor values =
+        at::arange(0, 256, at::kInt).to(at::kByte).view(type).to(at::kFloat).view({1, 256});
+    const at::Tensor finite = values.masked_select(values.isfinite()).view({1, -1});
+    EXPECT_EQ(finite.size(1), format == NumberFormat::kFp8E4M3 ? 254 : 248);
+    EXPECT_TRUE(at::equal(quant::round_trip(finite, grid), finite));
+  }
+}
+
+TEST(FakeQuantize, TakesOneScalePerTokenAndPassesGradients) {
+  const at::Tensor x = f5().input.to(at::kFloat);
+  const ActivationQuantizer quantizer{ActivationScheme{}, {}, {}};
+  const at::Tensor scale = x.abs().amax(1, true) / 127;
+  const at::Tensor expected = at::clamp(at::round(x / scale), -128, 127) * scale;
+  EXPECT_TRUE(at::equal(quant::fake_quantize(x, quantizer), expected));
+  const at::Tensor leaf = x.clone().requires_grad_();
+  const at::Tensor y = quant::fake_quantize(leaf, quantizer);
+  EXPECT_TRUE(at::equal(y.detach(), expected));
+  y.sum().backward();
+  EXPECT_TRUE(at::equal(leaf.grad(), at::ones_like(x)));
+}
+
+TEST(FakeQuantize, TokenDoesNotSeeItsNeighbours) {
+  const at::Tensor x = f5().input.to(at::kFloat);
+  const ActivationQuantizer quantizer{ActivationScheme{}, {}, {}};
+  EXPECT_TRUE(at::equal(quant::fake_quantize(x, quantizer).narrow(0, 17, 3),
+                        quant::fake_quantize(x.narrow(0, 17, 3), quantizer)));
+}
+
+TEST(FakeQuantize, StaticScaleComesFromTheCalibratedRange) {
+  ActivationScheme scheme;
+  scheme.granularity = Granularity::kTensor;
+  scheme.dynamic = false;
+  const ActivationQuantizer symmetric = quant::static_quantizer(scheme, -1.27f, 0.5f);
+  EXPECT_FLOAT_EQ(symmetric.scale.item<float>(), 0.01f);
+  EXPECT_FALSE(symmetric.zero.defined());
+  scheme.symmetric = false;
+  const ActivationQuantizer asymmetric = quant::static_quantizer(scheme, -0.55f, 2.f);
+  EXPECT_FLOAT_EQ(asymmetric.scale.item<float>(), 0.01f);
+  EXPECT_EQ(asymmetric.zero.item<float>(), 55 - 128);
+  const at::Tensor y =
+      quant::fake_quantize(at::tensor({-1., 0., 1.004, 9.}, at::kFloat).view({1, 4}), asymmetric);
+  EXPECT_LE((y - at::tensor({-.55, 0., 1., 2.}, at::kFloat)).abs().max().item<float>(), 1e-6);
+}
+
+TEST(FakeQuantize, SurvivesZeroTokensAndShowsNaN) {
+  at::Tensor x = at::zeros({2, 8});
+  EXPECT_EQ(quant::fake_quantize(x, {ActivationScheme{}, {}, {}}).abs().max().item<float>(), 0);
+  x[1][3] = std::numeric_limits<float>::quiet_NaN();
+  const at::Tensor y = quant::fake_quantize(x, {ActivationScheme{}, {}, {}});
+  EXPECT_EQ(y[0].abs().max().item<float>(), 0);
+  EXPECT_TRUE(y[1].isnan().any().item<bool>());
+}
+
+}  // namespace
+}  // namespace swage
