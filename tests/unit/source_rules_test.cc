@@ -1,0 +1,145 @@
+// The rules of docs/architecture.md that a compiler does not see.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::IsEmpty;
+
+struct Include {
+  std::string file, header;  // file relative to the source tree
+};
+
+class SourceRules : public testing::Test {
+ protected:
+  void SetUp() override {
+    const char* root = std::getenv("SWAGE_SOURCE_DIR");
+    ASSERT_NE(root, nullptr) << "SWAGE_SOURCE_DIR names the source tree";
+    root_ = root;
+  }
+
+  std::vector<std::string> sources(const std::vector<std::string>& folders) const {
+    std::vector<std::string> files;
+    for (const std::string& folder : folders) {
+      if (!fs::exists(root_ / folder)) continue;
+      for (const auto& entry : fs::recursive_directory_iterator(root_ / folder)) {
+        const std::string type = entry.path().extension().string();
+        if (type == ".cc" || type == ".h")
+          files.push_back(fs::relative(entry.path(), root_).string());
+      }
+    }
+    return files;
+  }
+
+  std::vector<Include> includes(const std::vector<std::string>& folders) const {
+    static const std::regex pattern("^\\s*#\\s*include\\s*[<\"]([^>\"]+)[>\"].*");
+    std::vector<Include> all;
+    for (const std::string& file : sources(folders)) {
+      std::ifstream stream(root_ / file);
+      std::smatch match;
+      for (std::string line; std::getline(stream, line);) {
+        if (std::regex_match(line, match, pattern)) all.push_back({file, match[1]});
+      }
+    }
+    return all;
+  }
+
+  // "file includes header" for every include that `forbidden` says yes to.
+  template <class Predicate>
+  std::vector<std::string> offences(const std::vector<std::string>& folders,
+                                    Predicate forbidden) const {
+    std::vector<std::string> found;
+    for (const Include& include : includes(folders)) {
+      if (forbidden(include)) found.push_back(include.file + " includes " + include.header);
+    }
+    return found;
+  }
+
+  fs::path root_;
+};
+
+bool starts(const std::string& text, const std::string& prefix) {
+  return text.rfind(prefix, 0) == 0;
+}
+
+bool needs_torch(const std::string& header) {
+  return starts(header, "ATen/") || starts(header, "c10/") || starts(header, "torch/");
+}
+
+const std::vector<std::string> kPluginFolders = {"models", "plugins", "evaluators", "backends"};
+
+TEST_F(SourceRules, AreCheckedOnRealFiles) {
+  EXPECT_GT(sources({"core", "sdk"}).size(), 30u);
+  EXPECT_GT(includes({"core", "sdk"}).size(), 100u);
+}
+
+TEST_F(SourceRules, PluginsIncludeOnlyTheSdkAndTheirOwnFolder) {
+  EXPECT_THAT(offences(kPluginFolders,
+                       [&](const Include& include) {
+                         if (starts(include.header, "swage/")) return false;
+                         const fs::path own = (root_ / include.file).parent_path();
+                         if (include.header.find('/') == std::string::npos) {
+                           return include.header.find(".h") != std::string::npos &&
+                                  !fs::exists(own / include.header);
+                         }
+                         return fs::exists(root_ / include.header) ||
+                                include.header.find("..") != std::string::npos;
+                       }),
+              IsEmpty());
+}
+
+TEST_F(SourceRules, TheSdkIncludesNothingOfTheHost) {
+  EXPECT_THAT(
+      offences({"sdk"}, [](const Include& include) { return starts(include.header, "core/"); }),
+      IsEmpty());
+}
+
+TEST_F(SourceRules, WhatMustStartQuicklyStaysFreeOfLibTorch) {
+  EXPECT_THAT(offences({"core/base", "core/config", "core/catalog", "core/cli", "sdk/src/base"},
+                       [](const Include& include) { return needs_torch(include.header); }),
+              IsEmpty());
+}
+
+TEST_F(SourceRules, NobodyIncludesAllOfLibTorch) {
+  EXPECT_THAT(offences({"core", "sdk", "models", "plugins", "evaluators", "backends", "tests"},
+                       [](const Include& include) {
+                         return include.header == "torch/torch.h" ||
+                                include.header == "torch/script.h" ||
+                                include.header == "torch/optim.h" ||
+                                include.header == "ATen/ATen.h";
+                       }),
+              IsEmpty());
+}
+
+TEST_F(SourceRules, TheHostNamesNoPlugin) {
+  EXPECT_THAT(offences({"core"},
+                       [](const Include& include) {
+                         for (const std::string& folder : kPluginFolders) {
+                           if (starts(include.header, folder + "/")) return true;
+                         }
+                         return false;
+                       }),
+              IsEmpty());
+}
+
+TEST_F(SourceRules, NoFileIsLongerThanFiveHundredLines) {
+  std::vector<std::string> long_files;
+  for (const std::string& file :
+       sources({"core", "sdk", "models", "plugins", "evaluators", "backends", "tests"})) {
+    std::ifstream stream(root_ / file);
+    size_t lines = 0;
+    for (std::string line; std::getline(stream, line);) ++lines;
+    if (lines > 500) long_files.push_back(file + " has " + std::to_string(lines));
+  }
+  EXPECT_THAT(long_files, IsEmpty());
+}
+
+}  // namespace
+}  // namespace swage
