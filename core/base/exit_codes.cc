@@ -11,7 +11,7 @@ namespace {
 constexpr char kPayload[] = "swage/exit";
 }
 
-absl::Status with_exit(absl::Status status, ExitCode code) {
+absl::Status with_exit_code(absl::Status status, ExitCode code) {
   if (!status.ok() && !status.GetPayload(kPayload)) {
     status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
   }

@@ -6,19 +6,19 @@ namespace swage {
 // What the process answers. Stable: scripts depend on it; docs/cli.md lists them.
 enum class ExitCode {
   kOk = 0,
-  kOther = 1,         // a bug of swage, or an error without a class
-  kUsage = 2,         // command line
-  kPipeline = 3,      // the pipeline file does not hold
-  kInput = 4,         // model, tokenizer, calibration or other data
-  kPlugin = 5,        // a plugin was refused or failed
-  kVerdict = 6,       // an export does not decode to what the run computed
-  kResources = 7,     // memory, disk space, input/output
-  kInterrupted = 130  // Ctrl-C; `swage resume` continues
+  kOther = 1,          // a bug of swage, or an error without a class
+  kUsage = 2,          // command line
+  kPipeline = 3,       // the pipeline file does not hold
+  kInput = 4,          // model, tokenizer, calibration or other data
+  kPlugin = 5,         // a plugin was refused or failed
+  kVerdictFailed = 6,  // an export does not decode to what the run computed
+  kResources = 7,      // memory, disk space, input/output
+  kInterrupted = 130   // Ctrl-C; `swage resume` continues
 };
 
 // `status` with its class of error attached; it survives annotate(). An OK status and one that has
 // a class already pass unchanged.
-absl::Status with_exit(absl::Status status, ExitCode code);
+absl::Status with_exit_code(absl::Status status, ExitCode code);
 
 // The attached class, else one that follows from the status code: CANCELLED 130, RESOURCE_EXHAUSTED
 // and UNAVAILABLE 7, INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS, OUT_OF_RANGE, FAILED_PRECONDITION and

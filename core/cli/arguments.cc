@@ -142,7 +142,7 @@ class CommandLine {
 };
 
 absl::Status usage(const std::string& text) {
-  return with_exit(absl::InvalidArgumentError(text), ExitCode::kUsage);
+  return with_exit_code(absl::InvalidArgumentError(text), ExitCode::kUsage);
 }
 
 std::string toml_string(const std::string& text) {

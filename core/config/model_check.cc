@@ -167,7 +167,7 @@ absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model) {
 absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog) {
   if (std::filesystem::is_regular_file(pipeline.model_path)) return absl::OkStatus();
   auto model = outline_model(pipeline.model_path, catalog);
-  if (!model.ok()) return with_exit(model.status(), ExitCode::kInput);
+  if (!model.ok()) return with_exit_code(model.status(), ExitCode::kInput);
   return check_steps(pipeline, *model);
 }
 

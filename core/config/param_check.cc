@@ -76,7 +76,8 @@ void Problems::add(const SourceLocation& where, const std::string& text) {
 
 absl::Status Problems::status() const {
   if (lines_.empty()) return absl::OkStatus();
-  return with_exit(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")), ExitCode::kPipeline);
+  return with_exit_code(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")),
+                        ExitCode::kPipeline);
 }
 
 std::string type_of(const Value& value) {

@@ -15,10 +15,10 @@ absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
   PipelineSource source;
   source.file = file;
   auto document = read_toml(file);
-  if (!document.ok()) return with_exit(document.status(), ExitCode::kPipeline);
+  if (!document.ok()) return with_exit_code(document.status(), ExitCode::kPipeline);
   source.document = *std::move(document);
   for (const std::string& set : sets) {
-    SWAGE_RETURN_IF_ERROR(with_exit(apply_set(set, &source.document), ExitCode::kPipeline));
+    SWAGE_RETURN_IF_ERROR(with_exit_code(apply_set(set, &source.document), ExitCode::kPipeline));
   }
   const Value& paths = source.document.root["plugins"]["path"];
   for (const Value& path : paths.list() != nullptr ? *paths.list() : Value::List{paths}) {
@@ -58,7 +58,6 @@ absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string&
   scheme.activation = step.activation;
   if (!step.match.empty() && !glob_match_any(step.match, linear)) {
     scheme.applies = false;
-    scheme.keep = true;
     return scheme;
   }
   for (const Override& override : step.overrides) {

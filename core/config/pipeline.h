@@ -75,8 +75,9 @@ struct Pipeline {
   std::vector<ExportSpec> exports;
   RunSpec run;
   std::vector<std::string> plugin_paths;
-  Value effective;  // the whole configuration with every default filled in: what a run records and
-                    // resume compares
+  // The whole configuration with every default filled in: what a run records and resume compares.
+  // Threads and micro-batch are left out, since no result depends on them.
+  Value effective;
 };
 
 // A pipeline file with its includes and --set values, before components are looked up: it says
@@ -114,7 +115,7 @@ std::vector<std::string> differences(const Value& before, const Value& now);
 
 // Scheme of one linear under a step, overrides applied in file order.
 struct LinearScheme {
-  bool applies = true;  // false: no `match` of the step fits; `keep` is then true as well
+  bool applies = true;  // false: no `match` of the step fits
   bool keep = false;    // an override says `keep = true`
   WeightScheme weight;
   std::optional<ActivationScheme> activation;

@@ -16,11 +16,11 @@ TEST(ExitCodes, FollowFromTheStatusCode) {
 }
 
 TEST(ExitCodes, KeepTheFirstClassThroughAnnotations) {
-  absl::Status status = with_exit(absl::InvalidArgumentError("x"), ExitCode::kPlugin);
-  status = with_exit(annotate(status, "layer 3"), ExitCode::kPipeline);
+  absl::Status status = with_exit_code(absl::InvalidArgumentError("x"), ExitCode::kPlugin);
+  status = with_exit_code(annotate(status, "layer 3"), ExitCode::kPipeline);
   EXPECT_EQ(exit_code(status), 5);
   EXPECT_EQ(status.message(), "layer 3: x");
-  EXPECT_TRUE(with_exit(absl::OkStatus(), ExitCode::kPlugin).ok());
+  EXPECT_TRUE(with_exit_code(absl::OkStatus(), ExitCode::kPlugin).ok());
 }
 
 }  // namespace
