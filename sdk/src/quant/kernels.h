@@ -18,12 +18,12 @@ struct RowGrid {
   int64_t width = 0;
   T low = 0, high = 0;  // code range
   NumberFormat format = NumberFormat::kInt;
-  at::ScalarType storage = at::kFloat;  // decoded values are rounded to it
+  c10::ScalarType storage = c10::ScalarType::Float;  // decoded values are rounded to it
 };
 
 // The nearest value of a storage dtype (fp32, bf16, fp16; fp64 leaves the value as it is).
-float round_to_storage(float value, at::ScalarType storage);
-double round_to_storage(double value, at::ScalarType storage);
+float round_to_storage(float value, c10::ScalarType storage);
+double round_to_storage(double value, c10::ScalarType storage);
 // The decoded value of a fp8 code, and the code of a value (nearest, ties to even, saturating).
 float fp8_value(uint8_t code, NumberFormat format);
 uint8_t fp8_code(float value, NumberFormat format);
@@ -41,6 +41,7 @@ void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T
 
 }  // namespace plain
 
+// What everything else calls: vectorised for float.
 template <class T>
 bool row_ranges(const T* x, int64_t columns, int64_t width, T* low, T* high) {
   return plain::row_ranges(x, columns, width, low, high);
@@ -53,5 +54,11 @@ template <class T>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T* out) {
   plain::decode_row(codes, columns, grid, out);
 }
+template <>
+bool row_ranges(const float* x, int64_t columns, int64_t width, float* low, float* high);
+template <>
+void encode_row(const float* x, int64_t columns, const RowGrid<float>& grid, uint8_t* codes);
+template <>
+void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<float>& grid, float* out);
 
 }  // namespace swage::quant

@@ -3,7 +3,9 @@
 #include <c10/util/Float8_e5m2.h>
 #include <c10/util/Half.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "quant/kernels.h"
 
@@ -21,41 +23,42 @@ std::array<float, 256> table_of() {
 
 // (q - z) * s in fp32, rounded once; in fp64 where the scales are fp64.
 template <class T>
-T decoded(T level, T scale, at::ScalarType storage) {
-  if (storage == at::kDouble) return level * scale;
+T decoded(T level, T scale, c10::ScalarType storage) {
+  if (storage == c10::ScalarType::Double) return level * scale;
   return round_to_storage(static_cast<float>(level) * static_cast<float>(scale), storage);
 }
 
 }  // namespace
 
-float round_to_storage(float value, at::ScalarType storage) {
+float round_to_storage(float value, c10::ScalarType storage) {
   switch (storage) {
-    case at::kBFloat16:
+    case c10::ScalarType::BFloat16:
       return static_cast<float>(c10::BFloat16(value));
-    case at::kHalf:
+    case c10::ScalarType::Half:
       return static_cast<float>(c10::Half(value));
     default:
       return value;
   }
 }
 
-double round_to_storage(double value, at::ScalarType storage) {
-  return storage == at::kDouble ? value : round_to_storage(static_cast<float>(value), storage);
+double round_to_storage(double value, c10::ScalarType storage) {
+  return storage == c10::ScalarType::Double ? value
+                                            : round_to_storage(static_cast<float>(value), storage);
 }
 
-float fp8_max(NumberFormat format) { return format == NumberFormat::kFp8E4M3 ? 448.f : 57344.f; }
+float fp8_max(NumberFormat format) { return format == NumberFormc10::kFp8E4M3 ? 448.f : 57344.f; }
 
 float fp8_value(uint8_t code, NumberFormat format) {
   static const std::array<float, 256> e4m3 = table_of<c10::Float8_e4m3fn>();
   static const std::array<float, 256> e5m2 = table_of<c10::Float8_e5m2>();
-  return format == NumberFormat::kFp8E4M3 ? e4m3[code] : e5m2[code];
+  return format == NumberFormc10::kFp8E4M3 ? e4m3[code] : e5m2[code];
 }
 
 uint8_t fp8_code(float value, NumberFormat format) {
   const float limit = fp8_max(format);
   const float inside = std::min(std::max(value, -limit), limit);
-  return format == NumberFormat::kFp8E4M3 ? c10::Float8_e4m3fn(inside).x
-                                          : c10::Float8_e5m2(inside).x;
+  return format == NumberFormc10::kFp8E4M3 ? c10::Float8_e4m3fn(inside).x
+                                           : c10::Float8_e5m2(inside).x;
 }
 
 namespace plain {
@@ -80,7 +83,7 @@ template <class T>
 void encode_row(const T* x, int64_t columns, const RowGrid<T>& grid, uint8_t* codes) {
   for (int64_t c = 0; c < columns; ++c) {
     const T scaled = x[c] / grid.scales[c / grid.width];
-    if (grid.format != NumberFormat::kInt) {
+    if (grid.format != NumberFormc10::kInt) {
       codes[c] = fp8_code(static_cast<float>(scaled), grid.format);
       continue;
     }
@@ -95,8 +98,8 @@ void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T
   for (int64_t c = 0; c < columns; ++c) {
     const T scale = grid.scales[c / grid.width];
     const T zero = grid.zeros ? grid.zeros[c / grid.width] : T(0);
-    const T level = grid.format == NumberFormat::kInt ? T(static_cast<int8_t>(codes[c])) - zero
-                                                      : T(fp8_value(codes[c], grid.format));
+    const T level = grid.format == NumberFormc10::kInt ? T(static_cast<int8_t>(codes[c])) - zero
+                                                       : T(fp8_value(codes[c], grid.format));
     out[c] = decoded(level, scale, grid.storage);
   }
 }

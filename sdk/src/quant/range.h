@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -38,13 +39,14 @@ T unrounded_scale(T low, T high, const WeightScheme& scheme) {
 
 // The grid of values in [low, high]. The scale is not finite where it leaves the storage dtype.
 template <class T>
-Level<T> choose_level(T low, T high, const WeightScheme& scheme, at::ScalarType storage) {
+Level<T> choose_level(T low, T high, const WeightScheme& scheme, c10::ScalarType storage) {
   Level<T> level;
   const T scale = unrounded_scale(low, high, scheme);
   if (scale == 0) return level;
   level.scale = round_to_storage(scale, storage);
   if (level.scale == 0)
-    level.scale = T(storage == at::kHalf ? 6.103515625e-05f : std::numeric_limits<float>::min());
+    level.scale =
+        T(storage == c10::ScalarType::Half ? 6.103515625e-05f : std::numeric_limits<float>::min());
   const bool constant = low == high && scheme.convention != Convention::kLlmc;
   if (scheme.format != NumberFormat::kInt || scheme.symmetric || constant) return level;
   const T least = scheme.convention == Convention::kLlmc ? low : std::min(low, T(0));

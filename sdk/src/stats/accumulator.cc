@@ -1,0 +1,89 @@
+#include "swage/stats/accumulator.h"
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/amax.h>
+#include <ATen/ops/aminmax.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
+
+#include "swage/status.h"
+
+namespace swage::stats {
+namespace {
+
+// Width of a row strip: narrow ones waste less of the lower half, wide ones keep the product fast.
+constexpr int64_t kStrip = 192;
+
+at::Tensor merged(const at::Tensor& sum, const at::Tensor& part,
+                  at::Tensor (*merge)(const at::Tensor&, const at::Tensor&)) {
+  return sum.defined() ? merge(sum, part) : part;
+}
+
+}  // namespace
+
+Accumulator::Accumulator(const Needs& needs, int64_t in, at::ScalarType compute, at::Device device)
+    : needs_(needs) {
+  const auto options = at::TensorOptions().dtype(compute).device(device);
+  if (needs_.wants_hessian) stats_.hessian = at::zeros({in, in}, options);
+  if (needs_.wants_mean_abs) stats_.mean_abs = at::zeros({in}, options);
+}
+
+void Accumulator::add(const at::Tensor& x, const std::vector<int64_t>& lengths) {
+  int64_t first = 0;
+  for (const int64_t length : lengths) {
+    const at::Tensor sequence = x.narrow(0, first, length);
+    first += length;
+    if (length == 0) continue;
+    if (needs_.wants_hessian) add_gram_upper(stats_.hessian, sequence);
+    if (needs_.wants_absmax || needs_.wants_mean_abs) {
+      const at::Tensor magnitude = sequence.abs();
+      if (needs_.wants_absmax)
+        stats_.absmax = merged(stats_.absmax, magnitude.amax(0), at::maximum);
+      if (needs_.wants_mean_abs) stats_.mean_abs += magnitude.sum(0);
+    }
+    if (needs_.wants_range) {
+      const auto [least, greatest] = at::aminmax(sequence);
+      stats_.minimum = merged(stats_.minimum, least.view({1}), at::minimum);
+      stats_.maximum = merged(stats_.maximum, greatest.view({1}), at::maximum);
+    }
+    stats_.tokens += length;
+  }
+  SWAGE_CHECK(first == x.size(0));
+}
+
+SubsetStats Accumulator::finish() {
+  if (needs_.wants_hessian) mirror_upper(stats_.hessian);
+  if (needs_.wants_mean_abs)
+    stats_.mean_abs /= static_cast<double>(std::max<int64_t>(stats_.tokens, 1));
+  for (at::Tensor* tensor : {&stats_.absmax, &stats_.mean_abs, &stats_.minimum, &stats_.maximum}) {
+    if (tensor->defined()) *tensor = tensor->to(at::kFloat);
+  }
+  return std::exchange(stats_, {});
+}
+
+void add_gram_upper(at::Tensor& hessian, const at::Tensor& x) {
+  const int64_t in = hessian.size(0);
+  const at::Tensor source = x.to(hessian.scalar_type());
+  for (int64_t first = 0; first < in; first += kStrip) {
+    const int64_t rows = std::min(kStrip, in - first);
+    at::Tensor strip = hessian.narrow(0, first, rows).narrow(1, first, in - first);
+    strip.addmm_(source.narrow(1, first, rows).t(), source.narrow(1, first, in - first));
+  }
+}
+
+void mirror_upper(at::Tensor& hessian) {
+  constexpr int64_t kTile = 64;
+  const int64_t in = hessian.size(0), tiles = (in + kTile - 1) / kTile;
+  at::parallel_for(0, tiles, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t first = tile * kTile, rows = std::min(kTile, in - first);
+      hessian.narrow(0, first, rows)
+          .narrow(1, 0, first)
+          .copy_(hessian.narrow(0, 0, first).narrow(1, first, rows).t());
+      const at::Tensor corner = hessian.narrow(0, first, rows).narrow(1, first, rows);
+      corner.copy_(corner.triu() + corner.triu(1).t());
+    }
+  });
+}
+
+}  // namespace swage::stats
