@@ -46,18 +46,18 @@ double round_to_storage(double value, c10::ScalarType storage) {
                                             : round_to_storage(static_cast<float>(value), storage);
 }
 
-float fp8_max(NumberFormat format) { return format == NumberFormc10::kFp8E4M3 ? 448.f : 57344.f; }
+float fp8_max(NumberFormat format) { return format == NumberFormat::kFp8E4M3 ? 448.f : 57344.f; }
 
 float fp8_value(uint8_t code, NumberFormat format) {
   static const std::array<float, 256> e4m3 = table_of<c10::Float8_e4m3fn>();
   static const std::array<float, 256> e5m2 = table_of<c10::Float8_e5m2>();
-  return format == NumberFormc10::kFp8E4M3 ? e4m3[code] : e5m2[code];
+  return format == NumberFormat::kFp8E4M3 ? e4m3[code] : e5m2[code];
 }
 
 uint8_t fp8_code(float value, NumberFormat format) {
   const float limit = fp8_max(format);
   const float inside = std::min(std::max(value, -limit), limit);
-  return format == NumberFormc10::kFp8E4M3 ? c10::Float8_e4m3fn(inside).x
+  return format == NumberFormat::kFp8E4M3 ? c10::Float8_e4m3fn(inside).x
                                            : c10::Float8_e5m2(inside).x;
 }
 
@@ -83,7 +83,7 @@ template <class T>
 void encode_row(const T* x, int64_t columns, const RowGrid<T>& grid, uint8_t* codes) {
   for (int64_t c = 0; c < columns; ++c) {
     const T scaled = x[c] / grid.scales[c / grid.width];
-    if (grid.format != NumberFormc10::kInt) {
+    if (grid.format != NumberFormat::kInt) {
       codes[c] = fp8_code(static_cast<float>(scaled), grid.format);
       continue;
     }
@@ -98,7 +98,7 @@ void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T
   for (int64_t c = 0; c < columns; ++c) {
     const T scale = grid.scales[c / grid.width];
     const T zero = grid.zeros ? grid.zeros[c / grid.width] : T(0);
-    const T level = grid.format == NumberFormc10::kInt ? T(static_cast<int8_t>(codes[c])) - zero
+    const T level = grid.format == NumberFormat::kInt ? T(static_cast<int8_t>(codes[c])) - zero
                                                        : T(fp8_value(codes[c], grid.format));
     out[c] = decoded(level, scale, grid.storage);
   }
