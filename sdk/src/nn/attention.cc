@@ -6,6 +6,8 @@
 #include <ATen/ops/logical_and.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include "nn/attention_cpu.h"
+#include "nn/kernels.h"
 #include "swage/status.h"
 
 namespace swage::nn {
@@ -48,6 +50,8 @@ at::Tensor windowed(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<int64_t>& lengths, double scale, int64_t window) {
   SWAGE_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(1) % k.size(1) == 0);
+  if (scale > 0 && kernels::fusable({&q, &k, &v}))
+    return attention_cpu(q, k, v, lengths, scale, window);
   std::vector<at::Tensor> outputs;
   int64_t first = 0;
   for (size_t i = 0; i < lengths.size();) {

@@ -2,6 +2,7 @@
 
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -116,6 +117,43 @@ void rotate_heads(T* x, const T* cos, const T* sin, size_t heads, size_t head_di
   }
 }
 
+template <class T>
+T row_max(const T* s, size_t count) {
+  const hn::ScalableTag<T> d;
+  const size_t lanes = hn::Lanes(d);
+  auto largest = hn::Set(d, s[0]);
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) largest = hn::Max(largest, hn::LoadU(d, s + i));
+  T result = hn::GetLane(hn::MaxOfLanes(d, largest));
+  for (; i < count; ++i) result = s[i] > result ? s[i] : result;
+  return result;
+}
+
+template <class T>
+T softmax_span(T* s, size_t first, size_t last, size_t count, T scale) {
+  const hn::ScalableTag<T> d;
+  const size_t lanes = hn::Lanes(d);
+  const T max = row_max(s + first, last - first);
+  const auto scales = hn::Set(d, scale), shift = hn::Set(d, -max * scale);
+  auto sums = hn::Zero(d);
+  size_t i = first;
+  for (; i + lanes <= last; i += lanes) {
+    const auto e = hn::Exp(d, hn::MulAdd(hn::LoadU(d, s + i), scales, shift));
+    sums = hn::Add(sums, e);
+    hn::StoreU(e, d, s + i);
+  }
+  T sum = hn::GetLane(hn::SumOfLanes(d, sums));
+  if (i < last) {
+    HWY_ALIGN T rest[HWY_MAX_BYTES / sizeof(T)] = {};
+    std::memcpy(rest, s + i, (last - i) * sizeof(T));
+    hn::Store(hn::Exp(d, hn::MulAdd(hn::Load(d, rest), scales, shift)), d, rest);
+    for (size_t j = 0; i + j < last; ++j) sum += s[i + j] = rest[j];
+  }
+  std::fill(s, s + first, T{0});
+  std::fill(s + last, s + count, T{0});
+  return sum;
+}
+
 template <class U>
 int64_t find_exponent(const U* bits, size_t count, U mask) {
   const hn::ScalableTag<U> d;
@@ -154,6 +192,12 @@ void rotate_f64(double* x, const double* cos, const double* sin, size_t heads, s
                 size_t half) {
   rotate_heads(x, cos, sin, heads, head_dim, half);
 }
+float softmax_f32(float* s, size_t first, size_t last, size_t count, float scale) {
+  return softmax_span(s, first, last, count, scale);
+}
+double softmax_f64(double* s, size_t first, size_t last, size_t count, double scale) {
+  return softmax_span(s, first, last, count, scale);
+}
 int64_t find_u16(const uint16_t* bits, size_t count, uint16_t mask) {
   return find_exponent(bits, count, mask);
 }
@@ -176,6 +220,8 @@ HWY_EXPORT(gate_f32);
 HWY_EXPORT(gate_f64);
 HWY_EXPORT(rotate_f32);
 HWY_EXPORT(rotate_f64);
+HWY_EXPORT(softmax_f32);
+HWY_EXPORT(softmax_f64);
 HWY_EXPORT(find_u16);
 HWY_EXPORT(find_u32);
 HWY_EXPORT(find_u64);
@@ -207,6 +253,14 @@ template <>
 void rotate<double>(double* x, const double* cos, const double* sin, size_t heads, size_t head_dim,
                     size_t half) {
   HWY_DYNAMIC_DISPATCH(rotate_f64)(x, cos, sin, heads, head_dim, half);
+}
+template <>
+float softmax_row<float>(float* s, size_t first, size_t last, size_t count, float scale) {
+  return HWY_DYNAMIC_DISPATCH(softmax_f32)(s, first, last, count, scale);
+}
+template <>
+double softmax_row<double>(double* s, size_t first, size_t last, size_t count, double scale) {
+  return HWY_DYNAMIC_DISPATCH(softmax_f64)(s, first, last, count, scale);
 }
 template <>
 int64_t find_not_finite<uint16_t>(const uint16_t* bits, size_t count, uint16_t mask) {

@@ -27,6 +27,11 @@ void gate(Gate kind, T* x, const T* up, size_t count);
 template <class T>
 void rotate(T* x, const T* cos, const T* sin, size_t heads, size_t head_dim, size_t half);
 
+// Softmax of scale · s over [first, last); zero elsewhere in [0, count). Left unnormalized: returns
+// the sum by which the caller divides.
+template <class T>
+T softmax_row(T* s, size_t first, size_t last, size_t count, T scale);
+
 // Index of the first element whose exponent bits are all ones (NaN or infinity); -1: none. U is the
 // unsigned type of the element's size.
 template <class U>
