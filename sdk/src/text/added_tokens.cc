@@ -1,0 +1,126 @@
+#include "added_tokens.h"
+
+#include <algorithm>
+
+#include "component.h"
+#include "unicode.h"
+
+namespace swage::text {
+
+AddedToken read_added_token(const Value& node) {
+  AddedToken token;
+  token.id = node.i64("id", -1);
+  token.content = node.str("content", "");
+  token.single_word = node.flag("single_word", false);
+  token.lstrip = node.flag("lstrip", false);
+  token.rstrip = node.flag("rstrip", false);
+  token.special = node.flag("special", false);
+  token.normalized = node.flag("normalized", !token.special);
+  return token;
+}
+
+void Matcher::add(std::string_view pattern, int64_t value) {
+  if (pattern.empty()) return;
+  starts_[static_cast<unsigned char>(pattern[0])] = true;
+  size_t node = 0;
+  for (const char c : pattern) {
+    const auto byte = static_cast<unsigned char>(c);
+    auto& children = nodes_[node].children;
+    const auto it = std::find_if(children.begin(), children.end(),
+                                 [&](const auto& child) { return child.first == byte; });
+    if (it != children.end()) {
+      node = static_cast<size_t>(it->second);
+    } else {
+      children.emplace_back(byte, static_cast<int32_t>(nodes_.size()));
+      node = nodes_.size();
+      nodes_.emplace_back();
+    }
+  }
+  nodes_[node].value = value;
+}
+
+size_t Matcher::longest(std::string_view text, size_t at, int64_t* value) const {
+  if (!starts_[static_cast<unsigned char>(text[at])]) return 0;
+  size_t length = 0, node = 0;
+  for (size_t i = at; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto& children = nodes_[node].children;
+    const auto it = std::find_if(children.begin(), children.end(),
+                                 [&](const auto& child) { return child.first == byte; });
+    if (it == children.end()) break;
+    node = static_cast<size_t>(it->second);
+    if (nodes_[node].value >= 0) {
+      length = i + 1 - at;
+      *value = nodes_[node].value;
+    }
+  }
+  return length;
+}
+
+void AddedTokens::add(AddedToken token) {
+  if (token.content.empty()) return;
+  const auto same = std::find_if(tokens_.begin(), tokens_.end(), [&](const AddedToken& other) {
+    return other.content == token.content;
+  });
+  if (same != tokens_.end()) {
+    *same = std::move(token);
+  } else {
+    tokens_.push_back(std::move(token));
+  }
+}
+
+bool AddedTokens::has(std::string_view content) const {
+  return std::any_of(tokens_.begin(), tokens_.end(),
+                     [&](const AddedToken& token) { return token.content == content; });
+}
+
+absl::Status AddedTokens::finish(const Normalizer& normalizer) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const AddedToken& token = tokens_[i];
+    SWAGE_RETURN_IF_ERROR(annotate(vocabulary_.add(token.content, token.id), "added_tokens"));
+    if (token.special) special_.insert(token.id);
+    std::string content = token.content;
+    if (token.normalized) SWAGE_RETURN_IF_ERROR(normalizer(&content));
+    (token.normalized ? normalized_ : raw_).add(content, static_cast<int64_t>(i));
+    texts_[token.id] = std::move(content);
+  }
+  return absl::OkStatus();
+}
+
+const std::string* AddedTokens::text(int64_t id) const {
+  const auto it = texts_.find(id);
+  return it == texts_.end() ? nullptr : &it->second;
+}
+
+std::vector<Section> AddedTokens::cut(std::string_view text, const Matcher& matcher) const {
+  std::vector<Section> sections;
+  size_t covered = 0, scratch = 0;
+  for (size_t at = 0; !matcher.empty() && at < text.size();) {
+    int64_t place = -1;
+    const size_t length = matcher.longest(text, at, &place);
+    if (length == 0) {
+      ++at;
+      continue;
+    }
+    const AddedToken& token = tokens_[static_cast<size_t>(place)];
+    size_t begin = at, end = at + length;
+    at = end;
+    if (token.single_word) {
+      if (begin > 0 && is_word(previous_char(text, begin, &scratch))) continue;
+      scratch = end;
+      if (end < text.size() && is_word(next_char(text, &scratch))) continue;
+    }
+    while (token.lstrip && begin > covered && is_white_space(previous_char(text, begin, &scratch)))
+      begin = scratch;
+    for (scratch = end;
+         token.rstrip && scratch < text.size() && is_white_space(next_char(text, &scratch));)
+      end = scratch;
+    if (covered < begin) sections.push_back({covered, begin, -1});
+    sections.push_back({begin, end, token.id});
+    covered = end;
+  }
+  if (covered < text.size()) sections.push_back({covered, text.size(), -1});
+  return sections;
+}
+
+}  // namespace swage::text
