@@ -5,7 +5,7 @@
 
 #include "core/config/keys.h"
 #include "swage/scheme.h"
-#include "tests/unit/test_catalog.h"
+#include "tests/config/test_catalog.h"
 
 namespace swage {
 namespace {

@@ -1,0 +1,84 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/exit_codes.h"
+#include "core/cli/verbs.h"
+#include "core/config/pipeline.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status missing(const std::string& what, const std::string& path,
+                     const std::string& expected) {
+  return with_exit_code(absl::NotFoundError(absl::StrCat(what, " \"", path, "\" ", expected)),
+                        ExitCode::kInput);
+}
+
+// What can be judged in milliseconds, before LibTorch is loaded. Yields the threads that the
+// pipeline asks for.
+absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
+  const std::string& verb = arguments.verb;
+  int64_t threads = arguments.threads.value_or(0);
+  if (verb == "run") {
+    SWAGE_ASSIGN_OR_RETURN(
+        const LoadedPipeline loaded,
+        open_pipeline(arguments.pipeline, arguments.sets, arguments.plugin_path));
+    return loaded.pipeline.run.threads;
+  }
+  if (verb == "eval") {
+    SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                           read_pipeline(arguments.pipeline, arguments.sets));
+    const Catalog catalog =
+        Catalog::scan(plugin_search_path(arguments.plugin_path, source.plugin_paths));
+    SWAGE_ASSIGN_OR_RETURN(const Pipeline pipeline, check_pipeline(source, catalog));
+    if (!pipeline.evaluates.empty()) return pipeline.run.threads;
+    return with_exit_code(absl::InvalidArgumentError(absl::StrCat(
+                              arguments.pipeline, ": there is no [[evaluate]] to measure with")),
+                          ExitCode::kPipeline);
+  }
+  const bool is_run = verb == "resume" || verb == "verify";
+  if (is_run && !fs::exists(arguments.target + "/run.db")) {
+    return missing("work directory", arguments.target,
+                   "holds no run.db; expected the [run] work folder of an earlier `swage run`");
+  }
+  if (!is_run && !fs::exists(arguments.target))
+    return missing("model", arguments.target, "does not exist");
+  for (const std::string& file : {arguments.input, arguments.compare}) {
+    if (!file.empty() && !fs::is_regular_file(file)) return missing("file", file, "does not exist");
+  }
+  return threads;
+}
+
+// MKL then takes one code path for every thread count, which "same input, same bytes" rests on.
+void set_environment(int64_t threads) {
+  setenv("MKL_CBWR", "AUTO,STRICT", 1);
+  if (threads == 0) return;
+  const std::string count = absl::StrCat(threads);
+  setenv("OMP_NUM_THREADS", count.c_str(), 1);
+  setenv("MKL_NUM_THREADS", count.c_str(), 1);
+}
+
+}  // namespace
+
+absl::Status compute(const Arguments& arguments, char** argv) {
+  SWAGE_ASSIGN_OR_RETURN(const int64_t threads, check_arguments(arguments));
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const std::string engine =
+      (self.parent_path() / "../libexec/swage/swage-engine").lexically_normal().string();
+  set_environment(threads);
+  execv(engine.c_str(), argv);
+  return absl::InternalError(
+      absl::StrCat("cannot start \"", engine, "\": ", std::strerror(errno),
+                   "; it is installed beside bin/swage, please install swage again"));
+}
+
+}  // namespace swage

@@ -1,0 +1,170 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/exit_codes.h"
+#include "core/base/suggest.h"
+#include "core/catalog/catalog.h"
+#include "core/cli/verbs.h"
+#include "core/config/keys.h"
+#include "core/config/param_check.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+const char kFirstRun[] =
+    R"(swage compresses large language models: one sweep over the model, wired by one TOML file.
+
+A first run:
+
+  1. Write pipeline.toml:
+
+       [model]
+       path = "SmolLM2-135M"            # a Hugging Face checkpoint folder
+       [calibration]
+       source = "some-text.txt"
+       [[step]]
+       use = "gptq"
+       weight = { bits = 4, group = 64 }
+       [[evaluate]]
+       use = "perplexity"
+       source = "other-text.txt"
+       [[export]]
+       use = "compressed-tensors"
+       path = "out/smollm2-w4"
+
+  2. swage check pipeline.toml     says in milliseconds whether it holds
+  3. swage run pipeline.toml       compresses, measures, writes and verifies out/smollm2-w4
+  4. swage resume runs/pipeline    continues, should anything have stopped it
+
+Verbs:
+)";
+
+std::string default_text(const ParamManifest& param) {
+  if (!param.default_value.is_null())
+    return absl::StrCat("default ", to_json(param.default_value, -1));
+  return param.optional ? "optional" : "required";
+}
+
+void print_keys(const std::vector<ParamManifest>& keys) {
+  for (const ParamManifest& key : keys) {
+    absl::PrintF("  %s: %s; %s\n", key.name, describe_type(key), default_text(key));
+    if (!key.help.empty()) absl::PrintF("      %s\n", key.help);
+  }
+}
+
+std::string example_value(const ParamManifest& param) {
+  if (!param.default_value.is_null()) return to_json(param.default_value, -1);
+  if (param.type == "bool") return "true";
+  if (param.type == "int" || param.type == "float") return absl::StrCat(param.minimum.value_or(1));
+  if (param.type == "choice") return absl::StrCat("\"", param.choices.front(), "\"");
+  return param.type == "strings" ? "[\"…\"]" : "\"…\"";
+}
+
+void print_example(const Section& section, const ComponentManifest& component) {
+  constexpr size_t kLines = 6;  // an example, not a listing
+  absl::PrintF("\nExample\n  [[%s]]\n  use = \"%s\"\n", section.name, component.name);
+  const auto takes = [&](const char* table) {
+    return std::find(component.schemes.begin(), component.schemes.end(), table) !=
+           component.schemes.end();
+  };
+  if (takes("weight")) absl::PrintF("  weight = { bits = 4, group = 64 }\n");
+  if (takes("activation")) absl::PrintF("  activation = { bits = 8 }\n");
+  if (section.name == "export") absl::PrintF("  path = \"out/model\"\n");
+  for (size_t i = 0; i < std::min(component.params.size(), kLines); ++i) {
+    if (component.params[i].optional) continue;
+    absl::PrintF("  %s = %s\n", component.params[i].name, example_value(component.params[i]));
+  }
+}
+
+void print_list(const char* title, const std::vector<std::string>& words) {
+  if (words.empty()) return;
+  absl::PrintF("\n%s\n", title);
+  for (const std::string& word : words) absl::PrintF("  %s\n", word);
+}
+
+void print_component(const PluginEntry& plugin, const ComponentManifest& component) {
+  absl::PrintF("%s: %s of plugin %s %s\n%s\n", component.name, component.kind, plugin.manifest.id,
+               plugin.manifest.version, component.summary);
+  if (!component.params.empty()) {
+    absl::PrintF("\nParameters\n");
+    print_keys(component.params);
+  }
+  print_list("Architectures", component.architectures);
+  for (const Section& section : sections()) {
+    if (section.kind != component.kind || !section.is_list) continue;
+    print_example(section, component);
+    absl::PrintF("\nThe other keys of [[%s]]: swage help pipeline\n", section.name);
+  }
+  if (component.calibration)
+    absl::PrintF("It measures activations, so the file needs [calibration].\n");
+}
+
+void print_pipeline_keys() {
+  for (const Section& section : sections()) {
+    absl::PrintF(section.is_list ? "[[%s]]  %s\n" : "[%s]  %s\n", section.name, section.summary);
+    print_keys(section.keys);
+    for (const std::string& table : section.scheme_tables)
+      absl::PrintF("  %s: a table, see below\n", table);
+    if (section.name == "step") {
+      absl::PrintF(
+          "  override: a list of [[step.override]]\n\n[[step.override]]  Other schemes for some "
+          "linears.\n");
+      print_keys(override_keys());
+      absl::PrintF("  weight, activation: tables, see below\n");
+    }
+    absl::PrintF("\n");
+  }
+  for (const char* table : {"weight", "activation"}) {
+    absl::PrintF("%s = { … }\n", table);
+    print_keys(scheme_keys(table));
+    absl::PrintF("\n");
+  }
+  absl::PrintF("include = [\"other.toml\"]  Files merged under this one.\n");
+}
+
+void print_overview(const Catalog& catalog) {
+  absl::PrintF("%s", kFirstRun);
+  for (const Verb& verb : verbs()) absl::PrintF("  %-10s %s\n", verb.name, verb.summary);
+  absl::PrintF("\nComponents (swage help NAME):\n");
+  for (const char* kind : {"model", "algorithm", "evaluator", "exporter"}) {
+    for (const PluginEntry& plugin : catalog.plugins()) {
+      for (const ComponentManifest& component : plugin.manifest.components) {
+        if (component.kind == kind)
+          absl::PrintF("  %-10s %-20s %s\n", kind, component.name, component.summary);
+      }
+    }
+  }
+  absl::PrintF(
+      "\nEvery key of the file: swage help pipeline. Options of a verb: swage VERB --help.\n");
+}
+
+}  // namespace
+
+absl::Status help(const Arguments& arguments) {
+  const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  const std::string& topic = arguments.target;
+  if (topic.empty()) return print_overview(catalog), absl::OkStatus();
+  if (topic == "pipeline") return print_pipeline_keys(), absl::OkStatus();
+  if (const std::string text = verb_help(topic); !text.empty())
+    return absl::PrintF("%s", text), absl::OkStatus();
+  std::vector<std::string> known = {"pipeline"};
+  bool found = false;
+  for (const Verb& verb : verbs()) known.push_back(verb.name);
+  for (const PluginEntry& plugin : catalog.plugins()) {
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      known.push_back(component.name);
+      if (component.name != topic) continue;
+      if (found) absl::PrintF("\n");
+      print_component(plugin, component);
+      found = true;
+    }
+  }
+  if (found) return absl::OkStatus();
+  return with_exit_code(absl::NotFoundError(absl::StrCat("there is no help on \"", topic, "\"",
+                                                         suggestion(topic, known))),
+                        ExitCode::kUsage);
+}
+
+}  // namespace swage

@@ -1,0 +1,15 @@
+#include "core/config/schema.h"
+
+#include "absl/strings/str_format.h"
+#include "core/catalog/catalog.h"
+#include "core/cli/verbs.h"
+
+namespace swage {
+
+absl::Status schema(const Arguments& arguments) {
+  const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  absl::PrintF("%s\n", to_json(pipeline_schema(catalog)));
+  return absl::OkStatus();
+}
+
+}  // namespace swage

@@ -1,0 +1,134 @@
+#include "core/config/model_check.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_replace.h"
+#include "core/base/exit_codes.h"
+#include "tests/config/test_catalog.h"
+
+namespace swage {
+namespace {
+
+using testing_support::FolderTest;
+using testing_support::small_catalog;
+
+io::Header tiny_header() {
+  io::Header header;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    header[name].shape = std::move(shape);
+  };
+  add("model.embed.weight", {100, 48});
+  add("model.norm.weight", {48});
+  for (const char* layer : {"model.layers.0", "model.layers.1"}) {
+    add(std::string(layer) + ".up.weight", {96, 48});
+    add(std::string(layer) + ".down.weight", {48, 96});
+    add(std::string(layer) + ".down.bias", {48});
+    add(std::string(layer) + ".rotary.inv_freq", {8});
+  }
+  return header;
+}
+
+const ComponentManifest& tiny_adapter() {
+  static const Catalog catalog = small_catalog();
+  return *catalog.find_model(Value())->component;
+}
+
+class ModelCheck : public FolderTest {
+ protected:
+  std::string problems(const std::string& step) {
+    const auto pipeline = load_pipeline(
+        write("p.toml",
+              "[model]\npath = \"model\"\n[calibration]\nsource = \"text.txt\"\n[[step]]\n" + step),
+        {}, small_catalog());
+    EXPECT_TRUE(pipeline.ok()) << pipeline.status();
+    const absl::Status status =
+        check_steps(*pipeline, *outline_model(tiny_header(), tiny_adapter()));
+    EXPECT_EQ(exit_code(status), status.ok() ? 0 : 3);
+    return absl::StrReplaceAll(std::string(status.message()), {{folder_.string(), "."}});
+  }
+};
+
+TEST_F(ModelCheck, OutlinesTheLinearsOfACheckpoint) {
+  const auto outline = outline_model(tiny_header(), tiny_adapter());
+  ASSERT_TRUE(outline.ok()) << outline.status();
+  ASSERT_EQ(outline->linears.size(), 4u);
+  EXPECT_EQ(outline->linears[0].name, "model.layers.0.down");
+  EXPECT_EQ(outline->linears[0].in, 96);
+  EXPECT_EQ(outline->linears[0].out, 48);
+  EXPECT_EQ(outline->parameters, 100 * 48 + 48 + 2 * (2 * 96 * 48 + 48))
+      << "rotary buffers are dropped";
+}
+
+TEST_F(ModelCheck, NamesTensorsThatNoRuleCovers) {
+  io::Header header = tiny_header();
+  header["model.mtp.0.up.weight"].shape = {4, 4};
+  EXPECT_EQ(std::string(outline_model(header, tiny_adapter()).status().message()),
+            "1 tensor is named by no rule (linears, kept, ignored) of the adapter \"tiny\": "
+            "model.mtp.0.up.weight; this checkpoint "
+            "needs an adapter that knows them");
+}
+
+TEST_F(ModelCheck, NamesTheGroupsThatWouldDo) {
+  EXPECT_EQ(problems("use = \"round\"\nweight = { group = 64 }\n"),
+            "./p.toml:5:1: step \"round\": group = 64 does not divide the input width 48 of 2 "
+            "linears (model.layers.0.up, "
+            "model.layers.1.up); group = 48, 24, 16 would do, or group_tail = \"short\" allows a "
+            "shorter last group\n"
+            "./p.toml:5:1: step \"round\": group = 64 does not divide the input width 96 of 2 "
+            "linears (model.layers.0.down, "
+            "model.layers.1.down); group = 48, 24, 16 would do, or group_tail = \"short\" allows a "
+            "shorter last group");
+  EXPECT_EQ(problems("use = \"round\"\nmatch = \"*.down\"\nweight = { group = 64 }\n"),
+            "./p.toml:5:1: step \"round\": group = 64 does not divide the input width 96 of 2 "
+            "linears (model.layers.0.down, "
+            "model.layers.1.down); group = 96, 48, 32, 24, 16 would do, or group_tail = \"short\" "
+            "allows a shorter last group");
+}
+
+TEST_F(ModelCheck, AcceptsGroupsThatDivideOrMayBeShort) {
+  EXPECT_EQ(problems("use = \"round\"\nweight = { group = 16 }\n"), "");
+  EXPECT_EQ(problems("use = \"round\"\nweight = { group = 64, group_tail = \"short\" }\n"), "");
+  EXPECT_EQ(problems("use = \"round\"\nactivation = { bits = 8 }\n"), "")
+      << "no weight is quantized";
+  EXPECT_EQ(problems("use = \"smooth\"\n"), "");
+  EXPECT_EQ(problems("use = \"round\"\nweight = { group = 96 }\n[[step.override]]\nmatch = "
+                     "\"*.up\"\nkeep = true\n"),
+            "");
+}
+
+TEST_F(ModelCheck, AsksForAWeightTableWhereTheDefaultDoesNotFit) {
+  EXPECT_EQ(problems("use = \"sweep\"\nmatch = \"*.1.up\"\n"),
+            "./p.toml:5:1: step \"sweep\": group = 128 does not divide the input width 48 of 1 "
+            "linear (model.layers.1.up); group = 48, "
+            "24, 16 would do, or group_tail = \"short\" allows a shorter last group");
+}
+
+TEST_F(ModelCheck, RefusesGlobsThatFitNothing) {
+  EXPECT_EQ(problems("use = \"round\"\nmatch = [\"*.up\", \"*.gate\"]\nweight = { group = 16 "
+                     "}\n[[step.override]]\nmatch = "
+                     "\"*.down\"\nkeep = true\n"),
+            "./p.toml:5:1: step \"round\": match \"*.gate\" fits no linear; they are called, for "
+            "example, \"model.layers.1.up\"\n"
+            "./p.toml:9:1: step \"round\": override.match \"*.down\" fits no linear; they are "
+            "called, for example, "
+            "\"model.layers.1.up\"");
+}
+
+TEST_F(ModelCheck, RefusesOverridesThatDoNotGoTogether) {
+  EXPECT_EQ(problems("use = \"round\"\nweight = { granularity = \"channel\" "
+                     "}\n[[step.override]]\nmatch = \"*.up\"\nweight = { "
+                     "symmetric = false }\n[[step.override]]\nmatch = \"*.0.up\"\nweight = { "
+                     "convention = \"full-range\" }\n"),
+            "./p.toml:11:1: for model.layers.0.up: convention = \"full-range\" is symmetric; with "
+            "symmetric = false use \"minmax\", "
+            "\"gptq\" or \"llmc\"");
+}
+
+TEST_F(ModelCheck, WantsAConfigFile) {
+  EXPECT_EQ(
+      std::string(outline_model(path("model"), small_catalog()).status().message()),
+      "\"" + path("model") + "\" holds no config.json; expected a Hugging Face checkpoint folder");
+}
+
+}  // namespace
+}  // namespace swage

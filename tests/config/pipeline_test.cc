@@ -1,0 +1,260 @@
+#include "core/config/pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_replace.h"
+#include "core/base/exit_codes.h"
+#include "tests/config/test_catalog.h"
+
+namespace swage {
+namespace {
+
+using testing::ElementsAre;
+using testing_support::FolderTest;
+using testing_support::small_catalog;
+
+const char kModel[] = "[model]\npath = \"model\"\n";
+const char kCalibration[] = "[calibration]\nsource = \"text.txt\"\n";
+
+class PipelineFile : public FolderTest {
+ protected:
+  absl::StatusOr<Pipeline> load(const std::string& text,
+                                const std::vector<std::string>& sets = {}) {
+    return load_pipeline(write("p.toml", text), sets, small_catalog());
+  }
+  // What is wrong with a file, its folder shortened to ".".
+  std::string problems(const std::string& text, const std::vector<std::string>& sets = {}) {
+    const auto pipeline = load(text, sets);
+    EXPECT_FALSE(pipeline.ok());
+    EXPECT_EQ(exit_code(pipeline.status()), 3);
+    return absl::StrReplaceAll(std::string(pipeline.status().message()), {{folder_.string(), "."}});
+  }
+};
+
+TEST_F(PipelineFile, BecomesAPipelineWithEveryDefault) {
+  const auto pipeline = load(std::string(kModel) + kCalibration + R"(
+[scheme]
+weight = { group = 64 }
+[[step]]
+use = "smooth"
+[[step]]
+use = "sweep"
+name = "second"
+match = "*.up"
+calibrate_on = "original"
+weight = { bits = 3 }
+damping = 1
+[[step.override]]
+match = "*.9.up"
+weight = { bits = 8 }
+[[step.override]]
+match = "*.7.up"
+keep = true
+[[evaluate]]
+use = "score"
+source = "text.txt"
+[[export]]
+use = "writer"
+path = "out"
+)");
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  EXPECT_EQ(pipeline->model_path, path("model"));
+  EXPECT_EQ(pipeline->calibration->source, path("text.txt"));
+  EXPECT_EQ(pipeline->calibration->samples, 128);
+  ASSERT_EQ(pipeline->steps.size(), 2u);
+  EXPECT_FALSE(pipeline->steps[0].weight_given) << "smooth chooses no weight format";
+  const Step& step = pipeline->steps[1];
+  EXPECT_EQ(step.name, "second");
+  EXPECT_EQ(describe(step.weight), "w3 g64 symmetric");
+  EXPECT_EQ(step.params.f64("damping"), 1.0);
+  EXPECT_EQ(step.params.text("order"), "none");
+  EXPECT_FALSE(step.params.has("hint"));
+  EXPECT_EQ(step.calibrate_on, "original");
+  EXPECT_EQ(pipeline->evaluates[0].params.text("source"), path("text.txt"));
+  EXPECT_EQ(pipeline->exports[0].path, (std::filesystem::current_path() / "out").string());
+  EXPECT_EQ(pipeline->run.work, (std::filesystem::current_path() / "runs/p").string());
+
+  EXPECT_EQ(scheme_for(step, "l.9.up").weight.bits, 8);
+  EXPECT_EQ(scheme_for(step, "l.8.up").weight.bits, 3);
+  EXPECT_TRUE(scheme_for(step, "l.7.up").keep);
+  EXPECT_FALSE(scheme_for(step, "l.8.down").applies);
+}
+
+TEST_F(PipelineFile, IsEqualToItselfHoweverItIsWritten) {
+  const std::string text =
+      std::string(kModel) + "[[step]]\nuse = \"round\"\nweight = { bits = 4 }\n";
+  const auto plain = load(text), spelled = load(text + "name = \"round\"\n[run]\nseed = 0\n");
+  const auto other = load(text, {"step.round.weight.bits=3"});
+  ASSERT_TRUE(plain.ok() && spelled.ok() && other.ok());
+  EXPECT_EQ(to_json(plain->effective), to_json(spelled->effective));
+  EXPECT_THAT(differences(plain->effective, other->effective),
+              ElementsAre("step[0].weight.bits: 4, now 3"));
+}
+
+TEST_F(PipelineFile, ListsEveryProblemWithItsPlace) {
+  EXPECT_EQ(problems(R"([model]
+path = "gone"
+[calibration]
+source = "text.txt"
+recipe = "evn"
+sample = 4
+[[step]]
+use = "sweep"
+damping = 2
+order = 3
+passes = 1.5
+fast = "yes"
+names = ["a", 1]
+wieght = { bits = 4 }
+[runn]
+)"),
+            "./p.toml:15:2: \"runn\" is no section of a pipeline file; did you mean \"run\"?\n"
+            "./p.toml:2:8: \"path\" is \"gone\", but there is no \"./gone\"\n"
+            "./p.toml:5:10: \"recipe\" is \"evn\"; expected one of \"even\", \"gptq\", \"awq\", "
+            "\"whole\"\n"
+            "./p.toml:6:1: \"sample\" is no key of [calibration]; did you mean \"samples\"?\n"
+            "./p.toml:9:11: \"damping\" is 2; expected a number, 0 to 1\n"
+            "./p.toml:10:9: \"order\" is an integer; expected one of \"none\", \"activation\"\n"
+            "./p.toml:11:10: \"passes\" is a float; expected an integer\n"
+            "./p.toml:12:8: \"fast\" is a string; expected true or false\n"
+            "./p.toml:13:9: \"names\" is a list with an integer; expected a list of strings\n"
+            "./p.toml:14:1: \"wieght\" is no key of step \"sweep\"; did you mean \"weight\"?");
+}
+
+TEST_F(PipelineFile, SaysWhatIsMissing) {
+  EXPECT_EQ(problems("[[evaluate]]\nuse = \"score\"\n[[export]]\nuse = \"writer\"\n[[step]]\n"),
+            "./p.toml: [model] lacks \"path\", the path of a file or folder: Folder of a Hugging "
+            "Face checkpoint, or a GGUF file.\n"
+            "./p.toml:5:1: [[step]] lacks use = \"…\", the name of the component\n"
+            "./p.toml:1:1: evaluate \"score\" lacks \"source\", the path of a file or folder: What "
+            "source is for.\n"
+            "./p.toml:3:1: export \"writer\" lacks \"path\", a string: Folder to write, relative "
+            "to the current one.");
+  EXPECT_EQ(problems(kModel),
+            "./p.toml: nothing to do: there is no [[step]], no [[evaluate]] and no [[export]]");
+  EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"sweep\"\n"),
+            "./p.toml:3:1: step \"sweep\" measures activations, but there is no [calibration] with "
+            "source = \"…\"");
+}
+
+TEST_F(PipelineFile, WantsSectionsInTheirOwnBrackets) {
+  EXPECT_EQ(problems("model = 3\n[step]\nuse = \"round\"\n"),
+            "./p.toml:1:1: \"model\" is an integer; write [model]\n"
+            "./p.toml:2:2: \"step\" is a table; write [[step]]\n"
+            "./p.toml:1:9: [model] lacks \"path\", the path of a file or folder: Folder of a "
+            "Hugging Face checkpoint, or a GGUF file.");
+}
+
+TEST_F(PipelineFile, PutsSchemeErrorsAtTheirKey) {
+  const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n";
+  EXPECT_EQ(problems(text + "weight = { bits = 9 }\n"),
+            "./p.toml:5:12: \"bits\" is 9; expected 2 to 8");
+  EXPECT_EQ(problems(text + "weight = { bit = 4 }\n"),
+            "./p.toml:5:12: \"bit\" is no key of a scheme; did you mean \"bits\"?");
+  EXPECT_EQ(problems(text + "weight = { format = \"fp8-e4m3\", group = 64 }\n"),
+            "./p.toml:5:1: format = \"fp8-e4m3\" takes one scale per \"channel\" or \"tensor\", "
+            "not per group");
+  EXPECT_EQ(problems(text + "weight = { format = \"dense\" }\n"),
+            "./p.toml:5:12: \"format\" is \"dense\"; to leave linears in floats write "
+            "[[step.override]] with keep = true");
+  EXPECT_EQ(problems(text + "activation = { dynamic = false }\n"),
+            "./p.toml:5:1: a static scale per token cannot exist; with dynamic = false write "
+            "granularity = \"tensor\"");
+  EXPECT_EQ(problems(text, {"step.round.weight.bits=1"}),
+            "--set step.round.weight.bits=1: \"bits\" is 1; expected 2 to 8");
+  EXPECT_EQ(problems(text + "[scheme.weight]\nbits = 0\n"),
+            "./p.toml:6:1: \"bits\" is 0; expected 2 to 8");
+}
+
+TEST_F(PipelineFile, RefusesASchemeWhereTheAlgorithmChoosesNone) {
+  EXPECT_EQ(problems(std::string(kModel) + kCalibration +
+                     "[[step]]\nuse = \"smooth\"\nweight = { bits = 4 }\n[[step]]\nuse = "
+                     "\"sweep\"\nactivation = { bits = 8 }\n"),
+            "./p.toml:7:1: \"weight\" does not belong to step \"smooth\": \"smooth\" chooses no "
+            "weight format; put it on the step "
+            "that does, or under [scheme]\n"
+            "./p.toml:10:1: \"activation\" does not belong to step \"sweep\": \"sweep\" chooses no "
+            "activation format; put it on the "
+            "step that does, or under [scheme]");
+}
+
+TEST_F(PipelineFile, RefusesCalibrationOfAStepThatMeasuresNothing) {
+  const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n";
+  EXPECT_EQ(problems(text + "calibrate_on = \"original\"\n"),
+            "./p.toml:5:1: \"calibrate_on\" does not belong to step \"round\": \"round\" measures "
+            "no activations");
+  EXPECT_EQ(problems(text + "activation = { granularity = \"tensor\", dynamic = false }\n"),
+            "./p.toml:3:1: step \"round\" measures activations, but there is no [calibration] with "
+            "source = \"…\"");
+}
+
+TEST_F(PipelineFile, RefusesCalibrationTextThatIsNone) {
+  write("empty.txt", "");
+  const std::string text =
+      std::string(kModel) + "[[step]]\nuse = \"round\"\n[calibration]\nsource = ";
+  EXPECT_EQ(problems(text + "\"empty.txt\"\n"),
+            "./p.toml:6:10: \"source\" is \"./empty.txt\", which is empty; expected a file with "
+            "text or token ids");
+  EXPECT_EQ(problems(text + "\"model\"\n"),
+            "./p.toml:6:10: \"source\" is \"./model\", which is a folder; expected a file with "
+            "text or token ids");
+}
+
+TEST_F(PipelineFile, ChecksOverrides) {
+  const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n[[step.override]]\n";
+  EXPECT_EQ(problems(text + "match = \"*\"\n"),
+            "./p.toml:5:1: an override of step \"round\" changes nothing; expected `weight`, "
+            "`activation` or keep = true");
+  EXPECT_EQ(problems(text + "match = \"*\"\nkeep = true\nweight = { bits = 4 }\n"),
+            "./p.toml:5:1: an override of step \"round\" says keep = true and gives a scheme; one "
+            "of them must go");
+  EXPECT_EQ(problems(text + "keep = true\n"),
+            "./p.toml:5:1: an override of step \"round\" lacks \"match\", a string: Glob over "
+            "linear names, for example "
+            "\"*.down_proj\".");
+  EXPECT_EQ(problems(text + "match = \"*\"\nweight = { bits = 12 }\n"),
+            "./p.toml:7:12: \"bits\" is 12; expected 2 to 8");
+  EXPECT_EQ(problems(text + "match = \"*\"\nkeep = true\ndamping = 1\n"),
+            "./p.toml:8:1: \"damping\" is no key of an override of step \"round\"; known are "
+            "activation, keep, match, weight");
+}
+
+TEST_F(PipelineFile, WantsUniqueNamesWithinAKind) {
+  EXPECT_EQ(
+      problems(std::string(kModel) + "[[step]]\nuse = \"round\"\n[[step]]\nuse = \"round\"\n"),
+      "./p.toml:5:1: two entries of [[step]] are called \"round\"; give this one another `name`");
+}
+
+TEST_F(PipelineFile, KeepsExportsApart) {
+  const std::string text = std::string(kModel) + "[[export]]\nuse = \"writer\"\npath = \"" +
+                           path("model") +
+                           "/\"\n[[export]]\nuse = \"writer\"\nname = \"b\"\npath = "
+                           "\"x\"\n[[export]]\nuse = \"writer\"\nname = \"c\"\npath "
+                           "= \"y/../x\"\n";
+  EXPECT_EQ(problems(text),
+            "./p.toml:5:8: \"path\" is \"./model/\", the same folder as the model itself; nothing "
+            "would be left of one of them\n"
+            "./p.toml:13:8: \"path\" is \"y/../x\", the same folder as export \"b\"; nothing would "
+            "be left of one of them");
+}
+
+TEST_F(PipelineFile, RefusesAnUnknownDevice) {
+  EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"round\"\n[run]\ndevice = \"gpu\"\n"),
+            "./p.toml:6:10: \"device\" is \"gpu\"; expected \"cpu\", \"cuda\" or \"cuda:1\"");
+}
+
+TEST_F(PipelineFile, NamesAnUnknownComponent) {
+  EXPECT_THAT(problems(std::string(kModel) + "[[step]]\nuse = \"rond\"\n"),
+              testing::StartsWith("./p.toml:4:7: "));
+}
+
+TEST_F(PipelineFile, ResolvesPluginFoldersAgainstTheFile) {
+  const auto source =
+      read_pipeline(write("q.toml", "[plugins]\npath = [\"lib\"]\n"), {"model.path=x"});
+  ASSERT_TRUE(source.ok());
+  EXPECT_THAT(source->plugin_paths, ElementsAre(path("lib")));
+}
+
+}  // namespace
+}  // namespace swage
