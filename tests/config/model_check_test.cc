@@ -30,7 +30,9 @@ io::Header tiny_header() {
 
 const ComponentManifest& tiny_adapter() {
   static const Catalog catalog = small_catalog();
-  return *catalog.find_model(Value())->component;
+  return *catalog
+              .find_model(Value(Value::Table{{"architectures", Value::List{"TinyForCausalLM"}}}))
+              ->component;
 }
 
 class ModelCheck : public FolderTest {
