@@ -3,6 +3,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
 
+#include "swage/product.h"
 #include "swage/quant/quantizer.h"
 #include "swage/status.h"
 
@@ -19,6 +20,10 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   if (weight.size(0) == 1) {
     const at::Tensor y = affine(x, weight.expand({2, weight.size(1)}), {}).slice(1, 0, 1);
     return bias.defined() ? y + bias : y;
+  }
+  if (fast_product_fits(x, weight)) {
+    at::Tensor y = product(x, weight.t());
+    return bias.defined() ? y.add_(bias) : y;
   }
   const int64_t rows = x.size(0);
   if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);

@@ -5,6 +5,7 @@
 
 #include "quant/view.h"
 #include "solve/sweep_tile.h"
+#include "swage/product.h"
 #include "swage/status.h"
 
 namespace swage::solve {
@@ -41,14 +42,13 @@ class BlockedSweep {
   }
 
   at::Tensor run(double* loss) {
-    at::Tensor carry = at::zeros({kBlock, stride_}, errors_.options());
     for (int64_t first = 0; first < columns_; first += kBlock) {
       const int64_t width = std::min(kBlock, columns_ - first);
-      at::Tensor part = carry.narrow(0, 0, width);
-      if (first > 0)
-        at::mm_out(part, r_.narrow(0, 0, first).narrow(1, first, width).t(),
-                   errors_.narrow(0, 0, first));
-      sweep_block(first, width, part);
+      const at::Tensor carry = first > 0
+                                   ? product(r_.narrow(0, 0, first).narrow(1, first, width).t(),
+                                             errors_.narrow(0, 0, first))
+                                   : at::zeros({width, stride_}, errors_.options());
+      sweep_block(first, width, carry);
     }
     if (loss) *loss = 0.5 * loss_.to(at::kDouble).sum().template item<double>();
     const at::Tensor back = factor_.order.argsort();

@@ -1,7 +1,8 @@
 #include "solve/reverse_cholesky.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/triu.h>
+
+#include "swage/product.h"
 
 namespace swage::solve {
 namespace {
@@ -49,7 +50,7 @@ bool reverse_cholesky(at::Tensor& h) {
     at::Tensor panel = h.narrow(0, 0, end).narrow(1, first, width);
     if (end < n) {
       const at::Tensor done = h.narrow(0, 0, end).narrow(1, end, n - end);
-      panel.addmm_(done, done.narrow(0, first, width).t(), 1, -1);
+      add_product(panel, done, done.narrow(0, first, width).t(), -1);
     }
     at::Tensor tile = panel.narrow(0, first, width).to(at::kDouble).contiguous();
     if (!factor_tile(tile.mutable_data_ptr<double>(), width)) return false;
@@ -57,7 +58,7 @@ bool reverse_cholesky(at::Tensor& h) {
       at::Tensor inverse = at::empty_like(tile);
       invert_tile(tile.const_data_ptr<double>(), width, inverse.mutable_data_ptr<double>());
       at::Tensor above = panel.narrow(0, 0, first);
-      above.copy_(at::mm(above, inverse.to(h.scalar_type()).t()));
+      above.copy_(product(above, inverse.to(h.scalar_type()).t()));
     }
     panel.narrow(0, first, width).copy_(tile.triu());
     h.narrow(0, first, width).narrow(1, 0, first).zero_();

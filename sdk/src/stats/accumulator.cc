@@ -1,18 +1,18 @@
 #include "swage/stats/accumulator.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/aminmax.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 
+#include "swage/product.h"
 #include "swage/status.h"
 
 namespace swage::stats {
 namespace {
 
 // Width of a row strip: narrow ones waste less of the lower half, wide ones keep the product fast.
-constexpr int64_t kStrip = 192;
+constexpr int64_t kStrip = 96;
 
 at::Tensor merged(const at::Tensor& sum, const at::Tensor& part,
                   at::Tensor (*merge)(const at::Tensor&, const at::Tensor&)) {
@@ -64,10 +64,12 @@ SubsetStats Accumulator::finish() {
 void add_gram_upper(at::Tensor& hessian, const at::Tensor& x) {
   const int64_t in = hessian.size(0);
   const at::Tensor source = x.to(hessian.scalar_type());
+  const at::Tensor columns =
+      source.t().contiguous();  // both factors of a strip then lie in memory as products want them
   for (int64_t first = 0; first < in; first += kStrip) {
     const int64_t rows = std::min(kStrip, in - first);
-    at::Tensor strip = hessian.narrow(0, first, rows).narrow(1, first, in - first);
-    strip.addmm_(source.narrow(1, first, rows).t(), source.narrow(1, first, in - first));
+    add_product(hessian.narrow(0, first, rows).narrow(1, first, in - first),
+                columns.narrow(0, first, rows), source.narrow(1, first, in - first));
   }
 }
 
