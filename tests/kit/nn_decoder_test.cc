@@ -72,8 +72,8 @@ TEST(DecoderBlockTest, BytesDoNotDependOnTheMicroBatchOrTheThreads) {
   for (int64_t window : {0, 9}) {
     d.window = window;
     const auto block = make_block(d, random_weights(d), at::kFloat);
-    const std::vector<int64_t> lengths = {30, 30, 7, 1, 30};
-    const at::Tensor hidden = at::randn({98, d.hidden_size}, at::kFloat);
+    const std::vector<int64_t> lengths = {30, 30, 7, 1, 30, 600};
+    const at::Tensor hidden = at::randn({698, d.hidden_size}, at::kFloat);
     at::set_num_threads(1);
     const at::Tensor whole = forward(*block, hidden, lengths);
     at::set_num_threads(2);

@@ -2,11 +2,11 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/mm.h>
 
 #include <cstring>
 
 #include "nn/kernels.h"
+#include "swage/product.h"
 
 namespace swage::nn {
 namespace {
@@ -64,25 +64,24 @@ class Worker {
     const int64_t rows = std::max(used, kFewestRows);
     const int64_t first_key = window_ > 0 ? std::max<int64_t>(0, tile.begin - window_ + 1) : 0;
     const int64_t keys = tile.end - first_key, key_token = tile.start + first_key;
-    resize(rows, keys);
+    resize(rows);
     gather(tile, queries, rows);
-    at::Tensor scores = blob(scores_.data(), rows, keys, keys);
-    at::mm_out(
-        scores, blob(queries_.data(), rows, width_, width_),
+    const at::Tensor scores = product(
+        blob(queries_.data(), rows, width_, width_),
         blob(k_ + (key_token * kv_heads_ + tile.kv_head) * width_, keys, width_, kv_heads_ * width_)
             .t());
+    T* score = scores.mutable_data_ptr<T>();
     for (int64_t row = 0; row < used; ++row) {
       const int64_t query = tile.begin + row % queries;
       const int64_t from = window_ > 0 ? std::max<int64_t>(0, query - window_ + 1) : 0;
       sums_[static_cast<size_t>(row)] = kernels::softmax_row(
-          scores_.data() + row * keys, static_cast<size_t>(from - first_key),
+          score + row * keys, static_cast<size_t>(from - first_key),
           static_cast<size_t>(query + 1 - first_key), static_cast<size_t>(keys), scale_);
     }
-    at::Tensor outputs = blob(outputs_.data(), rows, value_width_, value_width_);
-    at::mm_out(outputs, scores,
-               blob(v_ + (key_token * kv_heads_ + tile.kv_head) * value_width_, keys, value_width_,
-                    kv_heads_ * value_width_));
-    scatter(tile, queries);
+    const at::Tensor outputs =
+        product(scores, blob(v_ + (key_token * kv_heads_ + tile.kv_head) * value_width_, keys,
+                             value_width_, kv_heads_ * value_width_));
+    scatter(tile, queries, outputs.const_data_ptr<T>());
   }
 
  private:
@@ -90,10 +89,8 @@ class Worker {
     return at::from_blob(const_cast<T*>(data), {rows, columns}, {stride, 1}, options_);
   }
 
-  void resize(int64_t rows, int64_t keys) {
+  void resize(int64_t rows) {
     queries_.resize(static_cast<size_t>(rows * width_));
-    scores_.resize(static_cast<size_t>(rows * keys));
-    outputs_.resize(static_cast<size_t>(rows * value_width_));
     sums_.resize(static_cast<size_t>(rows));
   }
 
@@ -108,11 +105,11 @@ class Worker {
     std::fill(queries_.begin() + queries * group_ * width_, queries_.begin() + rows * width_, T{0});
   }
 
-  void scatter(const Tile& tile, int64_t queries) {
+  void scatter(const Tile& tile, int64_t queries, const T* outputs) {
     for (int64_t row = 0; row < queries * group_; ++row) {
       const int64_t token = tile.start + tile.begin + row % queries,
                     head = tile.kv_head * group_ + row / queries;
-      const T* from = outputs_.data() + row * value_width_;
+      const T* from = outputs + row * value_width_;
       T* to = y_ + (token * heads_ + head) * value_width_;
       const T factor = T{1} / sums_[static_cast<size_t>(row)];
       for (int64_t i = 0; i < value_width_; ++i) to[i] = from[i] * factor;
@@ -125,7 +122,7 @@ class Worker {
   T scale_;
   int64_t window_;
   at::TensorOptions options_;
-  std::vector<T> queries_, scores_, outputs_, sums_;
+  std::vector<T> queries_, sums_;
 };
 
 }  // namespace

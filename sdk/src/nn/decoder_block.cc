@@ -1,5 +1,6 @@
 #include "nn/decoder_block.h"
 
+#include "nn/kernels.h"
 #include "swage/nn/attention.h"
 #include "swage/nn/load.h"
 #include "swage/status.h"
@@ -7,6 +8,7 @@
 namespace swage::nn {
 namespace {
 
+constexpr int64_t kWideRows = 512;
 constexpr const char* kAttentionInput = "attention.input";
 constexpr const char* kAttentionOutput = "attention.output";
 constexpr const char* kMlpInput = "mlp.input";
@@ -118,9 +120,20 @@ at::Tensor DecoderBlock::attend(const at::Tensor& x, const Slots& slots) const {
 }
 
 at::Tensor DecoderBlock::widen(const at::Tensor& x) const {
-  if (gate_ == nullptr) return activate(description_.activation, up_->apply(x));
-  at::Tensor gate = gate_->apply(x);
-  return activate_gate(description_.activation, std::move(gate), up_->apply(x));
+  const auto rows_of = [&](const at::Tensor& part) {
+    if (gate_ == nullptr) return activate(description_.activation, up_->apply(part));
+    at::Tensor gate = gate_->apply(part);
+    return activate_gate(description_.activation, std::move(gate), up_->apply(part));
+  };
+  const int64_t rows = x.size(0);
+  if (rows <= kWideRows || !kernels::fusable({&x})) return rows_of(x);
+  // gate and up are wide: a few rows at a time stay in the cache between product and activation.
+  at::Tensor wide = at::empty({rows, description_.intermediate_size}, x.options());
+  for (int64_t begin = 0; begin < rows; begin += kWideRows) {
+    const int64_t end = std::min(rows, begin + kWideRows);
+    wide.slice(0, begin, end).copy_(rows_of(x.slice(0, begin, end)));
+  }
+  return wide;
 }
 
 void DecoderBlock::run_stage(int64_t stage, Slots& slots) {
