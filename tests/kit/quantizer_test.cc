@@ -106,6 +106,24 @@ TEST(Quantizer, SearchesRangesByTheirError) {
   }
 }
 
+TEST(Quantizer, FastRangeSearchIsAsGoodAsTheExactOne) {
+  for (const bool symmetric : {true, false}) {
+    for (const int64_t width : {8, 13, 64}) {
+      WeightScheme scheme = group_scheme(3, symmetric, width, Convention::kGptq);
+      scheme.group_tail_short = true;
+      scheme.range = RangeRule::kMse;
+      const at::Tensor weight = f5().weight;
+      const at::Tensor exact =
+          quant::round_trip(weight, grid_of(weight, scheme, at::kFloat)) - weight;
+      const at::Tensor single = weight.to(at::kFloat);
+      const at::Tensor fast =
+          quant::round_trip(single, grid_of(single, scheme, at::kFloat)).to(at::kDouble) - weight;
+      const double cost = exact.abs().pow(2.4).sum().item<double>();
+      EXPECT_NEAR(fast.abs().pow(2.4).sum().item<double>() / cost, 1, 1e-4);
+    }
+  }
+}
+
 TEST(Quantizer, KeepsRoundedValuesWhereTheyAre) {
   for (const Convention convention : {Convention::kMinmax, Convention::kFullRange}) {
     const WeightScheme scheme = group_scheme(4, true, 16, convention);

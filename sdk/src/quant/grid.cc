@@ -7,8 +7,7 @@
 namespace swage::quant {
 namespace {
 
-constexpr int kMseSteps = 80;         // shrink factors 1.00, 0.99 … 0.21
-constexpr double kMseExponent = 2.4;  // of the official GPTQ search
+constexpr int kMseSteps = 80;  // shrink factors 1.00, 0.99 … 0.21
 
 absl::Status check_groups(const WeightScheme& scheme, int64_t columns) {
   if (scheme.granularity != Granularity::kGroup) return absl::OkStatus();
@@ -52,24 +51,12 @@ absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
                    " at row ", row, ", column ", column, "; only finite weights can be quantized"));
 }
 
-template <class T>
-T round_trip_cost(const T* x, int64_t count, const RowGrid<T>& grid, std::vector<uint8_t>& codes,
-                  std::vector<T>& values) {
-  encode_row<T>(x, count, grid, codes.data());
-  decode_row<T>(codes.data(), count, grid, values.data());
-  T cost = 0;
-  for (int64_t c = 0; c < count; ++c) cost += std::pow(std::abs(values[c] - x[c]), T(kMseExponent));
-  return cost;
-}
-
 // Shrinks both ends together and keeps the range with the least Σ|error|^2.4.
 template <class T>
 Level<T> search_level(const T* x, int64_t count, T low, T high, const WeightScheme& scheme,
                       at::ScalarType storage) {
   Level<T> best = choose_level(low, high, scheme, storage);
   if (low == high) return best;
-  std::vector<uint8_t> codes(count);
-  std::vector<T> values(count);
   RowGrid<T> grid;
   grid.width = count;
   grid.low = T(code_min(scheme.bits));
@@ -82,7 +69,7 @@ Level<T> search_level(const T* x, int64_t count, T low, T high, const WeightSche
     const Level<T> level = choose_level(shrink * low, shrink * high, scheme, storage);
     grid.scales = &level.scale;
     grid.zeros = &level.zero;
-    const T cost = round_trip_cost(x, count, grid, codes, values);
+    const T cost = rounding_cost<T>(x, count, grid);
     if (cost < least) {
       least = cost;
       best = level;

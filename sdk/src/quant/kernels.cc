@@ -77,6 +77,63 @@ void DecodeRow(const uint8_t* codes, int64_t columns, const quant::RowGrid<float
   }
 }
 
+// e^2.4 for e >= 0: with x = e² it is x · x · (x^-1/5)⁴, the root from a guess in the exponent and
+// two Newton steps, which need no division.
+HWY_INLINE Vec Power(Vec e) {
+  const F32 f;
+  const auto x = hn::Mul(e, e);
+  const auto bits = hn::ConvertTo(f, hn::BitCast(I32(), x));
+  const auto guess = hn::Sub(hn::Set(f, 1278000000.f), hn::Mul(bits, hn::Set(f, 0.2f)));
+  auto root = hn::BitCast(f, hn::ConvertTo(I32(), guess));
+  auto fourth = root;
+  for (int step = 0; step < 3; ++step) {
+    const auto second = hn::Mul(root, root);
+    fourth = hn::Mul(second, second);
+    if (step == 2) break;
+    // In this order nothing overflows for an error of zero.
+    const auto fifth = hn::Mul(hn::Mul(hn::Mul(x, hn::Set(f, 0.2f)), fourth), root);
+    root = hn::Mul(root, hn::Sub(hn::Set(f, 1.2f), fifth));
+  }
+  return hn::Mul(x, hn::Mul(x, fourth));
+}
+
+// Sixteen partial sums whatever the vector width, so that the order of summation is always the
+// same.
+template <c10::ScalarType kStorage>
+HWY_INLINE float Cost(const float* x, int64_t columns, const quant::RowGrid<float>& grid) {
+  const F32 f;
+  const int64_t lanes = hn::Lanes(f);
+  HWY_ALIGN float sums[16] = {};
+  const auto low = hn::Set(f, grid.low), high = hn::Set(f, grid.high);
+  for (int64_t first = 0, group = 0; first < columns; first += grid.width, ++group) {
+    const int64_t end = std::min(first + grid.width, columns);
+    const auto scale = hn::Set(f, grid.scales[group]);
+    const auto zero = hn::Set(f, grid.zeros ? grid.zeros[group] : 0.f);
+    for (int64_t c = first; c < end; c += lanes) {
+      const auto v = LoadSome(f, x + c, end - c, 0.f);
+      const auto level = hn::Sub(Levels(v, scale, zero, low, high), zero);
+      const auto error = hn::Abs(hn::Sub(RoundToStorage<kStorage>(hn::Mul(level, scale)), v));
+      float* sum = sums + (c - first) % 16;
+      hn::Store(hn::Add(hn::Load(f, sum), Power(error)), f, sum);
+    }
+  }
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
+float RoundingCost(const float* x, int64_t columns, const quant::RowGrid<float>& grid) {
+  switch (grid.storage) {
+    case c10::ScalarType::BFloat16:
+      return Cost<c10::ScalarType::BFloat16>(x, columns, grid);
+    case c10::ScalarType::Half:
+      return Cost<c10::ScalarType::Half>(x, columns, grid);
+    default:
+      return Cost<c10::ScalarType::Float>(x, columns, grid);
+  }
+}
+
 }  // namespace swage::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -85,6 +142,7 @@ namespace swage {
 HWY_EXPORT(RowRanges);
 HWY_EXPORT(EncodeRow);
 HWY_EXPORT(DecodeRow);
+HWY_EXPORT(RoundingCost);
 
 namespace quant {
 
@@ -103,6 +161,12 @@ template <>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<float>& grid, float* out) {
   if (grid.format != NumberFormat::kInt) return plain::decode_row(codes, columns, grid, out);
   HWY_DYNAMIC_DISPATCH(DecodeRow)(codes, columns, grid, out);
+}
+
+template <>
+float rounding_cost(const float* x, int64_t columns, const RowGrid<float>& grid) {
+  if (grid.format != NumberFormat::kInt) return plain::rounding_cost(x, columns, grid);
+  return HWY_DYNAMIC_DISPATCH(RoundingCost)(x, columns, grid);
 }
 
 }  // namespace quant

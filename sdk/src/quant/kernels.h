@@ -38,6 +38,9 @@ template <class T>
 void encode_row(const T* x, int64_t columns, const RowGrid<T>& grid, uint8_t* codes);
 template <class T>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T* out);
+// Σ |decode(encode(x)) - x|^2.4, the cost of the official GPTQ range search.
+template <class T>
+T rounding_cost(const T* x, int64_t columns, const RowGrid<T>& grid);
 
 }  // namespace plain
 
@@ -54,11 +57,18 @@ template <class T>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T* out) {
   plain::decode_row(codes, columns, grid, out);
 }
+template <class T>
+T rounding_cost(const T* x, int64_t columns, const RowGrid<T>& grid) {
+  return plain::rounding_cost(x, columns, grid);
+}
 template <>
 bool row_ranges(const float* x, int64_t columns, int64_t width, float* low, float* high);
 template <>
 void encode_row(const float* x, int64_t columns, const RowGrid<float>& grid, uint8_t* codes);
 template <>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<float>& grid, float* out);
+// The power to about 1e-5: enough to rank ranges.
+template <>
+float rounding_cost(const float* x, int64_t columns, const RowGrid<float>& grid);
 
 }  // namespace swage::quant

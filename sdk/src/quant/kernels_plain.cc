@@ -58,7 +58,7 @@ uint8_t fp8_code(float value, NumberFormat format) {
   const float limit = fp8_max(format);
   const float inside = std::min(std::max(value, -limit), limit);
   return format == NumberFormat::kFp8E4M3 ? c10::Float8_e4m3fn(inside).x
-                                           : c10::Float8_e5m2(inside).x;
+                                          : c10::Float8_e5m2(inside).x;
 }
 
 namespace plain {
@@ -99,9 +99,26 @@ void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T
     const T scale = grid.scales[c / grid.width];
     const T zero = grid.zeros ? grid.zeros[c / grid.width] : T(0);
     const T level = grid.format == NumberFormat::kInt ? T(static_cast<int8_t>(codes[c])) - zero
-                                                       : T(fp8_value(codes[c], grid.format));
+                                                      : T(fp8_value(codes[c], grid.format));
     out[c] = decoded(level, scale, grid.storage);
   }
+}
+
+template <class T>
+T rounding_cost(const T* x, int64_t columns, const RowGrid<T>& grid) {
+  T cost = 0;
+  for (int64_t c = 0; c < columns; ++c) {
+    RowGrid<T> one = grid;
+    one.scales += c / grid.width;
+    if (one.zeros) one.zeros += c / grid.width;
+    one.width = 1;
+    uint8_t code;
+    T value;
+    plain::encode_row(x + c, 1, one, &code);
+    plain::decode_row(&code, 1, one, &value);
+    cost += std::pow(std::abs(value - x[c]), T(2.4));
+  }
+  return cost;
 }
 
 template bool row_ranges(const float*, int64_t, int64_t, float*, float*);
@@ -110,6 +127,8 @@ template void encode_row(const float*, int64_t, const RowGrid<float>&, uint8_t*)
 template void encode_row(const double*, int64_t, const RowGrid<double>&, uint8_t*);
 template void decode_row(const uint8_t*, int64_t, const RowGrid<float>&, float*);
 template void decode_row(const uint8_t*, int64_t, const RowGrid<double>&, double*);
+template float rounding_cost(const float*, int64_t, const RowGrid<float>&);
+template double rounding_cost(const double*, int64_t, const RowGrid<double>&);
 
 }  // namespace plain
 }  // namespace swage::quant
