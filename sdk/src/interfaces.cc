@@ -2,6 +2,7 @@
 #include "swage/algorithm.h"
 #include "swage/evaluator.h"
 #include "swage/exporter.h"
+#include "swage/io/checkpoint.h"
 #include "swage/model.h"
 #include "swage/status.h"
 
@@ -20,6 +21,7 @@ Evaluator::~Evaluator() = default;
 TensorSink::~TensorSink() = default;
 ExportContext::~ExportContext() = default;
 Exporter::~Exporter() = default;
+io::Checkpoint::~Checkpoint() = default;
 
 absl::Status Algorithm::block_transform(BlockContext& block) {
   return block.for_each_subset([this](SubsetContext& subset) { return subset_transform(subset); });

@@ -1,0 +1,234 @@
+#include "swage/io/gguf_header.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+#include "gguf_names.h"
+#include "gguf_reader.h"
+#include "swage/status.h"
+
+namespace swage::io {
+namespace {
+
+constexpr uint32_t kMagic = 0x46554747, kVersion = 3;
+constexpr uint64_t kMaxKeys = 1 << 16, kMaxTensors = 1 << 20;
+constexpr uint32_t kF32 = 0, kF16 = 1;
+
+struct TypeInfo {
+  uint32_t id;
+  const char* name;
+  GgufBlock block;
+};
+constexpr TypeInfo kTypes[] = {
+    {kF32, "F32", {1, 4}},    {kF16, "F16", {1, 2}},    {2, "Q4_0", {32, 18}},
+    {3, "Q4_1", {32, 20}},    {6, "Q5_0", {32, 22}},    {7, "Q5_1", {32, 24}},
+    {8, "Q8_0", {32, 34}},    {12, "Q4_K", {256, 144}}, {13, "Q5_K", {256, 176}},
+    {14, "Q6_K", {256, 210}}, {30, "BF16", {1, 2}}};
+
+const TypeInfo* find_type(uint32_t type) {
+  const auto* it = std::find_if(std::begin(kTypes), std::end(kTypes),
+                                [&](const TypeInfo& t) { return t.id == type; });
+  return it == std::end(kTypes) ? nullptr : it;
+}
+
+absl::Status read_metadata(GgufReader* reader, uint64_t keys, Value::Table* metadata) {
+  for (uint64_t i = 0; i < keys; ++i) {
+    SWAGE_ASSIGN_OR_RETURN(std::string key, reader->text());
+    SWAGE_ASSIGN_OR_RETURN(const uint32_t type, reader->number<uint32_t>());
+    SWAGE_ASSIGN_OR_RETURN(Value value, reader->value(type));
+    if (!metadata->emplace(key, std::move(value)).second) {
+      return reader->error(absl::StrCat("the key \"", key, "\" stands there twice"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Name, shape, type and the offset within the data section (in `begin`).
+absl::StatusOr<GgufTensor> read_tensor(GgufReader* reader) {
+  GgufTensor tensor;
+  SWAGE_ASSIGN_OR_RETURN(tensor.name, reader->text());
+  SWAGE_ASSIGN_OR_RETURN(const uint32_t dimensions, reader->number<uint32_t>());
+  const std::string what = absl::StrCat("tensor \"", tensor.name, "\": ");
+  if (dimensions < 1 || dimensions > 4) {
+    return reader->error(absl::StrCat(what, dimensions, " dimensions, expected 1 to 4"));
+  }
+  int64_t values = 1;
+  for (uint32_t i = 0; i < dimensions; ++i) {
+    SWAGE_ASSIGN_OR_RETURN(const uint64_t size, reader->number<uint64_t>());
+    if (size == 0 || size > static_cast<uint64_t>((int64_t{1} << 48) / values)) {
+      return reader->error(absl::StrCat(what, "a dimension of ", size));
+    }
+    values *= static_cast<int64_t>(size);
+    tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
+  }
+  SWAGE_ASSIGN_OR_RETURN(tensor.type, reader->number<uint32_t>());
+  const GgufBlock block = gguf_block(tensor.type);
+  if (block.values == 0) {
+    return reader->error(
+        absl::StrCat(what, "values of type ", gguf_type_name(tensor.type), " are not read"));
+  }
+  if (tensor.shape.size() == 1 && block.values != 1) {
+    return reader->error(absl::StrCat(what, "one dimension in type ", gguf_type_name(tensor.type),
+                                      ", expected plain numbers"));
+  }
+  if (tensor.shape.back() % block.values != 0) {
+    return reader->error(absl::StrCat(what, "rows of ", tensor.shape.back(),
+                                      " values, expected a multiple of ", block.values, " for ",
+                                      gguf_type_name(tensor.type)));
+  }
+  SWAGE_ASSIGN_OR_RETURN(const uint64_t offset, reader->number<uint64_t>());
+  if (offset > static_cast<uint64_t>(reader->size())) {
+    return reader->error(absl::StrCat(what, "offset ", offset, " leaves the file"));
+  }
+  tensor.begin = static_cast<int64_t>(offset);
+  tensor.end = tensor.begin + values / block.values * block.bytes;
+  return tensor;
+}
+
+// Makes offsets places in the file. Tensors must follow each other, each padded to the alignment.
+absl::Status place_tensors(const GgufReader& reader, int64_t alignment,
+                           std::vector<GgufTensor>* tensors) {
+  const auto padded = [&](int64_t at) { return (at + alignment - 1) / alignment * alignment; };
+  const int64_t base = padded(reader.position());
+  int64_t expected = 0;
+  for (GgufTensor& tensor : *tensors) {
+    if (tensor.begin != expected) {
+      return reader.error(absl::StrCat("tensor \"", tensor.name, "\" lies at offset ", tensor.begin,
+                                       ", expected ", expected));
+    }
+    expected = padded(tensor.end);
+    tensor.begin += base;
+    tensor.end += base;
+    if (tensor.end > reader.size()) {
+      return reader.error(absl::StrCat("tensor \"", tensor.name, "\" ends at byte ", tensor.end,
+                                       " of a file of ", reader.size(),
+                                       " bytes: the file is truncated"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+StoredType storage_of(const std::vector<GgufTensor>& tensors) {
+  std::set<uint32_t> types;
+  for (const GgufTensor& tensor : tensors) {
+    if (tensor.shape.size() > 1) types.insert(tensor.type);
+  }
+  if (types.count(kF32) > 0) return StoredType::kF32;
+  return types == std::set<uint32_t>{kF16} ? StoredType::kF16 : StoredType::kBF16;
+}
+
+absl::Status name_tensors(std::vector<GgufTensor> tensors, GgufFile* file) {
+  const int64_t blocks = file->metadata.i64("llama.block_count", 0);
+  const int64_t heads = file->metadata.i64("llama.attention.head_count", 1);
+  const int64_t kv_heads = file->metadata.i64("llama.attention.head_count_kv", heads);
+  for (GgufTensor& tensor : tensors) {
+    SWAGE_ASSIGN_OR_RETURN(const std::string name, hugging_face_name(tensor.name, blocks));
+    if (tensor.name.find(".attn_q.") != std::string::npos) tensor.heads = heads;
+    if (tensor.name.find(".attn_k.") != std::string::npos) tensor.heads = kv_heads;
+    if (tensor.heads != 0 && (tensor.heads < 0 || tensor.shape[0] % (2 * tensor.heads) != 0)) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor \"", tensor.name, "\" has ",
+                                                     tensor.shape[0], " rows for ", tensor.heads,
+                                                     " heads"));
+    }
+    if (!file->tensors.emplace(name, tensor).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor \"", tensor.name, "\" stands there twice"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> header_digest(const std::string& path, int64_t header_bytes,
+                                          int64_t size) {
+  std::ifstream stream(path, std::ios::binary);
+  std::string header(static_cast<size_t>(header_bytes), '\0');
+  if (!stream.read(header.data(), header_bytes)) return absl::DataLossError("reading broke off");
+  const XXH128_hash_t hash =
+      XXH3_128bits_withSeed(header.data(), header.size(), static_cast<XXH64_hash_t>(size));
+  return absl::StrCat(absl::Hex(hash.high64, absl::kZeroPad16),
+                      absl::Hex(hash.low64, absl::kZeroPad16));
+}
+
+absl::Status understand(std::vector<GgufTensor> tensors, GgufFile* file) {
+  const std::string architecture = file->metadata.str("general.architecture", "");
+  if (architecture != "llama") {
+    return absl::UnimplementedError(absl::StrCat("the architecture is \"", architecture,
+                                                 "\", only \"llama\" is read from GGUF"));
+  }
+  file->storage = storage_of(tensors);
+  SWAGE_RETURN_IF_ERROR(name_tensors(std::move(tensors), file));
+  SWAGE_ASSIGN_OR_RETURN(file->config, make_config(*file));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> alignment_of(const GgufReader& reader, const Value& metadata) {
+  const int64_t alignment = metadata.i64("general.alignment", 32);
+  if (alignment < 1 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0) {
+    return reader.error(absl::StrCat("an alignment of ", alignment, ", expected a power of two"));
+  }
+  return alignment;
+}
+
+absl::StatusOr<GgufFile> read_checked(const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(GgufReader reader, GgufReader::open(path));
+  SWAGE_ASSIGN_OR_RETURN(const uint32_t magic, reader.number<uint32_t>());
+  if (magic != kMagic) return reader.error("this is no GGUF file");
+  SWAGE_ASSIGN_OR_RETURN(const uint32_t version, reader.number<uint32_t>());
+  if (version != kVersion)
+    return reader.error(absl::StrCat("GGUF version ", version, ", expected 3"));
+  SWAGE_ASSIGN_OR_RETURN(const uint64_t count, reader.number<uint64_t>());
+  SWAGE_ASSIGN_OR_RETURN(const uint64_t keys, reader.number<uint64_t>());
+  if (keys > kMaxKeys || count > kMaxTensors) {
+    return reader.error(absl::StrCat(count, " tensors and ", keys, " keys, at most ", kMaxTensors,
+                                     " and ", kMaxKeys, " are read"));
+  }
+  Value::Table metadata;
+  SWAGE_RETURN_IF_ERROR(read_metadata(&reader, keys, &metadata));
+  std::vector<GgufTensor> tensors;
+  for (uint64_t i = 0; i < count; ++i) {
+    SWAGE_ASSIGN_OR_RETURN(GgufTensor tensor, read_tensor(&reader));
+    tensors.push_back(std::move(tensor));
+  }
+  GgufFile file;
+  file.metadata = std::move(metadata);
+  SWAGE_ASSIGN_OR_RETURN(const int64_t alignment, alignment_of(reader, file.metadata));
+  SWAGE_RETURN_IF_ERROR(place_tensors(reader, alignment, &tensors));
+  SWAGE_ASSIGN_OR_RETURN(file.digest, header_digest(path, reader.position(), reader.size()));
+  SWAGE_RETURN_IF_ERROR(annotate(understand(std::move(tensors), &file), path));
+  return file;
+}
+
+}  // namespace
+
+GgufBlock gguf_block(uint32_t type) {
+  const TypeInfo* info = find_type(type);
+  return info == nullptr ? GgufBlock{} : info->block;
+}
+
+std::string gguf_type_name(uint32_t type) {
+  const TypeInfo* info = find_type(type);
+  return info == nullptr ? absl::StrCat(type) : info->name;
+}
+
+absl::StatusOr<GgufFile> read_gguf(const std::string& path) {
+  try {
+    return read_checked(path);
+  } catch (const std::invalid_argument& error) {  // a key of another type
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.what()));
+  }
+}
+
+absl::StatusOr<Header> read_gguf_header(const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(const GgufFile file, read_gguf(path));
+  Header header;
+  for (const auto& [name, tensor] : file.tensors) {
+    header[name] = {file.storage, tensor.shape, tensor.begin, tensor.end};
+  }
+  return header;
+}
+
+}  // namespace swage::io

@@ -1,0 +1,220 @@
+#include "gguf_tokenizer.h"
+
+#include "../text/unicode.h"
+#include "absl/strings/str_cat.h"
+#include "swage/status.h"
+
+namespace swage::io {
+namespace {
+
+constexpr int64_t kControl = 3, kUserDefined = 4;  // token types
+constexpr const char* kLlama3Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+Value byte_level(bool use_regex, bool add_prefix_space) {
+  return Value::Table{{"type", "ByteLevel"},
+                      {"add_prefix_space", add_prefix_space},
+                      {"trim_offsets", true},
+                      {"use_regex", use_regex}};
+}
+
+Value chain(Value first, Value second) {
+  return Value::Table{{"type", "Sequence"},
+                      {"pretokenizers", Value::List{std::move(first), std::move(second)}}};
+}
+
+// How llama.cpp cuts text by the name in "tokenizer.ggml.pre".
+absl::StatusOr<Value> pre_tokenizer(const std::string& name) {
+  if (name == "default" || name == "gpt-2") return byte_level(true, false);
+  if (name == "smollm" || name == "starcoder" || name == "refact" || name == "command-r") {
+    return chain(Value::Table{{"type", "Digits"}, {"individual_digits", true}},
+                 byte_level(true, false));
+  }
+  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") {
+    return chain(Value::Table{{"type", "Split"},
+                              {"pattern", Value::Table{{"Regex", kLlama3Pattern}}},
+                              {"behavior", "Isolated"},
+                              {"invert", false}},
+                 byte_level(false, false));
+  }
+  return absl::UnimplementedError(
+      absl::StrCat("the pre-tokenizer \"", name,
+                   "\" is not known; use the safetensors checkpoint with its tokenizer.json"));
+}
+
+class Writer {
+ public:
+  explicit Writer(const GgufFile& file) : file_(file), metadata_(file.metadata) {}
+
+  absl::StatusOr<std::vector<std::pair<std::string, std::string>>> run() {
+    SWAGE_RETURN_IF_ERROR(read_tokens());
+    SWAGE_ASSIGN_OR_RETURN(const Value tokenizer, make_tokenizer());
+    const Value special = special_tokens();
+    return std::vector<std::pair<std::string, std::string>>{
+        {"generation_config.json", to_json(generation())},
+        {"special_tokens_map.json", to_json(special)},
+        {"tokenizer.json", to_json(tokenizer, -1)},
+        {"tokenizer_config.json", to_json(config(special))}};
+  }
+
+ private:
+  absl::Status read_tokens() {
+    const std::string model = metadata_.str("tokenizer.ggml.model", "");
+    if (model != "gpt2") {
+      return absl::UnimplementedError(
+          absl::StrCat("the tokenizer model \"", model,
+                       "\" is not read, expected gpt2 (byte-level BPE); use the safetensors "
+                       "checkpoint with its tokenizer.json"));
+    }
+    for (const char* key :
+         {"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type"}) {
+      if (metadata_[key].list() == nullptr)
+        return absl::InvalidArgumentError(absl::StrCat("the array \"", key, "\" is missing"));
+    }
+    for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"}) {
+      for (const Value& item : *metadata_[key].list()) {
+        if (item.text() == nullptr || text::find_bad_utf8(*item.text()) != text::kValidUtf8) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("\"", key, "\" holds an item that is no UTF-8 text"));
+        }
+      }
+    }
+    tokens_ = metadata_["tokenizer.ggml.tokens"].list();
+    types_ = metadata_["tokenizer.ggml.token_type"].list();
+    if (types_->size() != tokens_->size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(tokens_->size(), " tokens have ", types_->size(), " types"));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string* token(const char* key) const {
+    const int64_t id = metadata_.i64(std::string("tokenizer.ggml.") + key, -1);
+    return id >= 0 && id < static_cast<int64_t>(tokens_->size())
+               ? (*tokens_)[static_cast<size_t>(id)].text()
+               : nullptr;
+  }
+
+  Value added_tokens() const {
+    Value::List added;
+    for (size_t id = 0; id < tokens_->size(); ++id) {
+      const int64_t* type = (*types_)[id].integer();
+      if (type == nullptr || (*type != kControl && *type != kUserDefined)) continue;
+      added.push_back(Value::Table{{"id", static_cast<int64_t>(id)},
+                                   {"content", (*tokens_)[id]},
+                                   {"single_word", false},
+                                   {"lstrip", false},
+                                   {"rstrip", false},
+                                   {"normalized", false},
+                                   {"special", *type == kControl}});
+    }
+    return added;
+  }
+
+  absl::StatusOr<Value> make_vocabulary() const {
+    Value::Table vocabulary;
+    for (size_t id = 0; id < tokens_->size(); ++id) {
+      if (!vocabulary.emplace(*(*tokens_)[id].text(), static_cast<int64_t>(id)).second) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("the token \"", *(*tokens_)[id].text(), "\" stands there twice"));
+      }
+    }
+    return Value(std::move(vocabulary));
+  }
+
+  // BOS in front, where the file asks for it.
+  Value post_processor(bool llama3) const {
+    const std::string* bos = token("bos_token_id");
+    if (bos == nullptr || !metadata_.flag("tokenizer.ggml.add_bos_token", llama3)) return Value();
+    const auto piece = [](const char* kind, const std::string& id) {
+      return Value(Value::Table{{kind, Value::Table{{"id", id}, {"type_id", 0}}}});
+    };
+    const Value::Table special = {
+        {*bos, Value::Table{{"id", *bos},
+                            {"ids", Value::List{metadata_["tokenizer.ggml.bos_token_id"]}},
+                            {"tokens", Value::List{*bos}}}}};
+    return Value::Table{
+        {"type", "TemplateProcessing"},
+        {"single", Value::List{piece("SpecialToken", *bos), piece("Sequence", "A")}},
+        {"pair",
+         Value::List{piece("SpecialToken", *bos), piece("Sequence", "A"), piece("Sequence", "B")}},
+        {"special_tokens", special}};
+  }
+
+  absl::StatusOr<Value> make_tokenizer() const {
+    const std::string pre = metadata_.str("tokenizer.ggml.pre", "default");
+    const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
+    SWAGE_ASSIGN_OR_RETURN(Value cutter, pre_tokenizer(pre));
+    SWAGE_ASSIGN_OR_RETURN(Value vocabulary, make_vocabulary());
+    const Value::Table model = {{"type", "BPE"},
+                                {"dropout", Value()},
+                                {"unk_token", Value()},
+                                {"continuing_subword_prefix", Value()},
+                                {"end_of_word_suffix", Value()},
+                                {"fuse_unk", false},
+                                {"byte_fallback", false},
+                                {"ignore_merges", llama3},
+                                {"vocab", std::move(vocabulary)},
+                                {"merges", metadata_["tokenizer.ggml.merges"]}};
+    return Value(Value::Table{{"version", "1.0"},
+                              {"truncation", Value()},
+                              {"padding", Value()},
+                              {"added_tokens", added_tokens()},
+                              {"normalizer", Value()},
+                              {"pre_tokenizer", std::move(cutter)},
+                              {"post_processor", post_processor(llama3)},
+                              {"decoder", byte_level(true, true)},
+                              {"model", model}});
+  }
+
+  Value special_tokens() const {
+    Value::Table special;
+    const std::pair<const char*, const char*> names[] = {{"bos_token", "bos_token_id"},
+                                                         {"eos_token", "eos_token_id"},
+                                                         {"pad_token", "eos_token_id"},
+                                                         {"pad_token", "padding_token_id"},
+                                                         {"unk_token", "unknown_token_id"}};
+    for (const auto& [name, key] : names) {
+      if (const std::string* content = token(key)) special[name] = *content;
+    }
+    return special;
+  }
+
+  Value config(const Value& special) const {
+    Value::Table table = *special.table();
+    table["tokenizer_class"] = "GPT2Tokenizer";
+    table["add_prefix_space"] = false;
+    table["model_max_length"] = file_.config["max_position_embeddings"];
+    if (metadata_.has("tokenizer.chat_template"))
+      table["chat_template"] = metadata_["tokenizer.chat_template"];
+    return table;
+  }
+
+  Value generation() const {
+    Value::Table table;
+    for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
+      if (file_.config.has(key)) table[key] = file_.config[key];
+    }
+    return table;
+  }
+
+  const GgufFile& file_;
+  const Value& metadata_;
+  const Value::List* tokens_ = nullptr;
+  const Value::List* types_ = nullptr;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> make_side_files(
+    const GgufFile& file) {
+  if (!file.metadata.has("tokenizer.ggml.model"))
+    return std::vector<std::pair<std::string, std::string>>();
+  try {
+    return Writer(file).run();
+  } catch (const std::invalid_argument& error) {  // a key of another type
+    return absl::InvalidArgumentError(error.what());
+  }
+}
+
+}  // namespace swage::io
