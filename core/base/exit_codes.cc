@@ -5,6 +5,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "swage/border.h"
 
 namespace swage {
 namespace {
@@ -24,6 +25,7 @@ int exit_code(const absl::Status& status) {
       payload && absl::SimpleAtoi(std::string(*payload), &code)) {
     return code;
   }
+  if (status.GetPayload(kThrownByPlugin)) return static_cast<int>(ExitCode::kPlugin);
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return static_cast<int>(ExitCode::kOk);

@@ -20,9 +20,9 @@ enum class ExitCode {
 // a class already pass unchanged.
 absl::Status with_exit_code(absl::Status status, ExitCode code);
 
-// The attached class, else one that follows from the status code: CANCELLED 130, RESOURCE_EXHAUSTED
-// and UNAVAILABLE 7, INVALID_ARGUMENT, NOT_FOUND, DATA_LOSS, OUT_OF_RANGE, FAILED_PRECONDITION and
-// UNIMPLEMENTED 4, all others 1.
+// The attached class, else 5 for an exception that a plugin threw (border.h), else one that follows
+// from the status code: CANCELLED 130, RESOURCE_EXHAUSTED and UNAVAILABLE 7, INVALID_ARGUMENT,
+// NOT_FOUND, DATA_LOSS, OUT_OF_RANGE, FAILED_PRECONDITION and UNIMPLEMENTED 4, all others 1.
 int exit_code(const absl::Status& status);
 
 }  // namespace swage

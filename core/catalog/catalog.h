@@ -12,19 +12,20 @@ namespace swage {
 enum class PluginState { kCompatible, kNotAPlugin, kRefused };
 
 struct PluginEntry {
-  std::string file;         // absolute path
+  std::string file;  // absolute path
   PluginState state = PluginState::kNotAPlugin;
-  std::string reason;       // why not compatible: every differing field, both values, and the remedy
+  std::string reason;  // why not compatible: every differing field, both values, and the remedy
   std::string fingerprint;
   std::string build_id;
-  Manifest manifest;        // empty when it could not be read
+  Manifest manifest;  // empty when it could not be read
 };
 
 // All plugin files of a search path, read without running a line of them: ELF notes only.
 class Catalog {
  public:
-  // Directories in order of precedence; each is scanned for *.swage.so. A missing directory is skipped, and remembered
-  // for messages. Of two files with the same plugin id (or build id) the first wins, the second is refused by name.
+  // Directories in order of precedence; each is scanned for *.swage.so. A missing directory is
+  // skipped, and remembered for messages. Of two files with the same plugin id, build id or a
+  // component of the same kind and name the first wins, the second is refused by name.
   static Catalog scan(const std::vector<std::string>& directories);
 
   // Of manifests that are at hand already: what a test of anything behind the catalog starts from.
@@ -37,20 +38,30 @@ class Catalog {
   const std::vector<PluginEntry>& plugins() const { return plugins_; }
   const std::vector<std::string>& directories() const { return directories_; }
 
-  struct Found { const PluginEntry* plugin; const ComponentManifest* component; };
-  // NotFound names the nearest component of that kind, refused files that hold one of that name, and the places searched.
+  struct Found {
+    const PluginEntry* plugin;
+    const ComponentManifest* component;
+  };
+  // NotFound names the nearest component of that kind, refused files that hold one of that name,
+  // and the places searched.
   absl::StatusOr<Found> find(const std::string& kind, const std::string& name) const;
-  // The model component for a config.json, by `architectures` then `model_type`; NotFound names both and what is there.
+  // The model component for a config.json, by `architectures` then `model_type`; NotFound names
+  // both and what is there.
   absl::StatusOr<Found> find_model(const Value& config) const;
-  // The exporter whose manifest says it reads checkpoints with this quantization_config.quant_method.
+  // The exporter whose manifest says it reads checkpoints with this
+  // quantization_config.quant_method.
   absl::StatusOr<Found> find_reader(const std::string& quant_method) const;
 
  private:
+  std::vector<Found> components(
+      const std::string& kind) const;  // usable ones, in order of the search path
+
   std::vector<PluginEntry> plugins_;
   std::vector<std::string> directories_;
 };
 
-// --plugin-path, [plugins] path, SWAGE_PLUGIN_PATH, <prefix>/lib/swage/plugins beside the running program: in that order.
+// --plugin-path, [plugins] path, SWAGE_PLUGIN_PATH, <prefix>/lib/swage/plugins beside the running
+// program: in that order.
 std::vector<std::string> plugin_search_path(const std::vector<std::string>& command_line,
                                             const std::vector<std::string>& pipeline);
 

@@ -20,24 +20,26 @@ namespace swage {
 //   help = "Share of the mean diagonal that is added to the Hessian."
 struct ParamManifest {
   std::string name, type, help;
-  Value default_value;               // null: required, unless `optional`
-  bool optional = false;             // may be absent; then the plugin sees has() == false
+  Value default_value;    // null: required, unless `optional`
+  bool optional = false;  // may be absent; then the plugin sees has() == false
   std::optional<double> minimum, maximum;
   std::vector<std::string> choices;
 };
 
 struct ComponentManifest {
-  std::string kind, name, interface, summary;   // interface: "algorithm/1"
+  std::string kind, name, interface, summary;  // interface: "algorithm/1"
   std::vector<ParamManifest> params;
-  // Algorithms: which scheme tables the step may carry ("weight", "activation"); neither: a pure transform.
+  // Algorithms: which scheme tables the step may carry ("weight", "activation"); neither: a pure
+  // transform.
   std::vector<std::string> schemes;
-  bool calibration = false;                     // algorithms: needs [calibration]
+  bool calibration = false;  // algorithms: needs [calibration]
   // Models: config.json values served, and globs over tensor names.
   std::vector<std::string> architectures, model_types;
-  std::vector<std::string> linears;             // "model.layers.*.self_attn.q_proj": weights that steps compress
-  std::vector<std::string> kept;                // tensors written as they are
-  std::vector<std::string> ignored;             // tensors of a checkpoint that are dropped (rotary buffers)
-  std::string quant_method;                     // exporters: the quantization_config.quant_method they read, if any
+  std::vector<std::string>
+      linears;                    // "model.layers.*.self_attn.q_proj": weights that steps compress
+  std::vector<std::string> kept;  // tensors written as they are
+  std::vector<std::string> ignored;  // tensors of a checkpoint that are dropped (rotary buffers)
+  std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
 };
 
 struct Manifest {
@@ -45,7 +47,8 @@ struct Manifest {
   std::vector<ComponentManifest> components;
 };
 
-// `origin` stands in messages before line and column. Unknown keys are errors with the nearest known one.
+// `origin` stands in messages before line and column. Unknown keys are errors with the nearest
+// known one.
 absl::StatusOr<Manifest> parse_manifest(std::string_view toml, const std::string& origin);
 
 }  // namespace swage

@@ -1,7 +1,6 @@
 #pragma once
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/catalog/catalog.h"
@@ -9,19 +8,30 @@
 
 namespace swage {
 
-// Opens plugins (Boost.DLL, RTLD_NOW | RTLD_LOCAL, never closed) and makes their components. The catalog has already
-// read notes and manifests; a plugin is opened when its first component is made, after its descriptor was found to agree
-// with its manifest. Errors name the file, what was found and the remedy.
+// Opens plugins (Boost.DLL, RTLD_NOW | RTLD_LOCAL, never closed) and makes their components. The
+// catalog has already read notes and manifests; a plugin is opened when its first component is
+// made, after its descriptor was found to agree with its manifest. Errors name the file, what was
+// found and the remedy, and carry the exit code of plugins.
 class Loader {
  public:
   explicit Loader(const Catalog& catalog) : catalog_(catalog) {}
 
-  absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name, const Params& params);
-  absl::StatusOr<std::shared_ptr<Evaluator>> evaluator(const std::string& name, const Params& params);
+  absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name,
+                                                       const Params& params);
+  absl::StatusOr<std::shared_ptr<Evaluator>> evaluator(const std::string& name,
+                                                       const Params& params);
   absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params);
   absl::StatusOr<std::shared_ptr<ModelAdapter>> model(const std::string& name);
 
+  // Tells every opened plugin that the process ends, the last opened first. Once, after the last
+  // component is gone.
+  static void shutdown();
+
  private:
+  template <class Interface>
+  absl::StatusOr<std::shared_ptr<Interface>> make(const char* kind, const std::string& name,
+                                                  const Params& params);
+
   const Catalog& catalog_;
 };
 

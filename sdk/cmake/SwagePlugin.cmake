@@ -1,0 +1,54 @@
+# swage_add_plugin(name MANIFEST name.plugin.toml SOURCES a.cc …)
+# A plugin file <name>.swage.so: carries its manifest and its ABI fingerprint as ELF notes, exports swage_plugin_v1 and
+# nothing else, links swage::sdk. Works in the tree and from find_package(swage).
+set(SWAGE_PLUGIN_CMAKE_DIR ${CMAKE_CURRENT_LIST_DIR} CACHE INTERNAL "")
+
+function(swage_add_plugin name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MANIFEST" "SOURCES")
+  if(NOT arg_MANIFEST OR NOT arg_SOURCES OR arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "usage: swage_add_plugin(name MANIFEST name.plugin.toml SOURCES a.cc …); got ${ARGN}")
+  endif()
+  get_filename_component(manifest ${arg_MANIFEST} ABSOLUTE)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${manifest})
+  swage_generate_descriptor(${name} ${manifest} descriptor)
+
+  add_library(${name} MODULE ${arg_SOURCES} ${descriptor})
+  target_link_libraries(${name} PRIVATE swage::sdk)
+  set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX ".swage.so" CXX_VISIBILITY_PRESET hidden
+    VISIBILITY_INLINES_HIDDEN ON CXX_EXTENSIONS OFF)
+  set(map ${SWAGE_PLUGIN_CMAKE_DIR}/swage_plugin.map)
+  set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS ${map})
+  target_link_options(${name} PRIVATE LINKER:-z,now,-z,nodelete,--build-id=sha1,--version-script=${map}
+    $<$<NOT:$<BOOL:${SWAGE_FUZZ}>>:LINKER:-z,defs>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # at::parallel_for is serial without it. clang's -fopenmp would bring a second OpenMP runtime.
+    target_compile_options(${name} PRIVATE -fopenmp)
+    target_link_options(${name} PRIVATE -fopenmp)
+  endif()
+  add_custom_command(TARGET ${name} POST_BUILD VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DFILE=$<TARGET_FILE:${name}> -DNM=${CMAKE_NM} -DREADELF=${CMAKE_READELF}
+      -P ${SWAGE_PLUGIN_CMAKE_DIR}/SwageCheckPlugin.cmake)
+endfunction()
+
+# Source file with the notes and the entry point; id and version are those at the manifest's top level.
+function(swage_generate_descriptor name manifest out)
+  file(READ ${manifest} text)
+  if(text MATCHES "\\)swage\"")
+    message(FATAL_ERROR "${manifest}: the sequence )swage\" cannot stand in a manifest")
+  endif()
+  string(FIND "${text}" "[" tables)
+  string(SUBSTRING "${text}" 0 ${tables} head)
+  foreach(key IN ITEMS id version)
+    if(NOT head MATCHES "(^|\n)${key}[ \t]*=[ \t]*\"([^\"\n\\]+)\"")
+      message(FATAL_ERROR "${manifest}: expected ${key} = \"…\" in front of the first table")
+    endif()
+    set(${key} "${CMAKE_MATCH_2}")
+  endforeach()
+  set(cuda none)
+  if(LibTorch_CUDA_VERSION)
+    set(cuda ${LibTorch_CUDA_VERSION})
+  endif()
+  set(file ${CMAKE_CURRENT_BINARY_DIR}/${name}.descriptor.cc)
+  configure_file(${SWAGE_PLUGIN_CMAKE_DIR}/SwageDescriptor.cc.in ${file} @ONLY)
+  set(${out} ${file} PARENT_SCOPE)
+endfunction()

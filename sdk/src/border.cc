@@ -2,27 +2,94 @@
 
 #include <c10/util/Exception.h>
 
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <new>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "swage/status.h"
 
 namespace swage {
+namespace {
+
+constexpr size_t kCrumbSize = 256;
+// Worker threads of a plugin have no crumb of their own, so the latest of any thread is kept as
+// well.
+thread_local char own_crumb[kCrumbSize];
+char latest_crumb[kCrumbSize];
+
+class Crumb {
+ public:
+  explicit Crumb(const std::string& text) {
+    std::memcpy(before_, own_crumb, kCrumbSize);
+    set(text.c_str());
+  }
+  ~Crumb() { set(before_); }
+
+ private:
+  static void set(const char* text) {
+    std::snprintf(own_crumb, kCrumbSize, "%s", text);
+    std::snprintf(latest_crumb, kCrumbSize, "%s", text);
+  }
+  char before_[kCrumbSize];
+};
+
+absl::Status thrown(absl::StatusCode code, const std::string& text) {
+  absl::Status status(code, text);
+  status.SetPayload(kThrownByPlugin, absl::Cord());
+  return status;
+}
+
+absl::Status catching(const std::function<absl::Status()>& call) {
+  try {
+    return call();
+  } catch (const c10::Error& error) {
+    return thrown(absl::StatusCode::kInternal,
+                  absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::exception& error) {
+    return thrown(absl::StatusCode::kInternal, absl::StrCat("exception: ", error.what()));
+  } catch (...) {
+    return thrown(absl::StatusCode::kInternal, "an exception that is no std::exception");
+  }
+}
+
+}  // namespace
 
 absl::Status guarded(const Where& where, const std::function<absl::Status()>& call) {
-  absl::Status status;
-  try {
-    status = call();
-  } catch (const c10::Error& error) {
-    status = absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
-  } catch (const std::bad_alloc&) {
-    status = absl::ResourceExhaustedError("out of memory");
-  } catch (const std::exception& error) {
-    status = absl::InternalError(absl::StrCat("exception: ", error.what()));
-  } catch (...) {
-    status = absl::InternalError("an exception that is no std::exception");
+  if (where.component.empty()) return catching(call);
+  const std::string text =
+      where.phase.empty() ? where.component : where.component + ": " + where.phase;
+  const Crumb crumb(text);
+  return annotate(catching(call), text);
+}
+
+const char* breadcrumb() { return own_crumb[0] != '\0' ? own_crumb : latest_crumb; }
+
+int32_t to_error(const absl::Status& status, swage_error* error) noexcept {
+  if (status.ok()) return 0;
+  const absl::string_view text = status.message();
+  error->code = static_cast<int32_t>(status.code());
+  error->message = static_cast<char*>(std::malloc(text.size() + 1));
+  if (error->message != nullptr) {
+    std::memcpy(error->message, text.data(), text.size());
+    error->message[text.size()] = '\0';
   }
-  return annotate(std::move(status), where.phase.empty() ? where.component : where.component + ": " + where.phase);
+  error->release = [](swage_error* self) { std::free(self->message); };
+  return error->code;
+}
+
+absl::Status from_error(int32_t code, swage_error* error) {
+  if (code == 0) return absl::OkStatus();
+  const absl::Status status(
+      static_cast<absl::StatusCode>(code),
+      error->message != nullptr ? error->message : "failed without a message, a bug of the plugin");
+  if (error->release != nullptr) error->release(error);
+  return status;
 }
 
 }  // namespace swage

@@ -1,11 +1,12 @@
 #pragma once
-/* The C handshake between host and plugin. Structs only grow: struct_size comes first, fields are appended and never
-   moved. The one exported symbol is swage_plugin_v1; everything else of a plugin stays hidden. */
+/* The C handshake between host and plugin. Structs only grow: struct_size comes first, fields are
+   appended and never moved. The one exported symbol is swage_plugin_v1; everything else of a plugin
+   stays hidden. */
 #include <stddef.h>
 #include <stdint.h>
 
-#define SWAGE_ABI_MAJOR 1u /* differs: every plugin must be rebuilt */
-#define SWAGE_ABI_MINOR 0u /* grows: a host loads plugins with a minor up to its own */
+#define SWAGE_ABI_MAJOR 1 /* differs: every plugin must be rebuilt */
+#define SWAGE_ABI_MINOR 0 /* grows: a host loads plugins with a minor up to its own */
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,10 +32,11 @@ typedef struct swage_create_args {
 
 typedef struct swage_component {
   uint32_t struct_size;
-  const char* kind;        /* "model", "algorithm", "evaluator", "exporter" */
-  const char* name;        /* as in the manifest */
-  const char* iface;       /* "algorithm/1" */
-  /* 0 and *out = pointer to the interface class (swage::Algorithm* …), or a code and a filled-in error. Never throws. */
+  const char* kind;  /* "model", "algorithm", "evaluator", "exporter" */
+  const char* name;  /* as in the manifest */
+  const char* iface; /* "algorithm/1" */
+  /* 0 and *out = pointer to the interface class (swage::Algorithm* …), or a code and a filled-in
+   * error. Never throws. */
   int32_t (*create)(const swage_create_args*, void** out, swage_error* error);
   void (*destroy)(void* self);
 } swage_component;
@@ -44,7 +46,7 @@ typedef struct swage_plugin {
   const char* fingerprint;
   const char* id;
   const char* version;
-  const swage_component* components;
+  const swage_component* const* components; /* pointers: a component may grow as well */
   uint32_t component_count;
   void (*shutdown)(void); /* may be null; called once before the host ends */
 } swage_plugin;
@@ -52,6 +54,11 @@ typedef struct swage_plugin {
 /* Null: the plugin refuses this host. */
 typedef const swage_plugin* (*swage_plugin_fn)(const swage_host_info*);
 #define SWAGE_PLUGIN_SYMBOL "swage_plugin_v1"
+
+/* ELF notes of a plugin file, owner SWAGE_NOTE_OWNER, text: read without running the file. */
+#define SWAGE_NOTE_OWNER "SWAGE"
+#define SWAGE_NOTE_FINGERPRINT 1 /* fingerprint.h */
+#define SWAGE_NOTE_MANIFEST 2    /* TOML */
 
 /* Does struct `p` of a known type reach to the end of `field`? */
 #define SWAGE_HAS(p, field) \

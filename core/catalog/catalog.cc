@@ -1,0 +1,199 @@
+#include "core/catalog/catalog.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/catalog/elf_note.h"
+#include "core/catalog/fingerprint.h"
+#include "swage/host_fingerprint.h"
+#include "swage/status.h"
+#include "swage/suggest.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kSuffix[] = ".swage.so";
+
+// Plugin files of a folder by name, so that the outcome does not depend on the order on disk.
+std::vector<std::string> plugin_files(const std::string& directory) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.size() > sizeof kSuffix && absl::EndsWith(name, kSuffix))
+      files.push_back(it->path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string interface_problem(const Manifest& manifest) {
+  for (const ComponentManifest& component : manifest.components) {
+    const std::string ours = component.kind + "/1";
+    if (component.interface == ours) continue;
+    return absl::StrCat(component.kind, " \"", component.name, "\" has interface ",
+                        component.interface, ", this host knows ", ours, "; update swage");
+  }
+  return "";
+}
+
+PluginEntry examine(const std::string& file) {
+  PluginEntry entry;
+  entry.file = file;
+  const absl::StatusOr<ElfNotes> notes = read_elf_notes(file);
+  if (!notes.ok()) {
+    entry.state =
+        absl::IsInvalidArgument(notes.status()) ? PluginState::kNotAPlugin : PluginState::kRefused;
+    entry.reason = std::string(notes.status().message());
+    return entry;
+  }
+  if (notes->fingerprint.empty() && notes->manifest.empty()) {
+    entry.reason =
+        "a shared library without notes of swage; plugins are made by swage_add_plugin()";
+    return entry;
+  }
+  entry.state = PluginState::kRefused;
+  entry.fingerprint = notes->fingerprint;
+  entry.build_id = notes->build_id;
+  // A manifest of a later version may hold keys that are unknown here, so the fingerprint speaks
+  // first.
+  entry.reason = fingerprint_difference(notes->fingerprint, host_fingerprint());
+  absl::StatusOr<Manifest> manifest = parse_manifest(notes->manifest, file + "[manifest]");
+  if (manifest.ok()) entry.manifest = *std::move(manifest);
+  if (!entry.reason.empty()) return entry;
+  entry.reason =
+      manifest.ok() ? interface_problem(entry.manifest) : std::string(manifest.status().message());
+  if (entry.reason.empty()) entry.state = PluginState::kCompatible;
+  return entry;
+}
+
+// Why `later` cannot be used beside `first`; "" when it can.
+std::string repetition(const PluginEntry& first, const PluginEntry& later) {
+  if (!later.build_id.empty() && first.build_id == later.build_id)
+    return "a copy of " + first.file + ", which is used";
+  if (first.manifest.id == later.manifest.id) {
+    return absl::StrCat("repeats the plugin id \"", later.manifest.id, "\" of ", first.file,
+                        " (version ", first.manifest.version,
+                        "), which comes first; remove one of them");
+  }
+  for (const ComponentManifest& ours : first.manifest.components) {
+    for (const ComponentManifest& theirs : later.manifest.components) {
+      if (ours.kind != theirs.kind || ours.name != theirs.name) continue;
+      return absl::StrCat("repeats the ", ours.kind, " \"", ours.name, "\" of ", first.file,
+                          ", which comes first; give it another name");
+    }
+  }
+  return "";
+}
+
+std::string names_of(const std::vector<std::string>& words) {
+  return words.empty() ? "nothing" : absl::StrJoin(words, ", ");
+}
+
+}  // namespace
+
+Catalog Catalog::scan(const std::vector<std::string>& directories) {
+  Catalog catalog;
+  std::set<std::pair<dev_t, ino_t>> seen;
+  for (const std::string& directory : directories) {
+    std::error_code error;
+    const std::string absolute = fs::absolute(directory, error).lexically_normal().string();
+    catalog.directories_.push_back(absolute);
+    for (const std::string& file : plugin_files(absolute)) {
+      struct stat info;
+      // The same file again, through a link or a folder named twice, is no second plugin.
+      if (stat(file.c_str(), &info) == 0 && !seen.emplace(info.st_dev, info.st_ino).second)
+        continue;
+      PluginEntry entry = examine(file);
+      for (const PluginEntry& first : catalog.plugins_) {
+        if (entry.state != PluginState::kCompatible || first.state != PluginState::kCompatible)
+          continue;
+        entry.reason = repetition(first, entry);
+        if (!entry.reason.empty()) entry.state = PluginState::kRefused;
+      }
+      catalog.plugins_.push_back(std::move(entry));
+    }
+  }
+  return catalog;
+}
+
+absl::StatusOr<Catalog::Found> Catalog::find(const std::string& kind,
+                                             const std::string& name) const {
+  std::vector<std::string> known;
+  std::string refused;
+  for (const PluginEntry& plugin : plugins_) {
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      if (component.kind != kind) continue;
+      if (plugin.state == PluginState::kCompatible) {
+        if (component.name == name) return Found{&plugin, &component};
+        known.push_back(component.name);
+      } else if (component.name == name) {
+        absl::StrAppend(&refused, "; ", plugin.file, " holds it but is refused: ", plugin.reason);
+      }
+    }
+  }
+  return absl::NotFoundError(absl::StrCat("no ", kind, " \"", name, "\" is installed",
+                                          refused.empty() ? suggestion(name, known) : refused,
+                                          "; looked in ", names_of(directories_)));
+}
+
+absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
+  std::vector<std::string> architectures, known;
+  if (const Value::List* list = config["architectures"].list()) {
+    for (const Value& item : *list) {
+      if (item.text() != nullptr) architectures.push_back(*item.text());
+    }
+  }
+  const std::string* type = config["model_type"].text();
+  auto holds = [](const std::vector<std::string>& words, const std::string& word) {
+    return std::count(words.begin(), words.end(), word) > 0;
+  };
+  const std::vector<Found> models = components("model");
+  for (const std::string& architecture : architectures) {
+    for (const Found& model : models) {
+      if (holds(model.component->architectures, architecture)) return model;
+    }
+  }
+  for (const Found& model : models) {
+    if (type != nullptr && holds(model.component->model_types, *type)) return model;
+    known.insert(known.end(), model.component->architectures.begin(),
+                 model.component->architectures.end());
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "no model adapter serves config.json with architectures ", names_of(architectures),
+      " and model_type ", type != nullptr ? *type : "nothing", "; installed adapters serve ",
+      names_of(known), "; looked in ", names_of(directories_)));
+}
+
+absl::StatusOr<Catalog::Found> Catalog::find_reader(const std::string& quant_method) const {
+  std::vector<std::string> known;
+  for (const Found& exporter : components("exporter")) {
+    const std::string& method = exporter.component->quant_method;
+    if (method == quant_method && !method.empty()) return exporter;
+    if (!method.empty()) known.push_back(method);
+  }
+  return absl::NotFoundError(absl::StrCat("no exporter reads checkpoints with quant_method \"",
+                                          quant_method, "\"; installed ones read ", names_of(known),
+                                          "; looked in ", names_of(directories_)));
+}
+
+std::vector<Catalog::Found> Catalog::components(const std::string& kind) const {
+  std::vector<Found> found;
+  for (const PluginEntry& plugin : plugins_) {
+    if (plugin.state != PluginState::kCompatible) continue;
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      if (component.kind == kind) found.push_back({&plugin, &component});
+    }
+  }
+  return found;
+}
+
+}  // namespace swage
