@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "swage/export.h"
 #include "swage/io/safetensors_header.h"
+#include "swage/value.h"
 #include "swage/weight_source.h"
 
 namespace swage::io {

@@ -1,0 +1,156 @@
+// Which files make up a checkpoint folder, and what they hold.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "swage/io/gguf_header.h"
+#include "swage/io/safetensors_header.h"
+#include "swage/status.h"
+#include "swage/value.h"
+
+namespace swage::io {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int64_t kMaxIndexBytes = 256 << 20;
+using Shards =
+    std::map<std::string, std::vector<std::string>>;  // file name -> tensors the index puts there
+
+std::string examples(const std::vector<std::string>& names) {
+  const size_t shown = std::min<size_t>(names.size(), 3);
+  return absl::StrCat(
+      absl::StrJoin(names.begin(), names.begin() + static_cast<int64_t>(shown), ", "),
+      names.size() > shown ? absl::StrCat(" and ", names.size() - shown, " more") : "");
+}
+
+// Why there is neither model.safetensors nor an index, and what helps.
+absl::Status no_weights(const std::string& folder) {
+  std::vector<std::string> pickles, ggufs, others;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string file = entry.path().filename().string(),
+                      type = entry.path().extension().string();
+    if (type == ".bin" || type == ".pt" || type == ".pth") pickles.push_back(file);
+    if (type == ".gguf") ggufs.push_back(file);
+    if (type == ".safetensors") others.push_back(file);
+  }
+  std::string advice;
+  if (!ggufs.empty())
+    advice = absl::StrCat("; it holds ", examples(ggufs), ": give that file as the model");
+  else if (!others.empty())
+    advice = absl::StrCat("; it holds ", examples(others), ", but shards need their index");
+  else if (!pickles.empty())
+    advice = absl::StrCat(
+        "; it holds ", examples(pickles),
+        ", which can run code when they are loaded and are not read: "
+        "convert them with transformers' save_pretrained(folder, safe_serialization=True)");
+  return absl::NotFoundError(absl::StrCat(
+      folder, ": holds neither model.safetensors nor model.safetensors.index.json", advice));
+}
+
+absl::StatusOr<Shards> read_index(const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxIndexBytes));
+  SWAGE_ASSIGN_OR_RETURN(const Value index, parse_json(text, path));
+  const Value::Table* map = index["weight_map"].table();
+  if (map == nullptr || map->empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": \"weight_map\" is ",
+                                                   index["weight_map"].type_name(),
+                                                   ", expected a table from tensors to files"));
+  }
+  Shards shards;
+  for (const auto& [tensor, value] : *map) {
+    const std::string* file = value.text();
+    if (file == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor \"", tensor, "\" has a ",
+                                                     value.type_name(),
+                                                     " for its file, expected a name"));
+    }
+    const bool plain = file->find('/') == std::string::npos &&
+                       file->find('\\') == std::string::npos &&
+                       file->find('\0') == std::string::npos;
+    if (!plain || !absl::EndsWith(*file, ".safetensors")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor \"", tensor, "\" is said to lie in \"", *file,
+                       "\", expected the plain name of a .safetensors file beside the index"));
+    }
+    shards[*file].push_back(tensor);
+  }
+  return shards;
+}
+
+absl::Status all_there(const std::string& folder, const Shards& shards) {
+  std::vector<std::string> missing;
+  for (const auto& [file, tensors] : shards) {
+    if (!fs::is_regular_file(fs::path(folder) / file)) missing.push_back(file);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(folder, ": ", missing.size(), " of ", shards.size(),
+                                          " shards are missing: ", examples(missing),
+                                          "; fetch the checkpoint again"));
+}
+
+struct CheckpointFile {
+  std::string path;
+  Header header;
+};
+
+absl::StatusOr<std::vector<CheckpointFile>> read_shards(const std::string& folder,
+                                                        const std::string& index) {
+  SWAGE_ASSIGN_OR_RETURN(const Shards shards, read_index(index));
+  SWAGE_RETURN_IF_ERROR(all_there(folder, shards));
+  std::vector<CheckpointFile> files;
+  for (const auto& [file, tensors] : shards) {
+    const std::string path = (fs::path(folder) / file).string();
+    SWAGE_ASSIGN_OR_RETURN(Header header, read_header(path));
+    for (const std::string& tensor : tensors) {
+      if (header.find(tensor) == header.end()) {
+        return absl::DataLossError(absl::StrCat(path, ": tensor \"", tensor,
+                                                "\" is not there, although ", index, " says so"));
+      }
+    }
+    files.push_back({path, std::move(header)});
+  }
+  return files;
+}
+
+absl::StatusOr<std::vector<CheckpointFile>> read_folder(const std::string& folder) {
+  if (!fs::is_directory(folder))
+    return absl::NotFoundError(absl::StrCat(folder, ": there is no such folder"));
+  const fs::path single = fs::path(folder) / "model.safetensors",
+                 index = fs::path(folder) / "model.safetensors.index.json";
+  // As transformers does: the single file comes first.
+  if (fs::exists(single)) {
+    SWAGE_ASSIGN_OR_RETURN(Header header, read_header(single.string()));
+    return std::vector<CheckpointFile>{{single.string(), std::move(header)}};
+  }
+  if (!fs::exists(index)) return no_weights(folder);
+  return read_shards(folder, index.string());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder) {
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, read_folder(folder));
+  std::vector<std::string> paths;
+  for (const CheckpointFile& file : files) paths.push_back(file.path);
+  return paths;
+}
+
+absl::StatusOr<Header> read_checkpoint_header(const std::string& path) {
+  if (fs::is_regular_file(path)) return read_gguf_header(path);
+  SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_folder(path));
+  Header all;
+  for (CheckpointFile& file : files) {
+    all.merge(file.header);
+    if (!file.header.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file.path, ": tensor \"", file.header.begin()->first, "\" also lies in another file"));
+    }
+  }
+  return all;
+}
+
+}  // namespace swage::io

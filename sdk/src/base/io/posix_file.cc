@@ -1,0 +1,153 @@
+#include "posix_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "swage/io/safetensors_header.h"
+#include "swage/status.h"
+
+namespace swage::io {
+namespace {
+
+constexpr int64_t kLargestCall = int64_t{1} << 30;  // Linux moves at most 2 GiB a call
+
+absl::Status system_error(std::string_view what, const std::string& path, int error) {
+  const std::string text =
+      absl::StrCat(path, ": cannot be ", absl::string_view(what.data(), what.size()), " (",
+                   std::strerror(error), ")");
+  switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return absl::ResourceExhaustedError(
+          absl::StrCat(text, "; free some space or choose another disk"));
+    case EMFILE:
+    case ENFILE:
+      return absl::ResourceExhaustedError(text);
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(text);
+    case EIO:
+      return absl::DataLossError(text);
+    default:
+      return absl::FailedPreconditionError(text);
+  }
+}
+
+// A rename is safe from a power cut once its folder is on disk.
+absl::Status sync_folder(const std::string& file) {
+  const std::string folder = std::filesystem::absolute(file).parent_path().string();
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return system_error("opened", folder, errno);
+  const int result = ::fsync(descriptor);
+  const int error = errno;
+  ::close(descriptor);
+  return result == 0 ? absl::OkStatus() : system_error("synced", folder, error);
+}
+
+}  // namespace
+
+InputFile::InputFile(std::string path, int descriptor, int64_t size)
+    : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+
+InputFile::InputFile(InputFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      size_(other.size_) {}
+
+InputFile::~InputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+absl::StatusOr<InputFile> InputFile::open(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return system_error("opened", path, errno);
+  struct stat info = {};
+  if (::fstat(descriptor, &info) != 0) info.st_mode = 0;
+  InputFile file(path, descriptor, info.st_size);
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path, ": this is not a file"));
+  return file;
+}
+
+absl::Status InputFile::read(int64_t offset, int64_t size, void* out) const {
+  char* at = static_cast<char*>(out);
+  while (size > 0) {
+    const ssize_t got =
+        ::pread(descriptor_, at, static_cast<size_t>(std::min(size, kLargestCall)), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return system_error("read", path_, errno);
+    if (got == 0)
+      return absl::DataLossError(absl::StrCat(path_, ": the file ends at byte ", offset, ", ", size,
+                                              " bytes too early; it was cut after it was opened"));
+    at += got, offset += got, size -= got;
+  }
+  return absl::OkStatus();
+}
+
+OutputFile::OutputFile(std::string path, int descriptor)
+    : path_(std::move(path)), descriptor_(descriptor) {}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink((path_ + ".tmp").c_str());
+}
+
+absl::StatusOr<OutputFile> OutputFile::create(const std::string& path) {
+  const int descriptor =
+      ::open((path + ".tmp").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (descriptor < 0) return system_error("created", path, errno);
+  return OutputFile(path, descriptor);
+}
+
+absl::Status OutputFile::failed() const { return system_error("written", path_, errno); }
+
+absl::Status OutputFile::write(const void* data, int64_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t done =
+        ::write(descriptor_, at, static_cast<size_t>(std::min(size, kLargestCall)));
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return failed();
+    at += done, size -= done;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OutputFile::commit() {
+  if (::fsync(descriptor_) != 0) return failed();
+  if (::rename((path_ + ".tmp").c_str(), path_.c_str()) != 0) return failed();
+  ::close(std::exchange(descriptor_, -1));
+  return sync_folder(path_);
+}
+
+absl::StatusOr<std::string> read_file(const std::string& path, int64_t limit_bytes) {
+  SWAGE_ASSIGN_OR_RETURN(const InputFile file, InputFile::open(path));
+  if (file.size() > limit_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", file.size(), " bytes, expected at most ", limit_bytes));
+  }
+  std::string content(static_cast<size_t>(file.size()), '\0');
+  SWAGE_RETURN_IF_ERROR(file.read(0, file.size(), content.data()));
+  return content;
+}
+
+absl::Status write_file_atomically(const std::string& path, std::string_view content) {
+  SWAGE_ASSIGN_OR_RETURN(OutputFile file, OutputFile::create(path));
+  SWAGE_RETURN_IF_ERROR(file.write(content));
+  return file.commit();
+}
+
+}  // namespace swage::io
