@@ -1,0 +1,187 @@
+#include "core/catalog/catalog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+
+#include "swage/host_fingerprint.h"
+#include "tests/unit/elf_writer.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace testing_support;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::string manifest(const std::string& id, const std::string& kind, const std::string& name,
+                     const std::string& more = "") {
+  return "id = \"" + id + "\"\nversion = \"1.0\"\nsummary = \"S.\"\n[[component]]\nkind = \"" +
+         kind + "\"\nname = \"" + name + "\"\ninterface = \"" + kind + "/1\"\nsummary = \"S.\"\n" +
+         more;
+}
+
+class CatalogFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ =
+        fs::path(testing::TempDir()) /
+        (std::string("catalog.") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(root_);
+    fs::create_directories(root_ / "a");
+    fs::create_directories(root_ / "b");
+  }
+  void TearDown() override { fs::remove_all(root_); }
+
+  std::string write(const std::string& name, const std::string& content) {
+    std::ofstream(root_ / name, std::ios::binary) << content;
+    return (root_ / name).string();
+  }
+  std::string plugin(const std::string& name, const std::string& text,
+                     const std::string& fingerprint = host_fingerprint()) {
+    return write(name + ".swage.so", elf_with({build_id_note(name), fingerprint_note(fingerprint),
+                                               manifest_note(text)}));
+  }
+  Catalog scan() { return Catalog::scan({root_ / "a", root_ / "b"}); }
+
+  fs::path root_;
+};
+
+TEST_F(CatalogFolder, ListsPluginsInTheOrderOfTheSearchPath) {
+  const std::string b = plugin("b/first", manifest("b", "algorithm", "second"));
+  const std::string z = plugin("a/z", manifest("z", "algorithm", "third"));
+  const std::string a = plugin("a/a", manifest("a", "evaluator", "first"));
+  write("a/README.txt", "no plugin and not meant to be one");
+  const Catalog catalog = scan();
+  ASSERT_EQ(catalog.plugins().size(), 3u);
+  EXPECT_EQ(catalog.plugins()[0].file, a);
+  EXPECT_EQ(catalog.plugins()[1].file, z);
+  EXPECT_EQ(catalog.plugins()[2].file, b);
+  for (const PluginEntry& entry : catalog.plugins()) {
+    EXPECT_EQ(entry.state, PluginState::kCompatible) << entry.reason;
+  }
+  EXPECT_EQ(catalog.find("algorithm", "third")->plugin->file, z);
+}
+
+TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
+  write("a/1.swage.so", "plain text");
+  write("a/2.swage.so", elf_with({build_id_note("x")}));
+  write("a/3.swage.so", elf_with({fingerprint_note(host_fingerprint())}).substr(0, 200));
+  plugin("a/4", "id = 3");
+  plugin("a/5", manifest("n", "algorithm", "new",
+                         "[[component]]\nkind = \"algorithm\"\nname = "
+                         "\"newer\"\ninterface = \"algorithm/2\"\nsummary = \"S.\"\n"));
+  const Catalog catalog = scan();
+  const auto& plugins = catalog.plugins();
+  ASSERT_EQ(plugins.size(), 5u);
+  EXPECT_EQ(plugins[0].state, PluginState::kNotAPlugin);
+  EXPECT_EQ(plugins[0].reason, "no ELF file");
+  EXPECT_EQ(plugins[1].state, PluginState::kNotAPlugin);
+  EXPECT_THAT(plugins[1].reason, HasSubstr("without notes of swage"));
+  EXPECT_EQ(plugins[2].state, PluginState::kRefused);
+  EXPECT_THAT(plugins[2].reason, StartsWith("truncated: the file has 200 bytes"));
+  EXPECT_EQ(plugins[3].state, PluginState::kRefused);
+  EXPECT_THAT(plugins[3].reason, HasSubstr("4.swage.so[manifest]:1:1: \"id\": found integer"));
+  EXPECT_EQ(plugins[4].state, PluginState::kRefused);
+  EXPECT_EQ(
+      plugins[4].reason,
+      "algorithm \"newer\" has interface algorithm/2, this host knows algorithm/1; update swage");
+}
+
+TEST_F(CatalogFolder, GivesTheFirstOfTwoEqualIdsOrNamesTheRight) {
+  const std::string first = plugin("a/x", manifest("same", "algorithm", "one"));
+  plugin("b/x", manifest("same", "algorithm", "two"));
+  plugin("b/y", manifest("other", "algorithm", "one"));
+  fs::copy_file(first, root_ / "b/z.swage.so");
+  const Catalog catalog = scan();
+  ASSERT_EQ(catalog.plugins().size(), 4u);
+  EXPECT_EQ(catalog.plugins()[1].reason,
+            "repeats the plugin id \"same\" of " + first +
+                " (version 1.0), which comes first; remove one of them");
+  EXPECT_EQ(catalog.plugins()[2].reason, "repeats the algorithm \"one\" of " + first +
+                                             ", which comes first; give it another name");
+  EXPECT_EQ(catalog.plugins()[3].reason, "a copy of " + first + ", which is used");
+  EXPECT_EQ(catalog.find("algorithm", "one")->plugin->file, first);
+}
+
+TEST_F(CatalogFolder, TakesOneFileOnceWhateverItsNames) {
+  const std::string file = plugin("a/x", manifest("x", "algorithm", "x"));
+  fs::create_symlink(file, root_ / "b/link.swage.so");
+  EXPECT_EQ(Catalog::scan({root_ / "a", root_ / "a", root_ / "b"}).plugins().size(), 1u);
+}
+
+TEST_F(CatalogFolder, NamesNearestComponentAndPlacesOfAMiss) {
+  plugin("a/x", manifest("x", "algorithm", "gptq"));
+  const Catalog catalog = scan();
+  EXPECT_EQ(catalog.find("algorithm", "gtpq").status().message(),
+            "no algorithm \"gtpq\" is installed; did you mean \"gptq\"?; looked in " +
+                (root_ / "a").string() + ", " + (root_ / "b").string());
+  EXPECT_FALSE(catalog.find("evaluator", "gptq").ok()) << "kinds have names of their own";
+}
+
+TEST_F(CatalogFolder, NamesTheRefusedFileThatHoldsTheComponent) {
+  const std::string file =
+      plugin("a/x", manifest("x", "algorithm", "gptq"), "swage=1.0;arch=x86_64;torch=1.13.0");
+  EXPECT_THAT(std::string(scan().find("algorithm", "gptq").status().message()),
+              AllOf(HasSubstr(file + " holds it but is refused: "),
+                    HasSubstr("torch (LibTorch): the plugin was built with 1.13.0")));
+}
+
+TEST_F(CatalogFolder, FindsModelsByArchitectureBeforeModelType) {
+  plugin("a/x", manifest("x", "model", "typed", "model_types = [\"small\"]\n"));
+  plugin("a/y", manifest("y", "model", "named", "architectures = [\"SmallForCausalLM\"]\n"));
+  const Catalog catalog = scan();
+  auto config = [](const char* architecture, const char* type) {
+    return Value(Value::Table{{"architectures", Value::List{architecture}}, {"model_type", type}});
+  };
+  EXPECT_EQ(catalog.find_model(config("SmallForCausalLM", "small"))->component->name, "named");
+  EXPECT_EQ(catalog.find_model(config("Unknown", "small"))->component->name, "typed");
+  EXPECT_THAT(
+      std::string(catalog.find_model(config("Unknown", "odd")).status().message()),
+      StartsWith("no model adapter serves config.json with architectures Unknown and model_type "
+                 "odd; installed adapters serve SmallForCausalLM; looked in "));
+  EXPECT_THAT(std::string(catalog.find_model(Value(3)).status().message()),
+              HasSubstr("architectures nothing and model_type nothing"));
+}
+
+TEST_F(CatalogFolder, FindsTheReaderOfAQuantMethod) {
+  plugin("a/x", manifest("x", "exporter", "packed", "quant_method = \"packed-tensors\"\n"));
+  plugin("a/y", manifest("y", "exporter", "plain"));
+  EXPECT_EQ(scan().find_reader("packed-tensors")->component->name, "packed");
+  EXPECT_THAT(std::string(scan().find_reader("").status().message()),
+              HasSubstr("installed ones read packed-tensors"));
+}
+
+TEST_F(CatalogFolder, IsReadInMilliseconds) {
+  const std::string filler(200000, '#');
+  for (int i = 0; i < 9; ++i) {
+    const std::string id = "p" + std::to_string(i);
+    plugin("a/" + id, manifest(id, "algorithm", id) + filler);
+  }
+  const auto start = std::clock();
+  EXPECT_EQ(scan().plugins().size(), 9u);
+  EXPECT_LT(double(std::clock() - start) / CLOCKS_PER_SEC, 0.3);
+}
+
+TEST(PluginSearchPath, PutsTheCommandLineFirstAndTheInstallationLast) {
+  setenv("SWAGE_PLUGIN_PATH", "/from/environment::/second", 1);
+  const auto path = plugin_search_path({"/from/command"}, {"/from/pipeline"});
+  unsetenv("SWAGE_PLUGIN_PATH");
+  EXPECT_THAT(path, ElementsAre("/from/command", "/from/pipeline", "/from/environment", "/second",
+                                HasSubstr("/lib/swage/plugins")));
+}
+
+TEST_F(CatalogFolder, RemembersFoldersThatDoNotExist) {
+  const Catalog catalog = Catalog::scan({"/does/not/exist"});
+  EXPECT_THAT(catalog.directories(), ElementsAre("/does/not/exist"));
+  EXPECT_TRUE(catalog.plugins().empty());
+}
+
+}  // namespace
+}  // namespace swage
