@@ -28,7 +28,7 @@ std::vector<std::string> plugin_files(const std::string& directory) {
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name.size() > sizeof kSuffix && absl::EndsWith(name, kSuffix))
+    if (name.size() >= sizeof kSuffix && absl::EndsWith(name, kSuffix))
       files.push_back(it->path().string());
   }
   std::sort(files.begin(), files.end());
@@ -140,9 +140,9 @@ absl::StatusOr<Catalog::Found> Catalog::find(const std::string& kind,
       }
     }
   }
-  return absl::NotFoundError(absl::StrCat("no ", kind, " \"", name, "\" is installed",
-                                          refused.empty() ? suggestion(name, known) : refused,
-                                          "; looked in ", names_of(directories_)));
+  return absl::NotFoundError(absl::StrCat("no ", kind, " \"", name, "\" in ",
+                                          names_of(directories_),
+                                          refused.empty() ? suggestion(name, known) : refused));
 }
 
 absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {

@@ -119,9 +119,9 @@ TEST_F(CatalogFolder, TakesOneFileOnceWhateverItsNames) {
 TEST_F(CatalogFolder, NamesNearestComponentAndPlacesOfAMiss) {
   plugin("a/x", manifest("x", "algorithm", "gptq"));
   const Catalog catalog = scan();
-  EXPECT_EQ(catalog.find("algorithm", "gtpq").status().message(),
-            "no algorithm \"gtpq\" is installed; did you mean \"gptq\"?; looked in " +
-                (root_ / "a").string() + ", " + (root_ / "b").string());
+  EXPECT_EQ(std::string(catalog.find("algorithm", "gtpq").status().message()),
+            "no algorithm \"gtpq\" in " + (root_ / "a").string() + ", " + (root_ / "b").string() +
+                "; did you mean \"gptq\"?");
   EXPECT_FALSE(catalog.find("evaluator", "gptq").ok()) << "kinds have names of their own";
 }
 
