@@ -37,7 +37,7 @@ absl::StatusOr<const swage_plugin*> call_entry(const std::string& file) {
     const auto* library =
         new dll::shared_library(file, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
     if (!library->has(SWAGE_PLUGIN_SYMBOL)) {
-      return absl::FailedPreconditionError("has no symbol " SWAGE_PLUGIN_SYMBOL
+      return absl::FailedPreconditionError("cannot be opened: it has no symbol " SWAGE_PLUGIN_SYMBOL
                                            "; build it with swage_add_plugin()");
     }
     plugin = library->get<const swage_plugin*(const swage_host_info*)>(SWAGE_PLUGIN_SYMBOL)(&host);

@@ -12,6 +12,11 @@ int main(int argc, char** argv) {
   try {
     const auto mode = dll::load_mode::rtld_now | dll::load_mode::rtld_local;
     static const auto* const library = new dll::shared_library(argv[1], mode);  // never closed
+    if (!library->has(SWAGE_PLUGIN_SYMBOL)) {
+      std::fputs("it has no symbol " SWAGE_PLUGIN_SYMBOL "; build it with swage_add_plugin()\n",
+                 stderr);
+      return 1;
+    }
     const swage_host_info host = {sizeof host, SWAGE_ABI_MAJOR, SWAGE_ABI_MINOR,
                                   swage::host_fingerprint()};
     library->get<const swage_plugin*(const swage_host_info*)>(SWAGE_PLUGIN_SYMBOL)(&host);

@@ -1,0 +1,5 @@
+#include <csignal>
+
+namespace {
+const int kCrashed = raise(SIGSEGV);
+}

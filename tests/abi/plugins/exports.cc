@@ -1,0 +1,1 @@
+__attribute__((visibility("default"))) int swage_test_leaks_out() { return 1; }

@@ -1,0 +1,5 @@
+void defined_nowhere();
+
+namespace {
+void (*volatile const kUsed)() = defined_nowhere;
+}
