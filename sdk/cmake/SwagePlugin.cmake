@@ -16,7 +16,7 @@ function(swage_add_plugin name)
   set_source_files_properties(${descriptor} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   target_link_libraries(${name} PRIVATE swage::sdk)
   set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX ".swage.so" CXX_VISIBILITY_PRESET hidden
-    VISIBILITY_INLINES_HIDDEN ON CXX_EXTENSIONS OFF)
+    VISIBILITY_INLINES_HIDDEN ON CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)
   set(map ${SWAGE_PLUGIN_CMAKE_DIR}/swage_plugin.map)
   set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS ${map})
   target_link_options(${name} PRIVATE LINKER:-z,now,-z,nodelete,--build-id=sha1,--version-script=${map}

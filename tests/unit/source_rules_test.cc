@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 
 namespace swage {
@@ -139,6 +140,30 @@ TEST_F(SourceRules, NoFileIsLongerThanFiveHundredLines) {
     if (lines > 500) long_files.push_back(file + " has " + std::to_string(lines));
   }
   EXPECT_THAT(long_files, IsEmpty());
+}
+
+// Lines that are neither empty nor only comment.
+size_t code_lines(const fs::path& file) {
+  static const std::regex blank("\\s*(//.*)?");
+  std::ifstream stream(file);
+  size_t lines = 0;
+  for (std::string line; std::getline(stream, line);)
+    lines += std::regex_match(line, blank) ? 0 : 1;
+  return lines;
+}
+
+// What the kit is worth shows in how short a plugin is.
+TEST_F(SourceRules, PluginsThatTheKitServesStayShort) {
+  const std::map<std::string, size_t> limits = {{"plugins/rtn", 80},
+                                                {"plugins/gptq", 80},
+                                                {"plugins/smoothquant", 80},
+                                                {"models/llama", 150}};
+  for (const auto& [folder, limit] : limits) {
+    size_t lines = 0;
+    for (const std::string& file : sources({folder})) lines += code_lines(root_ / file);
+    EXPECT_GT(lines, 5u) << folder;
+    EXPECT_LT(lines, limit) << folder;
+  }
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+#!/bin/sh
+# consume.sh CMAKE COMPILER: the way of a third party from an installation to a compressed model.
+set -eu
+cmake=$1
+compiler=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+fail() { echo "$*"; exit 1; }
+
+"$cmake" --install "$SWAGE_BUILD_DIR" --prefix "$folder/prefix" > install.txt || { cat install.txt; fail "cannot install"; }
+# Nothing may reach back into the tree it was built in.
+mv prefix moved
+cp -R "$SWAGE_SOURCE_DIR/tests/install/consumer" consumer
+[ "$(wc -l < consumer/my_method.cc)" -lt 60 ] || fail "the example is too long to be one"
+"$cmake" -S consumer -B build -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_PREFIX_PATH="$folder/moved" \
+  -DCMAKE_BUILD_TYPE=Release ${CMAKE_GENERATOR:+-G "$CMAKE_GENERATOR"}
+"$cmake" --build build
+
+swage=moved/bin/swage
+export XDG_CACHE_HOME="$folder/cache"
+unset SWAGE_BUILD_DIR
+"$swage" --plugin-path build plugins | tee plugins.txt
+grep -q '^algorithm  my-method .*org.example.my-method 0.1.0' plugins.txt || fail "my-method is not listed"
+grep -q 'rtn' plugins.txt || fail "the installed plugins are not listed"
+if grep -q 'refused' plugins.txt; then fail "a plugin is refused"; fi
+"$swage" --plugin-path build help my-method | grep -q 'limit' || fail "help does not know the parameter"
