@@ -1,0 +1,124 @@
+// Rounding under trial scales, and the errors that rank them.
+#include "swage/quant/search.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <atomic>
+#include <vector>
+
+#include "quant/inner_product.h"
+#include "quant/view.h"
+#include "swage/product.h"
+#include "swage/status.h"
+
+namespace swage::quant {
+namespace {
+
+// Fills `row` with the levels of x; false when a value or a scale is not finite.
+template <class T>
+bool choose_row(const T* x, int64_t columns, const WeightScheme& scheme, at::ScalarType storage,
+                int64_t width, T* low, T* high, T* scales, T* zeros) {
+  if (!row_ranges<T>(x, columns, width, low, high)) return false;
+  const int64_t groups = (columns + width - 1) / width;
+  for (int64_t g = 0; g < groups; ++g) {
+    const Level<T> level = choose_level(low[g], high[g], scheme, storage);
+    if (!std::isfinite(level.scale)) return false;
+    scales[g] = level.scale;
+    zeros[g] = level.zero;
+  }
+  return true;
+}
+
+// False when find_grid would refuse the scaled weight.
+template <class T>
+bool round_rows(const at::Tensor& weight, const at::Tensor& scale, const WeightScheme& scheme,
+                at::ScalarType storage, at::Tensor& out) {
+  const int64_t columns = weight.size(1), width = scheme.group_width(columns);
+  const int64_t groups = scheme.group_count(columns);
+  const T* w = weight.template const_data_ptr<T>();
+  const T* s = scale.template const_data_ptr<T>();
+  T* y = out.template mutable_data_ptr<T>();
+  std::atomic<bool> good{true};
+  at::parallel_for(0, weight.size(0), rows_per_task(columns), [&](int64_t begin, int64_t end) {
+    std::vector<T> scaled(columns), low(groups), high(groups), scales(groups), zeros(groups);
+    std::vector<uint8_t> codes(columns);
+    RowGrid<T> grid;
+    grid.scales = scales.data();
+    grid.zeros = scheme.symmetric ? nullptr : zeros.data();
+    grid.width = width;
+    grid.low = T(code_min(scheme.bits));
+    grid.high = T(code_max(scheme.bits));
+    grid.format = scheme.format;
+    grid.storage = storage;
+    for (int64_t r = begin; r < end; ++r) {
+      const T* x = w + r * columns;
+      T* result = y + r * columns;
+      for (int64_t c = 0; c < columns; ++c) scaled[c] = x[c] * s[c];
+      if (!choose_row(scaled.data(), columns, scheme, storage, width, low.data(), high.data(),
+                      scales.data(), zeros.data())) {
+        good = false;
+        return;
+      }
+      encode_row<T>(scaled.data(), columns, grid, codes.data());
+      decode_row<T>(codes.data(), columns, grid, result);
+      for (int64_t c = 0; c < columns; ++c) result[c] /= s[c];
+    }
+  });
+  return good;
+}
+
+template <class T>
+double inner_product_as(const at::Tensor& a, const at::Tensor& b) {
+  constexpr int64_t kPiece = 4096;
+  const T* x = a.template const_data_ptr<T>();
+  const T* y = b.template const_data_ptr<T>();
+  std::vector<double> sums((a.numel() + kPiece - 1) / kPiece);
+  at::parallel_for(0, sums.size(), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t first = piece * kPiece;
+      sums[piece] = inner_product(x + first, y + first, std::min(kPiece, a.numel() - first));
+    }
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+absl::StatusOr<at::Tensor> round_trip_scaled(const at::Tensor& weight, const at::Tensor& scale,
+                                             const WeightScheme& scheme,
+                                             at::ScalarType scale_dtype) {
+  const at::ScalarType type = arithmetic_type(weight.scalar_type());
+  const at::Tensor w = weight.to(type).contiguous(), s = scale.to(type).contiguous();
+  SWAGE_CHECK(s.dim() == 1 && s.size(0) == w.size(1));
+  WeightScheme plain = scheme;
+  plain.range = RangeRule::kMinmax;
+  const bool divides = plain.granularity != Granularity::kGroup || plain.group_tail_short ||
+                       (plain.group_size > 0 && w.size(1) % plain.group_size == 0);
+  if (plain.granularity != Granularity::kTensor && divides) {
+    at::Tensor out = at::empty_like(w);
+    const bool good = type == at::kDouble ? round_rows<double>(w, s, plain, scale_dtype, out)
+                                          : round_rows<float>(w, s, plain, scale_dtype, out);
+    if (good) return out;
+  }
+  // One scale for the tensor; or a refusal, which find_grid words.
+  const at::Tensor scaled = w * s;
+  SWAGE_ASSIGN_OR_RETURN(const Grid grid, find_grid(scaled, plain, scale_dtype));
+  return round_trip(scaled, grid) / s;
+}
+
+double inner_product(const at::Tensor& a, const at::Tensor& b) {
+  SWAGE_CHECK(a.sizes() == b.sizes());
+  const bool wide = a.scalar_type() == at::kDouble || b.scalar_type() == at::kDouble;
+  const at::ScalarType type = wide ? at::kDouble : at::kFloat;
+  const at::Tensor x = a.to(type).contiguous(), y = b.to(type).contiguous();
+  return wide ? inner_product_as<double>(x, y) : inner_product_as<float>(x, y);
+}
+
+double output_error(const at::Tensor& difference, const at::Tensor& hessian) {
+  return inner_product(product(difference, hessian.to(difference.scalar_type())), difference);
+}
+
+}  // namespace swage::quant
