@@ -1,0 +1,80 @@
+#include "core/engine/result.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "core/engine/run_record.h"
+#include "swage/io/safetensors_header.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+// Sums over everything that was committed.
+struct Totals {
+  Value::Table seconds;
+  double cpu_seconds = 0;
+  int64_t peak_host = 0, peak_device = 0, parameters = 0, parameter_bits = 0, model_bytes = 0;
+  Value::List notes;
+
+  void add(const Value& figures) {
+    if (const Value::Table* parts = figures["seconds"].table()) {
+      for (const auto& [what, value] : *parts) {
+        double now = 0, before = 0;
+        value.number(&now);
+        if (const auto known = seconds.find(what); known != seconds.end())
+          known->second.number(&before);
+        seconds[what] = before + now;
+      }
+    }
+    cpu_seconds += figures.f64("cpu_seconds", 0);
+    peak_host = std::max(peak_host, figures.i64("peak_host_bytes", 0));
+    peak_device = std::max(peak_device, figures.i64("peak_device_bytes", 0));
+    model_bytes += figures.i64("model_bytes", 0);
+    parameters += figures.i64("parameters", 0);
+    parameter_bits += figures.i64("parameter_bits", 0);
+    if (const Value::List* lines = figures["notes"].list())
+      notes.insert(notes.end(), lines->begin(), lines->end());
+  }
+};
+
+// Linears of the model and their sums.
+struct Linears {
+  Value::List list;
+  int64_t compressed = 0, kept = 0;
+  int64_t compressed_weights = 0, compressed_bits = 0, kept_weights = 0, kept_bits = 0;
+
+  void add(const LinearOutcome& outcome) {
+    const int64_t weights = linears.compressed_weights + linears.kept_weights;
+  Value::Table result = {
+      {"model", pipeline.model_path},
+      {"model_bytes", totals.model_bytes},
+      {"metrics", evaluated["metrics"]},
+      {"seconds", Value(totals.seconds)},
+      {"cpu_seconds", totals.cpu_seconds},
+      {"peak_bytes", Value::Table{{"host", totals.peak_host}, {"device", totals.peak_device}}},
+      {"exports", std::move(exports)},
+      {"linears", std::move(linears.list)},
+      {"linears_compressed", linears.compressed},
+      {"linears_kept", linears.kept},
+      {"parameters", weights + totals.parameters},
+      {"notes", std::move(totals.notes)}};
+  if (linears.compressed_weights > 0) {
+    result["bits_per_weight"] = static_cast<double>(linears.compressed_bits) /
+                                static_cast<double>(linears.compressed_weights);
+  }
+  if (weights + totals.parameters > 0) {
+    result["bits_per_weight_model"] =
+        static_cast<double>(linears.compressed_bits + linears.kept_bits + totals.parameter_bits) /
+        static_cast<double>(weights + totals.parameters);
+  }
+  return Value(std::move(result));
+}
+
+absl::Status write_result(const std::string& work, const Value& result) {
+  return io::write_file_atomically((std::filesystem::path(work) / "result.json").string(),
+                                   to_json(result) + "\n");
+}
+
+}  // namespace swage
