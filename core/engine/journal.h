@@ -18,6 +18,8 @@ class Journal {
   struct Entry {
     std::string kind;  // "run", "block", "linear", "stored", "phase", "event" …
     std::string key;   // unique within its kind; a later commit replaces the value
+    // Integers and doubles come back equal to the last bit. JSON has no NaN and no infinity: they
+    // come back as null, as they would from result.json.
     Value value;
   };
 
@@ -25,14 +27,16 @@ class Journal {
   // name, then renamed). AlreadyExists when there is a run.db: names the ways on (resume, remove,
   // another --work).
   static absl::StatusOr<Journal> create(const std::string& work, const std::vector<Entry>& entries);
-  // The journal of an earlier run. NotFound: no run.db. DataLoss: no journal of swage, or of a later
-  // version. FailedPrecondition: another process works on it (it holds WORK/lock while it lives).
+  // The journal of an earlier run. NotFound: no run.db. DataLoss: no journal of swage, or of a
+  // later version. FailedPrecondition: another process works on it (it holds WORK/lock while it
+  // lives).
   static absl::StatusOr<Journal> open(const std::string& work);
 
   Journal(Journal&&) noexcept;
   Journal& operator=(Journal&&) noexcept;
   ~Journal();
 
+  // ResourceExhausted: the disk is full. Unavailable: input/output failed.
   absl::Status commit(const std::vector<Entry>& entries);
   // Null when there is none.
   absl::StatusOr<Value> get(const std::string& kind, const std::string& key) const;

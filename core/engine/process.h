@@ -1,11 +1,11 @@
 #pragma once
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-
-#include <c10/core/Device.h>
 
 namespace swage {
 
@@ -20,9 +20,10 @@ void install_interrupt_handler();
 // Cancelled, with what to do next, once the first signal has come.
 absl::Status interrupted();
 
-// "cpu", "cuda", "cuda:1". For a CUDA device libtorch_cuda, which nothing links, is opened out of the
-// folder of the mapped libtorch_cpu before LibTorch is asked anything of CUDA (it caches the answer).
-// Errors say what is missing: the library, a dependency of it, or the device.
+// "cpu", "cuda" (which is "cuda:0"), "cuda:1". For a CUDA device libtorch_cuda, which nothing
+// links, is opened out of the folder of the mapped libtorch_cpu before LibTorch is asked anything
+// of CUDA (it caches the answer). Errors say what is missing: the library, a dependency of it, or
+// the device.
 absl::StatusOr<c10::Device> open_device(const std::string& name);
 
 }  // namespace swage

@@ -4,7 +4,8 @@
 
 namespace swage {
 
-// The verbs of `swage-engine`, one file each. They print to stdout; an error is printed by main.
+// The verbs of `swage-engine`, one file each. They print results to stdout; an error is printed by
+// main.
 absl::Status run(const Arguments& arguments);
 absl::Status resume(const Arguments& arguments);
 absl::Status eval(const Arguments& arguments);
