@@ -80,8 +80,8 @@ absl::Status Evaluation::consume(size_t index, const std::string& adapter, const
   const SequenceSet& sequences = set.sequences;
   int64_t start = 0;
   for (int64_t sequence = 0; sequence < sequences.sequence_count(); ++sequence) {
-    const auto length = static_cast<int64_t>(
-        sequences.tokens().sequences[static_cast<size_t>(sequence)].size());
+    const auto length =
+        static_cast<int64_t>(sequences.tokens().sequences[static_cast<size_t>(sequence)].size());
     reporter.at(absl::StrCat("window ", sequence + 1, " of ", sequences.sequence_count()), 0);
     for (int64_t first = 0; first < length; first += kPieceRows) {
       const int64_t rows = std::min(kPieceRows, length - first);
@@ -90,8 +90,7 @@ absl::Status Evaluation::consume(size_t index, const std::string& adapter, const
       view.first = first;
       view.targets = at::full({rows}, -1, at::kLong);
       const int64_t known = std::min(rows, length - first - 1);
-      view.targets.narrow(0, 0, known)
-          .copy_(sequences.ids().narrow(0, start + first + 1, known));
+      view.targets.narrow(0, 0, known).copy_(sequences.ids().narrow(0, start + first + 1, known));
       SWAGE_RETURN_IF_ERROR(guarded({adapter, "logits"}, [&] {
         view.original = logits_of(original, start + first, rows);
         view.compressed = logits_of(compressed, start + first, rows);

@@ -92,8 +92,8 @@ absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
   SWAGE_RETURN_IF_ERROR(exporter_->encode_parameter(parameter, sink));
   for (size_t i = before; i < sink.tensors.size(); ++i) {
     const auto& [name, tensor] = sink.tensors[i];
-    const bool exact = name == parameter.name &&
-                       tensor.to(parameter.value.scalar_type()).equal(parameter.value);
+    const bool exact =
+        name == parameter.name && tensor.to(parameter.value.scalar_type()).equal(parameter.value);
     items->push_back({name, false, digest(tensor), exact});
   }
   return absl::OkStatus();

@@ -13,9 +13,9 @@ namespace swage {
 
 // One thing that an export holds, as the run remembers it for verification.
 struct StoredItem {
-  std::string name;        // of a linear, or of a tensor
+  std::string name;  // of a linear, or of a tensor
   bool is_linear = false;
-  std::string digest;      // of the linear's stored form, or of the tensor
+  std::string digest;  // of the linear's stored form, or of the tensor
   // The export computes exactly what the run measured with this.
   bool exact = true;
 };

@@ -52,9 +52,8 @@ class ModelEnds::Context final : public ModelContext {
 absl::Status ModelEnds::transform(const std::vector<PlannedStep>& steps, Reporter& reporter) {
   for (const PlannedStep& step : steps) {
     Context context(*this, step, reporter);
-    SWAGE_RETURN_IF_ERROR(guarded({step.step->name, "model_transform"}, [&] {
-      return step.algorithm->model_transform(context);
-    }));
+    SWAGE_RETURN_IF_ERROR(guarded({step.step->name, "model_transform"},
+                                  [&] { return step.algorithm->model_transform(context); }));
   }
   return absl::OkStatus();
 }

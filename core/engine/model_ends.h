@@ -9,8 +9,8 @@
 
 namespace swage {
 
-// Embedding and head: as loaded, for reference streams, and as the steps' model_transform left them,
-// for all others. Loaded when asked for; only what a step has asked for is kept.
+// Embedding and head: as loaded, for reference streams, and as the steps' model_transform left
+// them, for all others. Loaded when asked for; only what a step has asked for is kept.
 class ModelEnds {
  public:
   ModelEnds(const OpenedModel& model, int64_t seed) : model_(model), seed_(seed) {}

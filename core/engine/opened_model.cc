@@ -18,6 +18,12 @@ Value without_quantization(const Value& config) {
   return Value(std::move(table));
 }
 
+Params default_params(const ComponentManifest& component) {
+  Value::Table values;
+  for (const ParamManifest& param : component.params) values[param.name] = param.default_value;
+  return Params(std::move(values));
+}
+
 // Makes what a plugin returns, inside the border.
 template <class T, class Call>
 absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, const Call& call) {
@@ -39,8 +45,8 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
   if (!quantization.is_null()) {
     const std::string method = quantization.str("quant_method", "");
     SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found, catalog.find_reader(method));
-    SWAGE_ASSIGN_OR_RETURN(reader,
-                           loader.exporter(found.component->name, default_params(*found.component)));
+    SWAGE_ASSIGN_OR_RETURN(
+        reader, loader.exporter(found.component->name, default_params(*found.component)));
   }
   return open_with(path, catalog, loader, options, std::move(reader));
 }
@@ -66,9 +72,8 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
     if (!outline.ok()) return annotate(outline.status(), path);
     model.outline_ = *std::move(outline);
   }
-  SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name_, ""}, [&] {
-    return annotate(model.adapter_->open(config), path);
-  }));
+  SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name_, ""},
+                                [&] { return annotate(model.adapter_->open(config), path); }));
   return model;
 }
 
@@ -82,9 +87,9 @@ std::vector<BlockId> OpenedModel::blocks() const {
 
 absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding() const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  return load<std::unique_ptr<Embedding>>(
-      adapter_name_, "load the embedding",
-      [&] { return adapter_->load_embedding(source, options_); });
+  return load<std::unique_ptr<Embedding>>(adapter_name_, "load the embedding", [&] {
+    return adapter_->load_embedding(source, options_);
+  });
 }
 
 absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
@@ -95,10 +100,10 @@ absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
 
 absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  SWAGE_ASSIGN_OR_RETURN(auto block,
-                         load<std::unique_ptr<Block>>(
-                             adapter_name_, absl::StrCat("load ", text_of(id)),
-                             [&] { return adapter_->load_block(id, source, options_); }));
+  SWAGE_ASSIGN_OR_RETURN(auto block, load<std::unique_ptr<Block>>(
+                                         adapter_name_, absl::StrCat("load ", text_of(id)), [&] {
+                                           return adapter_->load_block(id, source, options_);
+                                         }));
   if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
   return block;
 }

@@ -22,8 +22,8 @@ struct PlannedStep {
 };
 
 // Makes the algorithms. Errors of their constructors, and statistics asked for without a stream.
-absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline, const Catalog& catalog,
-                                                    Loader& loader);
+absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline,
+                                                    const Catalog& catalog, Loader& loader);
 
 // Does any step calibrate on this stream?
 bool uses_stream(const std::vector<PlannedStep>& steps, Stream stream);

@@ -46,7 +46,53 @@ struct Linears {
   int64_t compressed_weights = 0, compressed_bits = 0, kept_weights = 0, kept_bits = 0;
 
   void add(const LinearOutcome& outcome) {
-    const int64_t weights = linears.compressed_weights + linears.kept_weights;
+    const int64_t weights = outcome.summary.out * outcome.summary.in;
+    const bool is_kept = !outcome.summary.kept_by.empty();
+    ++(is_kept ? kept : compressed);
+    (is_kept ? kept_weights : compressed_weights) += weights;
+    (is_kept ? kept_bits : compressed_bits) += outcome.bits;
+    Value::Table entry = *to_value(outcome).table();
+    entry["name"] = outcome.summary.name;
+    list.push_back(Value(std::move(entry)));
+  }
+};
+
+absl::StatusOr<Value::List> export_values(const Journal& journal, const Pipeline& pipeline) {
+  Value::List exports;
+  for (const ExportSpec& spec : pipeline.exports) {
+    SWAGE_ASSIGN_OR_RETURN(const Value verified, journal.get("phase", "verify/" + spec.name));
+    Value::Table entry = {{"use", spec.use}, {"name", spec.name}, {"path", spec.path}};
+    const Value& verdict = verified["verdict"];
+    for (const char* key :
+         {"verdict", "windows", "window_difference", "linears_equal", "tensors_equal", "exact"}) {
+      if (verdict.has(key)) entry[key] = verdict[key];
+    }
+    int64_t bytes = 0;
+    std::error_code error;
+    for (const auto& file : std::filesystem::directory_iterator(spec.path, error)) {
+      if (file.is_regular_file()) bytes += static_cast<int64_t>(file.file_size());
+    }
+    entry["bytes"] = bytes;
+    exports.push_back(Value(std::move(entry)));
+  }
+  return exports;
+}
+
+}  // namespace
+
+absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeline) {
+  Totals totals;
+  for (const char* kind : {"block", "phase"}) {
+    SWAGE_ASSIGN_OR_RETURN(const auto entries, journal.all(kind));
+    for (const Journal::Entry& entry : entries) totals.add(entry.value);
+  }
+  Linears linears;
+  SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
+  for (const LinearOutcome& outcome : outcomes) linears.add(outcome);
+  SWAGE_ASSIGN_OR_RETURN(const Value evaluated, journal.get("phase", "evaluate"));
+  SWAGE_ASSIGN_OR_RETURN(Value::List exports, export_values(journal, pipeline));
+
+  const int64_t weights = linears.compressed_weights + linears.kept_weights;
   Value::Table result = {
       {"model", pipeline.model_path},
       {"model_bytes", totals.model_bytes},

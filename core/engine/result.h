@@ -7,7 +7,7 @@
 
 namespace swage {
 
-// What a run leaves for programs: WORK/result.json (docs/results.md names every key). Made of the
+// What a run leaves for programs: WORK/result.json (docs/result.md names every key). Made of the
 // journal alone, so a resumed run gives the same.
 absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeline);
 absl::Status write_result(const std::string& work, const Value& result);

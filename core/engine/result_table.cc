@@ -37,8 +37,7 @@ void add_sizes(const Value& result, Table* table) {
   const Value::List* exports = result["exports"].list();
   for (const Value& item : exports == nullptr ? Value::List() : *exports) {
     table->row(absl::StrCat("size: ", item.str("name", "")),
-               bytes_to_text(result.i64("model_bytes", 0)),
-               bytes_to_text(item.i64("bytes", 0)));
+               bytes_to_text(result.i64("model_bytes", 0)), bytes_to_text(item.i64("bytes", 0)));
   }
   if (result.has("bits_per_weight"))
     table->row("bits per weight", "", figure_text(result["bits_per_weight"]));
@@ -79,9 +78,8 @@ std::string result_table(const Value& result, const std::string& work) {
       seconds += part;
     }
   }
-  table.line("time",
-             absl::StrCat(seconds_text(seconds), ", ", seconds_text(result.f64("cpu_seconds", 0)),
-                          " of the processor"));
+  table.line("time", absl::StrCat(seconds_text(seconds), ", ",
+                                  seconds_text(result.f64("cpu_seconds", 0)), " of the processor"));
   table.line("peak memory", bytes_to_text(result["peak_bytes"].i64("host", 0)));
   const Value::List* exports = result["exports"].list();
   for (const Value& item : exports == nullptr ? Value::List() : *exports) {

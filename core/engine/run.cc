@@ -1,7 +1,6 @@
 #include "core/engine/run.h"
 
-#include <unistd.h>
-
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -52,8 +51,8 @@ absl::Status evaluate(RunSetup& setup, Sweep& sweep, Journal& journal, Reporter&
       const Evaluation::Side original = {sweep.find(Role::kReference, sequences), loaded.get()};
       const Evaluation::Side compressed = {sweep.find(Role::kCompressed, sequences),
                                            transformed->get()};
-      SWAGE_RETURN_IF_ERROR(evaluation.consume(i, setup.model->adapter_name(), original,
-                                               compressed, reporter));
+      SWAGE_RETURN_IF_ERROR(
+          evaluation.consume(i, setup.model->adapter_name(), original, compressed, reporter));
       reporter.unit_done("evaluation", Value(Value::Table{}));
     }
     reporter.end_phase();
@@ -94,9 +93,33 @@ RunCommand command_from(const Value& value) {
 }
 
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
-  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded,
-                         open_pipeline(command.pipeline, command.sets, command.plugin_path));
+  if (command.verb != "eval")
+    return open_pipeline(command.pipeline, command.sets, command.plugin_path);
+  // The checkpoint as it is: nothing but the evaluations of the file counts.
+  SWAGE_ASSIGN_OR_RETURN(PipelineSource source, read_pipeline(command.pipeline, command.sets));
+  for (const char* section : {"step", "export", "calibration", "scheme"})
+    source.document.root.table()->erase(section);
+  LoadedPipeline loaded;
+  loaded.catalog = Catalog::scan(plugin_search_path(command.plugin_path, source.plugin_paths));
+  SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
   return loaded;
+}
+
+absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
+                                                     std::optional<int64_t> threads,
+                                                     std::optional<int64_t> micro_batch) {
+  SWAGE_ASSIGN_OR_RETURN(const Value stored, journal.get("run", "command"));
+  RunCommand command = command_from(stored);
+  std::error_code error;
+  fs::current_path(command.folder, error);
+  if (error) {
+    return absl::NotFoundError(absl::StrCat("the run was started in ", command.folder,
+                                            ", which cannot be entered (", error.message(), ")"));
+  }
+  if (threads) command.sets.push_back(absl::StrCat("run.threads=", *threads));
+  if (micro_batch) command.sets.push_back(absl::StrCat("run.micro_batch=", *micro_batch));
+  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  return set_up_run(std::move(loaded));
 }
 
 absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command) {
@@ -104,9 +127,10 @@ absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& c
     std::error_code ignored;
     if (!fs::exists(spec.path) || fs::is_empty(spec.path, ignored)) continue;
     return with_exit_code(
-        absl::AlreadyExistsError(absl::StrCat(
-            spec.where.text(), ": \"", spec.path, "\" exists already; remove it, or name another "
-            "path (--set export.", spec.name, ".path=…)")),
+        absl::AlreadyExistsError(absl::StrCat(spec.where.text(), ": \"", spec.path,
+                                              "\" exists already; remove it, or name another "
+                                              "path (--set export.",
+                                              spec.name, ".path=…)")),
         ExitCode::kPipeline);
   }
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
@@ -155,8 +179,7 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
   }
   reporter.end_phase();
   if (failed.empty()) return absl::OkStatus();
-  return with_exit_code(absl::DataLossError(absl::StrJoin(failed, "\n")),
-                        ExitCode::kVerdictFailed);
+  return with_exit_code(absl::DataLossError(absl::StrJoin(failed, "\n")), ExitCode::kVerdictFailed);
 }
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {

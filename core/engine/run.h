@@ -1,4 +1,6 @@
 #pragma once
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +23,15 @@ struct RunCommand {
 Value to_value(const RunCommand& command);
 RunCommand command_from(const Value& value);
 
-// The checked pipeline that the command means, in the current folder.
+// The checked pipeline that the command means, in the current folder. Of `eval` only the
+// evaluations.
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command);
+
+// The run of a journal as it was started: in its folder, with its file and --set values. Threads
+// and micro-batch, which change no result, may be given anew.
+absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
+                                                     std::optional<int64_t> threads,
+                                                     std::optional<int64_t> micro_batch);
 
 // Starts a run: refuses a work directory that holds one, and export folders that exist.
 absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command);

@@ -67,8 +67,8 @@ absl::StatusOr<std::vector<StoredItem>> recorded_items(const Journal& journal,
   for (const Journal::Entry& entry : entries) {
     const Value& value = entry.value;
     if (value.str("export", "") != export_name) continue;
-    items.push_back({value.str("name", ""), value.flag("is_linear", false),
-                     value.str("digest", ""), value.flag("exact", false)});
+    items.push_back({value.str("name", ""), value.flag("is_linear", false), value.str("digest", ""),
+                     value.flag("exact", false)});
   }
   return items;
 }

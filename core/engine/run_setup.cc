@@ -28,8 +28,8 @@ absl::Status open_the_model(RunSetup& setup) {
   LoadOptions options;
   options.compute = compute_type(pipeline.run.compute);
   SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
-  SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
-                                                        *setup.loader, options));
+  SWAGE_ASSIGN_OR_RETURN(
+      setup.model, OpenedModel::open(pipeline.model_path, setup.catalog, *setup.loader, options));
   if (!pipeline.steps.empty() && setup.model->quantized()) {
     return absl::InvalidArgumentError(
         absl::StrCat(pipeline.model_path,
@@ -55,11 +55,10 @@ absl::Status draw_calibration(RunSetup& setup) {
   request.samples = spec.samples;
   request.length = spec.length;
   request.seed = spec.seed;
-  SWAGE_ASSIGN_OR_RETURN(
-      TokenSet tokens,
-      text::draw_calibration(request, tokenizer.get(), setup.model->shape().vocab_size));
-  setup.calibration = SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch,
-                                  setup.model->options().device);
+  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, text::draw_calibration(request, tokenizer.get(),
+                                                                 setup.model->shape().vocab_size));
+  setup.calibration =
+      SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
   return absl::OkStatus();
 }
 
@@ -90,8 +89,7 @@ absl::Status make_exporters(RunSetup& setup) {
 }
 
 Value plugin_value(const PluginEntry& plugin) {
-  return Value(
-      Value::Table{{"version", plugin.manifest.version}, {"build_id", plugin.build_id}});
+  return Value(Value::Table{{"version", plugin.manifest.version}, {"build_id", plugin.build_id}});
 }
 
 }  // namespace
@@ -132,8 +130,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded) {
   setup->catalog = std::move(loaded.catalog);
   setup->loader = std::make_unique<Loader>(setup->catalog);
   SWAGE_RETURN_IF_ERROR(open_the_model(*setup));
-  SWAGE_ASSIGN_OR_RETURN(setup->steps,
-                         plan_steps(setup->pipeline, setup->catalog, *setup->loader));
+  SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));
   SWAGE_ASSIGN_OR_RETURN(setup->evaluation,

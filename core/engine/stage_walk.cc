@@ -55,8 +55,7 @@ absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
 
 }  // namespace
 
-StageWalk::StageWalk(Block& block, const TokenStream& stream, View view,
-                     const std::string& adapter)
+StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter)
     : block_(block), view_(view), adapter_(adapter) {
   for (const SequenceSet::Batch& batch : stream.sequences->batches())
     batches_.push_back(stream.sequences->slots(batch, stream.hidden));

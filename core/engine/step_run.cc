@@ -118,9 +118,9 @@ absl::Status StepRun::walk(const std::function<absl::Status(SubsetContext&)>& vi
   }
   walk_ = std::make_unique<StageWalk>(block_, *input_.stream, input_.view, adapter_);
   for (int64_t i = 0; i < count; ++i) {
-    reporter_.at(absl::StrCat(planned_.step->name, ": ",
-                              block_.subsets()[static_cast<size_t>(i)].name),
-                 static_cast<double>(i) / static_cast<double>(count));
+    reporter_.at(
+        absl::StrCat(planned_.step->name, ": ", block_.subsets()[static_cast<size_t>(i)].name),
+        static_cast<double>(i) / static_cast<double>(count));
     SWAGE_RETURN_IF_ERROR(walk_->run_stage(i));
     SWAGE_RETURN_IF_ERROR(visit_subset(i, visit));
   }
@@ -181,8 +181,8 @@ absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& res
   }
   const auto range = ranges_.find(&linear);
   if (range == ranges_.end()) {
-    return absl::InternalError(absl::StrCat(
-        linear.name, ": emitted before its input was measured, a bug of the plugin"));
+    return absl::InternalError(
+        absl::StrCat(linear.name, ": emitted before its input was measured, a bug of the plugin"));
   }
   result.activation =
       quant::static_quantizer(*scheme, range->second.minimum, range->second.maximum);
@@ -196,10 +196,9 @@ absl::Status StepRun::fold(int64_t index, const at::Tensor& scale, SubsetStats& 
   if (subset.fold.linear != nullptr) touched.push_back(subset.fold.linear);
   for (const Linear* linear : touched) {
     if (!linear->result()) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("a scale cannot be folded into ", linear->name, ", which ",
-                     linear->result()->provenance,
-                     " has quantized already; put steps that scale before steps that quantize"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "a scale cannot be folded into ", linear->name, ", which ", linear->result()->provenance,
+        " has quantized already; put steps that scale before steps that quantize"));
   }
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor folded, transform::fold_scale(subset, scale));
   ++changes_;
@@ -220,10 +219,9 @@ uint64_t StepRun::random(int64_t subset, uint64_t counter) const {
   uint64_t tower = 0;
   for (const char letter : block_.id().tower)
     tower = random_value({tower, static_cast<uint64_t>(letter)});
-  return random_value({static_cast<uint64_t>(seed_), tower,
-                       static_cast<uint64_t>(block_.id().index),
-                       static_cast<uint64_t>(planned_.index), static_cast<uint64_t>(subset),
-                       counter});
+  return random_value(
+      {static_cast<uint64_t>(seed_), tower, static_cast<uint64_t>(block_.id().index),
+       static_cast<uint64_t>(planned_.index), static_cast<uint64_t>(subset), counter});
 }
 
 }  // namespace swage

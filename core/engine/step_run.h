@@ -41,7 +41,8 @@ class StepRun {
   };
 
   absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
-  absl::Status visit_subset(int64_t index, const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status visit_subset(int64_t index,
+                            const std::function<absl::Status(SubsetContext&)>& visit);
   absl::Status emit(Linear& linear, CompressedLinear result);
   absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
   absl::Status fold(int64_t index, const at::Tensor& scale, SubsetStats& stats);

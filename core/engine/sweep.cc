@@ -178,8 +178,7 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
     for (size_t i = 0; i < output.size(); ++i)
       stream.hidden.narrow(0, batches[i].first, batches[i].tokens).copy_(output[i]);
   };
-  if (calibration_left_)
-    take(compressed_output, *stream(Role::kCompressed, setup_.calibration));
+  if (calibration_left_) take(compressed_output, *stream(Role::kCompressed, setup_.calibration));
   if (original == nullptr || last) return absl::OkStatus();
   if (original_output.empty()) return run_pass(block, View::kFloat, adapter, *original);
   take(original_output, *original);
@@ -192,8 +191,7 @@ absl::Status Sweep::pass_compressed(Block& block, bool last) {
     if (stream.role != Role::kCompressed) continue;
     if (stream.sequences == &setup_.calibration && (last || calibration_left_)) continue;
     reporter_.at("compressed", 1);
-    SWAGE_RETURN_IF_ERROR(
-        run_pass(block, View::kCompressed, setup_.model->adapter_name(), stream));
+    SWAGE_RETURN_IF_ERROR(run_pass(block, View::kCompressed, setup_.model->adapter_name(), stream));
   }
   return absl::OkStatus();
 }

@@ -52,10 +52,9 @@ absl::Status load_streams(const std::string& file, at::Device device,
   for (TokenStream& stream : *streams) {
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor hidden, source->read(stream.name));
     if (hidden.dim() != 2 || hidden.size(0) != stream.sequences->token_count()) {
-      return absl::DataLossError(absl::StrCat(file, ": \"", stream.name, "\" holds ",
-                                              hidden.dim() == 2 ? hidden.size(0) : 0,
-                                              " tokens, the run has ",
-                                              stream.sequences->token_count()));
+      return absl::DataLossError(absl::StrCat(
+          file, ": \"", stream.name, "\" holds ", hidden.dim() == 2 ? hidden.size(0) : 0,
+          " tokens, the run has ", stream.sequences->token_count()));
     }
     stream.hidden = hidden.to(device);
   }

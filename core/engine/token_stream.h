@@ -28,6 +28,7 @@ absl::Status run_pass(Block& block, View view, const std::string& adapter, Token
 // Hidden states of all streams at one border, in one file that is fsynced.
 absl::Status save_streams(const std::string& file, const std::vector<TokenStream>& streams);
 // DataLoss: the file does not hold what these streams need.
-absl::Status load_streams(const std::string& file, at::Device device, std::vector<TokenStream>* streams);
+absl::Status load_streams(const std::string& file, at::Device device,
+                          std::vector<TokenStream>* streams);
 
 }  // namespace swage

@@ -71,12 +71,10 @@ absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, 
   std::vector<TokenStream> own(1);
   own[0].name = "verification.compressed";
   own[0].sequences = &setup.verification;
-  SWAGE_RETURN_IF_ERROR(
-      load_streams(setup.verified_file(), setup.model->options().device, &own));
-  SWAGE_ASSIGN_OR_RETURN(
-      const OpenedModel model,
-      OpenedModel::open_with(writer.spec().path, setup.catalog, *setup.loader,
-                             setup.model->options(), writer.exporter()));
+  SWAGE_RETURN_IF_ERROR(load_streams(setup.verified_file(), setup.model->options().device, &own));
+  SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
+                         OpenedModel::open_with(writer.spec().path, setup.catalog, *setup.loader,
+                                                setup.model->options(), writer.exporter()));
   SWAGE_ASSIGN_OR_RETURN(const TokenStream read, run_windows(setup, writer, model, reporter));
   verdict->windows = setup.verification.sequence_count();
   verdict->window_difference = (read.hidden - own[0].hidden).abs().max().item<double>();
