@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/log.h"
 #include "core/engine/run.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -57,6 +58,7 @@ class RunTest : public ::testing::Test {
     fs::current_path(root_);
   }
   void TearDown() override {
+    set_log_level(LogLevel::kInfo);  // quiet reporters lowered it
     fs::current_path(before_);
     fs::remove_all(root_);
   }
