@@ -90,6 +90,9 @@ struct PipelineSource {
 };
 absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
                                              const std::vector<std::string>& sets);
+// The same for `swage eval`: of the file nothing but the evaluations counts.
+absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
+                                                const std::vector<std::string>& sets);
 
 // Checks everything that needs no model; the error lists every problem with file:line:column.
 // check_model() (model_check.h) then looks at the checkpoint.

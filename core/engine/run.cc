@@ -95,10 +95,8 @@ RunCommand command_from(const Value& value) {
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
   if (command.verb != "eval")
     return open_pipeline(command.pipeline, command.sets, command.plugin_path);
-  // The checkpoint as it is: nothing but the evaluations of the file counts.
-  SWAGE_ASSIGN_OR_RETURN(PipelineSource source, read_pipeline(command.pipeline, command.sets));
-  for (const char* section : {"step", "export", "calibration", "scheme"})
-    source.document.root.table()->erase(section);
+  SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                         read_evaluations(command.pipeline, command.sets));
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(command.plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
