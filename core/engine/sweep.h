@@ -26,8 +26,6 @@ class Sweep {
   ModelEnds& ends() { return ends_; }
 
  private:
-  struct Steps;  // what the steps left of one block
-
   void make_streams(bool with_calibration);
   TokenStream* stream(Role role, const SequenceSet& sequences);
   absl::Status begin(int64_t done);
