@@ -61,6 +61,7 @@ struct RunSpec {
   int64_t threads = 0;              // 0 = all cores
   int64_t micro_batch = 0;          // sequences a pass takes at once; 0 = chosen from their length
   int64_t verify_windows = 1;       // windows run again through what each export decodes to
+  std::string reference_cache;      // folder, resolved; "" = none
   int64_t seed = 0;
 };
 

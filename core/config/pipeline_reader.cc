@@ -117,6 +117,8 @@ void PipelineReader::read_run() {
   run.micro_batch = integer_or_zero(keys, "micro_batch");
   run.verify_windows = integer_or_zero(keys, "verify_windows");
   run.seed = integer_or_zero(keys, "seed");
+  if (const std::string* folder = keys.at("reference_cache").text())
+    run.reference_cache = absolute_path(*folder);
   if (keys.at("device").text() != nullptr && !is_device(run.device)) {
     problems_.add(document_.place("run.device").value,
                   absl::StrCat("\"device\" is \"", run.device,

@@ -60,6 +60,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
                          catalog.find_model(model.checkpoint_->config()));
   model.adapter_name_ = found.component->name;
+  model.adapter_build_ = found.plugin->build_id;
   SWAGE_ASSIGN_OR_RETURN(model.adapter_, loader.model(model.adapter_name_));
   model.reader_ = std::move(reader);
   Value config = model.checkpoint_->config();

@@ -37,6 +37,7 @@ Sweep::Sweep(RunSetup& setup, Journal& journal, Reporter& reporter)
       journal_(journal),
       reporter_(reporter),
       ends_(*setup.model, setup.pipeline.run.seed),
+      cache_(setup.pipeline.run.reference_cache, *setup.model),
       blocks_(setup.model->blocks()) {}
 
 void Sweep::make_streams(bool with_calibration) {
@@ -61,6 +62,9 @@ void Sweep::make_streams(bool with_calibration) {
   }
   if (!setup_.verification.empty())
     add("verification.compressed", Role::kCompressed, setup_.verification);
+  for (TokenStream& stream : streams_) {
+    if (stream.role == Role::kReference) cache_.load(&stream);
+  }
 }
 
 TokenStream* Sweep::stream(Role role, const SequenceSet& sequences) {
@@ -113,6 +117,7 @@ absl::Status Sweep::embed_streams() {
     SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(false));
   }
   for (TokenStream& stream : streams_) {
+    if (stream.finished) continue;
     Embedding& used = stream.role == Role::kReference ? *original : *embedding;
     SWAGE_RETURN_IF_ERROR(embed(used, setup_.model->adapter_name(), stream));
   }
@@ -135,7 +140,7 @@ absl::Status Sweep::block(Block& block, int64_t index) {
   Stopwatch watch;
   const View loaded = setup_.model->quantized() ? View::kCompressed : View::kFloat;
   for (TokenStream& stream : streams_) {
-    if (stream.role != Role::kReference) continue;
+    if (stream.role != Role::kReference || stream.finished) continue;
     reporter_.at("original", 0);
     SWAGE_RETURN_IF_ERROR(run_pass(block, loaded, adapter, stream));
   }
@@ -242,6 +247,9 @@ absl::Status Sweep::write_head() {
     record.stored(writer.spec().name, items);
   }
   record.parameters(parameter_count(head->parameters()), parameter_bits(head->parameters()));
+  for (const TokenStream& stream : streams_) {
+    if (stream.role == Role::kReference) SWAGE_RETURN_IF_ERROR(cache_.store(stream));
+  }
   if (const TokenStream* verified = find(Role::kCompressed, setup_.verification))
     SWAGE_RETURN_IF_ERROR(save_streams(setup_.verified_file(), {*verified}));
   record.seconds("head", watch.lap());
