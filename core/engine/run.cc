@@ -1,5 +1,7 @@
 #include "core/engine/run.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -117,6 +119,9 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   if (threads) command.sets.push_back(absl::StrCat("run.threads=", *threads));
   if (micro_batch) command.sets.push_back(absl::StrCat("run.micro_batch=", *micro_batch));
   SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  // The launcher knows of no threads but those of its own options.
+  const int64_t count = loaded.pipeline.run.threads;
+  if (count > 0) at::set_num_threads(static_cast<int>(count));
   return set_up_run(std::move(loaded));
 }
 

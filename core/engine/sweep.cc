@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/engine/block_loader.h"
+#include "core/engine/files.h"
 #include "core/engine/process.h"
 #include "core/engine/step_run.h"
 #include "swage/status.h"
@@ -224,12 +225,12 @@ absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) 
     streams_.erase(std::remove_if(streams_.begin(), streams_.end(), is_calibration),
                    streams_.end());
   }
-  std::error_code ignored;  // saving reports what is wrong
-  fs::create_directories(fs::path(setup_.state_file(0)).parent_path(), ignored);
+  SWAGE_RETURN_IF_ERROR(make_folder(fs::path(setup_.state_file(0)).parent_path().string()));
   if (!streams_.empty())
     SWAGE_RETURN_IF_ERROR(save_streams(setup_.state_file(index + 1), streams_));
   record->seconds("commit", watch.lap());
   SWAGE_RETURN_IF_ERROR(record->commit(journal_, "block", key_of(id)));
+  std::error_code ignored;  // it only takes room
   fs::remove(setup_.state_file(index), ignored);
   reporter_.unit_done(text_of(id),
                       Value(Value::Table{{"phases", record->figures().at("seconds")}}));

@@ -197,6 +197,20 @@ TEST_F(BadInput, AMissingOrBrokenTokenizerIsAnErrorOfTheModel) {
   expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.json"});
 }
 
+TEST_F(BadInput, AWorkFolderThatCannotBeWrittenIsNoFaultOfTheData) {
+  fs::create_directories("runs/pipeline");
+  for (const char* folder : {"parts", "state"}) {
+    std::ofstream(fs::path("runs/pipeline") / folder) << "in the way";
+    expect_error(run(whole()), ExitCode::kResources,
+                 {std::string("runs/pipeline/") + folder, "cannot be created", "swage resume"});
+    fs::remove(fs::path("runs/pipeline") / folder);
+    ASSERT_OK(resume());
+    fs::remove_all("runs/pipeline/run.db");
+    fs::remove_all("runs/pipeline/state");
+    fs::remove_all("packed");
+  }
+}
+
 TEST_F(BadInput, MistakesInThePipelineFileAreNamedWhereTheyStand) {
   expect_pipeline_refused("[model\n", {"pipeline.toml:1"});
   expect_pipeline_refused(whole() + "[run]\nthread = 2\n",
