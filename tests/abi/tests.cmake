@@ -2,6 +2,10 @@
 set(abi_folder ${CMAKE_BINARY_DIR}/abi)
 set(abi_sources ${CMAKE_CURRENT_LIST_DIR}/plugins)
 set(abi_targets)
+set(abi_sanitized 0)
+if(SWAGE_SANITIZE)
+  set(abi_sanitized 1)
+endif()
 
 function(abi_place name)
   set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${abi_folder}/${name})
@@ -45,7 +49,7 @@ set_target_properties(abi_wrong_std PROPERTIES CXX_STANDARD 20)
 # The descriptor alone says so: linking a real one would need the sanitizer's library.
 abi_plugin(abi_wrong_sanitizer algorithm good algorithm/1 ${good})
 target_compile_options(abi_wrong_sanitizer PRIVATE
-  $<IF:$<BOOL:${SWAGE_SANITIZE}>,-fno-sanitize=all,-D__SANITIZE_ADDRESS__=1>)
+  $<IF:${abi_sanitized},-fno-sanitize=all,-D__SANITIZE_ADDRESS__=1>)
 abi_plugin(abi_other_name algorithm gone algorithm/1 ${good})
 abi_plugin(abi_no_component algorithm good algorithm/1 ${abi_sources}/empty.cc)
 abi_plugin(abi_throws_at_load algorithm good algorithm/1 ${good} ${abi_sources}/throws_at_load.cc)
@@ -80,4 +84,4 @@ target_include_directories(abi_frozen PRIVATE ${PROJECT_SOURCE_DIR})
 swage_add_tests(abi abi swage_engine)
 add_dependencies(abi_tests ${abi_targets} swage-probe)
 target_compile_definitions(abi_tests PRIVATE ABI_FOLDER="${abi_folder}" ABI_CMAKE="${CMAKE_COMMAND}"
-  ABI_CHECK="-DNM=${CMAKE_NM} -DREADELF=${CMAKE_READELF}" ABI_HOST_SANITIZED=$<BOOL:${SWAGE_SANITIZE}>)
+  ABI_CHECK="-DNM=${CMAKE_NM} -DREADELF=${CMAKE_READELF}" ABI_HOST_SANITIZED=${abi_sanitized})
