@@ -1,8 +1,9 @@
 #!/bin/sh
-# consume.sh CMAKE COMPILER: the way of a third party from an installation to a compressed model.
+# consume.sh CMAKE COMPILER GENERATOR: the way of a third party from an installation to a compressed model.
 set -eu
 cmake=$1
 compiler=$2
+generator=$3
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
@@ -15,7 +16,7 @@ mv prefix moved
 cp -R "$SWAGE_SOURCE_DIR/tests/install/consumer" consumer
 [ "$(wc -l < consumer/my_method.cc)" -lt 60 ] || fail "the example is too long to be one"
 "$cmake" -S consumer -B build -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_PREFIX_PATH="$folder/moved" \
-  -DCMAKE_BUILD_TYPE=Release ${CMAKE_GENERATOR:+-G "$CMAKE_GENERATOR"}
+  -DCMAKE_BUILD_TYPE=Release -G "$generator"
 "$cmake" --build build
 
 swage=moved/bin/swage
