@@ -19,15 +19,6 @@ namespace {
 constexpr int64_t kMaxConfigBytes = 16 << 20;
 constexpr int64_t kSmallestGroup = 16, kLargestGroup = 1024;  // sizes that readers have kernels for
 
-// "model.norm" of "model.norm.weight".
-std::string owner_of(const std::string& tensor) {
-  for (const char* suffix : {".weight", ".bias"}) {
-    if (absl::EndsWith(tensor, suffix))
-      return tensor.substr(0, tensor.size() - std::string(suffix).size());
-  }
-  return tensor;
-}
-
 // Manifests may name a tensor or the module it belongs to.
 bool fits(const std::vector<std::string>& globs, const std::string& tensor) {
   return glob_match_any(globs, tensor) || glob_match_any(globs, owner_of(tensor));
@@ -113,21 +104,33 @@ void check_groups(const Step& step, const std::vector<ModelOutline::Linear>& lin
 
 }  // namespace
 
+std::string owner_of(const std::string& tensor) {
+  for (const char* suffix : {".weight", ".bias"}) {
+    if (absl::EndsWith(tensor, suffix))
+      return tensor.substr(0, tensor.size() - std::string(suffix).size());
+  }
+  return tensor;
+}
+
+TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor) {
+  if (fits(adapter.linears, tensor)) return TensorRule::kLinear;
+  if (fits(adapter.kept, tensor)) return TensorRule::kKept;
+  return fits(adapter.ignored, tensor) ? TensorRule::kIgnored : TensorRule::kNone;
+}
+
 absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
                                            const ComponentManifest& adapter) {
   ModelOutline outline;
   outline.adapter = adapter.name;
   std::vector<std::string> unknown;
   for (const auto& [name, info] : header) {
-    const bool is_linear = fits(adapter.linears, name);
-    if (!is_linear && !fits(adapter.kept, name)) {
-      if (!fits(adapter.ignored, name)) unknown.push_back(name);
-      continue;
-    }
+    const TensorRule rule = rule_of(adapter, name);
+    if (rule == TensorRule::kNone) unknown.push_back(name);
+    if (rule == TensorRule::kNone || rule == TensorRule::kIgnored) continue;
     outline.parameters +=
         std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies<>());
     outline.bytes += info.end - info.begin;
-    if (is_linear && info.shape.size() >= 2)
+    if (rule == TensorRule::kLinear && info.shape.size() >= 2)
       outline.linears.push_back(
           {owner_of(name), info.shape[info.shape.size() - 2], info.shape.back()});
   }

@@ -23,6 +23,13 @@ struct ModelOutline {
   int64_t bytes = 0;
 };
 
+// What an adapter does with a tensor: the first of these lists of its manifest that names the
+// tensor or the module it belongs to.
+enum class TensorRule { kLinear, kKept, kIgnored, kNone };
+TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor);
+// "model.norm" of "model.norm.weight" and "model.norm.bias".
+std::string owner_of(const std::string& tensor);
+
 // Errors: no adapter for config.json, a tensor that no rule of the adapter names (linears, kept,
 // ignored).
 absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Catalog& catalog);

@@ -1,0 +1,129 @@
+// Writes the block; quantization_config_reader.cc reads it.
+#include "quantization_config.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "swage/status.h"
+#include "targets.h"
+
+namespace swage::compressed_tensors {
+namespace {
+
+// The first release whose readers take 3, 5, 6 and 7 bits packed without gaps.
+constexpr char kVersion[] = "0.17.0";
+
+const char* strategy_name(Granularity granularity) {
+  switch (granularity) {
+    case Granularity::kTensor:
+      return "tensor";
+    case Granularity::kChannel:
+      return "channel";
+    case Granularity::kGroup:
+      return "group";
+    case Granularity::kToken:
+      break;
+  }
+  return "token";
+}
+
+// Readers refuse keys that they do not know: these are all that every release has.
+Value::Table arguments(NumberFormat format, int bits, bool symmetric, Granularity granularity,
+                       bool dynamic) {
+  return {{"num_bits", bits},
+          {"type", format == NumberFormat::kInt ? "int" : "float"},
+          {"symmetric", symmetric},
+          {"strategy", strategy_name(granularity)},
+          {"group_size", Value()},
+          {"block_structure", Value()},
+          {"dynamic", dynamic},
+          {"actorder", Value()},
+          {"observer", dynamic ? Value() : Value("minmax")},
+          {"observer_kwargs", Value::Table()}};
+}
+
+Value::Table make_group(const Quantization& quantization, Layout layout) {
+  const WeightScheme& weight = quantization.weight;
+  Value::Table weights =
+      arguments(weight.format, weight.bits, weight.symmetric, weight.granularity, false);
+  if (weight.granularity == Granularity::kGroup) weights["group_size"] = weight.group_size;
+  Value inputs;
+  if (const auto& input = quantization.activation)
+    inputs =
+        arguments(input->format, input->bits, input->symmetric, input->granularity, input->dynamic);
+  return {{"format", format_name(layout)},
+          {"weights", std::move(weights)},
+          {"input_activations", std::move(inputs)},
+          {"output_activations", Value()}};
+}
+
+// Linears with equal groups, in order of their first linear.
+struct Groups {
+  std::vector<Value::Table> tables;
+  std::vector<std::vector<std::string>> linears;
+
+  void add(const std::string& linear, Value::Table table) {
+    const auto found = std::find(tables.begin(), tables.end(), table);
+    const auto index = static_cast<size_t>(found - tables.begin());
+    if (found == tables.end()) {
+      tables.push_back(std::move(table));
+      linears.emplace_back();
+    }
+    linears[index].push_back(linear);
+  }
+
+  std::string format() const {
+    std::set<std::string> formats;
+    for (const Value::Table& table : tables) formats.insert(*table.at("format").text());
+    return formats.size() == 1 ? *formats.begin() : "mixed-precision";
+  }
+
+  Value::Table config_groups() const {
+    Value::Table groups;
+    const auto targets = make_targets(linears);
+    for (size_t i = 0; i < tables.size(); ++i) {
+      Value::Table group = tables[i];
+      Value::List names(targets[i].begin(), targets[i].end());
+      group["targets"] = tables.size() == 1 ? Value::List{"Linear"} : std::move(names);
+      groups[absl::StrCat("group_", i)] = std::move(group);
+    }
+    return groups;
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>& linears,
+                                               const std::vector<std::string>& other_matrices) {
+  Groups groups;
+  std::vector<std::string> ignored;
+  bool quantized_head = false;
+  for (const LinearSummary& linear : linears) {
+    if (!linear.kept_by.empty()) {
+      ignored.push_back(linear.name);
+      continue;
+    }
+    const Quantization quantization{linear.weight, linear.activation};
+    const auto layout = choose_layout(quantization, linear.in);
+    if (!layout.ok()) return annotate(layout.status(), linear.name);
+    groups.add(linear.name, make_group(quantization, *layout));
+    quantized_head = quantized_head || linear.name == "lm_head";
+  }
+  if (groups.tables.empty()) return Value();
+  ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
+  if (!quantized_head && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
+    ignored.emplace_back("lm_head");
+  return Value(Value::Table{{"quant_method", "compressed-tensors"},
+                            {"version", kVersion},
+                            {"format", groups.format()},
+                            {"quantization_status", "compressed"},
+                            {"global_compression_ratio", Value()},
+                            {"kv_cache_scheme", Value()},
+                            {"sparsity_config", Value::Table()},
+                            {"transform_config", Value::Table()},
+                            {"ignore", Value::List(ignored.begin(), ignored.end())},
+                            {"config_groups", groups.config_groups()}});
+}
+
+}  // namespace swage::compressed_tensors

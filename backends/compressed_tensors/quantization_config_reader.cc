@@ -1,0 +1,205 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "quantization_config.h"
+#include "swage/status.h"
+#include "targets.h"
+
+namespace swage::compressed_tensors {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+std::string shown(const Value& value) { return to_json(value, -1).substr(0, 200); }
+
+// One table of the block and the path to it. The first mistake stays, in `status`.
+class Reader {
+ public:
+  Reader(const Value& table, std::string path, absl::Status* status)
+      : table_(table), path_(std::move(path)), status_(status) {
+    if (table.table() == nullptr) fail("", table, "a table");
+  }
+
+  const Value& operator[](std::string_view key) const { return table_[key]; }
+
+  void fail(std::string_view key, const Value& found, std::string_view expected) {
+    if (!status_->ok()) return;
+    *status_ = absl::InvalidArgumentError(
+        absl::StrCat("config.json: ", path_, key.empty() ? "" : ".", std::string(key), " is ",
+                     shown(found), ", expected ", std::string(expected)));
+  }
+
+  int64_t integer(std::string_view key, int64_t low, int64_t high) {
+    const int64_t* found = table_[key].integer();
+    if (found != nullptr && *found >= low && *found <= high) return *found;
+    fail(key, table_[key], low == high ? absl::StrCat(low) : absl::StrCat(low, " to ", high));
+    return low;
+  }
+
+  bool flag(std::string_view key, bool fallback) {
+    if (table_[key].is_null()) return fallback;
+    if (const bool* found = table_[key].boolean()) return *found;
+    fail(key, table_[key], "true or false");
+    return fallback;
+  }
+
+  // The index in `allowed`.
+  size_t choice(std::string_view key, const Value& found, const Texts& allowed) {
+    for (size_t i = 0; i < allowed.size(); ++i)
+      if (found.text() != nullptr && *found.text() == allowed[i]) return i;
+    fail(key, found, absl::StrCat("\"", absl::StrJoin(allowed, "\" or \""), "\""));
+    return 0;
+  }
+  size_t choice(std::string_view key, const Texts& allowed) {
+    return choice(key, table_[key], allowed);
+  }
+
+  Texts texts(std::string_view key) {
+    Texts result;
+    const Value& found = table_[key];
+    if (found.is_null()) return result;
+    if (found.list() == nullptr) fail(key, found, "a list of strings");
+    for (const Value& item : found.list() != nullptr ? *found.list() : Value::List{}) {
+      if (item.text() == nullptr) fail(key, item, "a string");
+      result.push_back(item.text() != nullptr ? *item.text() : "");
+    }
+    return result;
+  }
+
+  // What this reader would decode wrongly if it went on.
+  void expect_empty(std::string_view key) {
+    const Value::Table* table = table_[key].table();
+    if (!table_[key].is_null() && (table == nullptr || !table->empty()))
+      fail(key, table_[key], "nothing (it is not supported)");
+  }
+
+ private:
+  const Value& table_;
+  std::string path_;
+  absl::Status* status_;
+};
+
+WeightScheme read_weights(Reader table) {
+  WeightScheme scheme;
+  const bool integers = table.choice("type", {"int", "float"}) == 0;
+  scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
+  scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
+  scheme.symmetric = table.flag("symmetric", true);
+  if (!integers && !scheme.symmetric) table.fail("symmetric", Value(false), "true for floats");
+  constexpr Granularity kStrategies[] = {Granularity::kTensor, Granularity::kChannel,
+                                         Granularity::kGroup};
+  scheme.granularity = kStrategies[table.choice("strategy", {"tensor", "channel", "group"})];
+  if (scheme.granularity == Granularity::kGroup) {
+    scheme.group_size = table.integer("group_size", 1, int64_t{1} << 30);
+    scheme.group_tail_short = true;
+    if (!integers) table.fail("strategy", Value("group"), "\"tensor\" or \"channel\" for floats");
+  }
+  if (table.flag("dynamic", false)) table.fail("dynamic", Value(true), "false for weights");
+  // The order in which columns were quantized; it changes nothing in the files.
+  if (!table["actorder"].is_null()) table.choice("actorder", {"weight", "static"});
+  return scheme;
+}
+
+ActivationScheme read_activation(Reader table) {
+  ActivationScheme scheme;
+  const bool integers = table.choice("type", {"int", "float"}) == 0;
+  scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
+  scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
+  scheme.symmetric = table.flag("symmetric", true);
+  if (!integers && !scheme.symmetric) table.fail("symmetric", Value(false), "true for floats");
+  const bool token = table.choice("strategy", {"token", "tensor"}) == 0;
+  scheme.granularity = token ? Granularity::kToken : Granularity::kTensor;
+  scheme.dynamic = table.flag("dynamic", false);
+  if (token && !scheme.dynamic) table.fail("dynamic", table["dynamic"], "true for \"token\"");
+  return scheme;
+}
+
+Layout read_layout(Reader* group, const Value& format, const WeightScheme& weight) {
+  constexpr Layout kLayouts[] = {Layout::kPacked, Layout::kInt, Layout::kFloat};
+  Texts names;
+  for (const Layout layout : kLayouts) names.emplace_back(format_name(layout));
+  const Layout layout = kLayouts[group->choice("format", format, names)];
+  if ((layout == Layout::kFloat) != (weight.format == NumberFormat::kFp8E4M3))
+    group->fail("format", format,
+                layout == Layout::kFloat ? "a format for integers" : "\"float-quantized\"");
+  return layout;
+}
+
+StoredAs read_group(Reader group, const std::string& path, const Value& fallback_format,
+                    absl::Status* status) {
+  StoredAs stored;
+  stored.quantization.weight = read_weights(Reader(group["weights"], path + ".weights", status));
+  if (!group["input_activations"].is_null()) {
+    stored.quantization.activation =
+        read_activation(Reader(group["input_activations"], path + ".input_activations", status));
+  }
+  if (!group["output_activations"].is_null())
+    group.fail("output_activations", group["output_activations"], "null (it is not supported)");
+  stored.layout = read_layout(&group, group["format"].is_null() ? fallback_format : group["format"],
+                              stored.quantization.weight);
+  return stored;
+}
+
+// The group whose targets name the linear best.
+struct Found {
+  Match match = Match::kNone;
+  std::string group;
+  bool ambiguous = false;
+
+  void offer(Match candidate, const std::string& name) {
+    if (candidate == Match::kNone || candidate < match) return;
+    ambiguous = candidate == match;
+    match = candidate;
+    group = name;
+  }
+};
+
+absl::StatusOr<Found> find_group(const Value& groups, const std::string& path,
+                                 const std::string& linear) {
+  Found found;
+  absl::Status status;
+  const Reader check(groups, path, &status);
+  if (!status.ok()) return status;
+  for (const auto& [name, group] : *groups.table()) {
+    const Texts targets = Reader(group, absl::StrCat(path, ".", name), &status).texts("targets");
+    if (!status.ok()) return status;
+    const auto candidate = match_any(targets, linear);
+    if (!candidate.ok())
+      return annotate(candidate.status(),
+                      absl::StrCat("config.json: ", path, ".", name, ".targets"));
+    found.offer(*candidate, name);
+  }
+  return found;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<StoredAs>> find_linear(const Value& block, const std::string& linear) {
+  const std::string path = "quantization_config";
+  if (block.is_null()) return std::nullopt;
+  absl::Status status;
+  Reader reader(block, path, &status);
+  reader.choice("quant_method", {"compressed-tensors"});
+  reader.expect_empty("sparsity_config");
+  reader.expect_empty("transform_config");
+  const Texts ignore = reader.texts("ignore");
+  if (!status.ok()) return status;
+  const auto ignored = match_any(ignore, linear);
+  if (!ignored.ok())
+    return annotate(ignored.status(), absl::StrCat("config.json: ", path, ".ignore"));
+  if (*ignored != Match::kNone) return std::nullopt;
+
+  const std::string groups = path + ".config_groups";
+  SWAGE_ASSIGN_OR_RETURN(const Found found, find_group(reader["config_groups"], groups, linear));
+  if (found.match == Match::kNone) return std::nullopt;
+  if (found.ambiguous) {
+    return absl::InvalidArgumentError(absl::StrCat("config.json: ", groups, " names ", linear,
+                                                   " in several groups, expected one"));
+  }
+  const std::string group = absl::StrCat(groups, ".", found.group);
+  StoredAs stored = read_group(Reader(reader["config_groups"][found.group], group, &status), group,
+                               reader["format"], &status);
+  if (!status.ok()) return status;
+  return stored;
+}
+
+}  // namespace swage::compressed_tensors

@@ -1,0 +1,21 @@
+#pragma once
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "quantization_config.h"
+#include "swage/exporter.h"
+
+// The tensors of one linear.
+namespace swage::compressed_tensors {
+
+// Puts what the layout stores; `linear` is valid and the layout holds its schemes.
+absl::Status write_linear(const CompressedLinear& linear, Layout layout, TensorSink& sink);
+
+// Reads them back. InvalidArgument names the tensor, what it is and what was expected.
+absl::StatusOr<CompressedLinear> read_linear(const std::string& name, const StoredAs& stored,
+                                             const WeightSource& tensors);
+
+// The status of a linear that the config leaves in floats: NotFound where the files agree.
+absl::Status no_result(const std::string& name, const WeightSource& tensors);
+
+}  // namespace swage::compressed_tensors

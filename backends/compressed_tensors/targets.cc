@@ -1,0 +1,133 @@
+#include "targets.h"
+
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "swage/status.h"
+
+namespace swage::compressed_tensors {
+namespace {
+
+constexpr absl::string_view kRegexMark = "re:";
+constexpr int64_t kMaxExpression = 4096;  // characters, each as often as counted repetitions say
+constexpr size_t kMaxName = 1024;
+
+absl::Status refused(const std::string& expression, const std::string& reason) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("the regular expression \"", expression.substr(0, 200), "\" ", reason));
+}
+
+// std::regex recurses as deep as its automaton is large, and reads Python's \A or \Z as letters.
+absl::Status check_expression(const std::string& expression) {
+  int64_t size = static_cast<int64_t>(expression.size());
+  for (size_t i = 0; i < expression.size() && size <= kMaxExpression; ++i) {
+    if (expression[i] == '\\') {
+      const char escaped = ++i < expression.size() ? expression[i] : '\0';
+      if (std::isalnum(static_cast<unsigned char>(escaped)) != 0 &&
+          absl::string_view("dDsSwWbB").find(escaped) == absl::string_view::npos)
+        return refused(expression,
+                       absl::StrCat("has the escape \\", std::string(1, escaped),
+                                    ", expected one of \\d \\D \\s \\S \\w \\W \\b \\B"));
+    } else if (expression[i] == '{') {
+      int64_t count = 0, greatest = 1;
+      for (; i < expression.size() && expression[i] != '}' && count <= kMaxExpression; ++i) {
+        count = std::isdigit(static_cast<unsigned char>(expression[i])) != 0
+                    ? count * 10 + (expression[i] - '0')
+                    : 0;
+        greatest = std::max(greatest, count);
+      }
+      size *= greatest;
+    }
+  }
+  if (size <= kMaxExpression) return absl::OkStatus();
+  return refused(expression, absl::StrCat("is larger than ", kMaxExpression,
+                                          " characters, counted repetitions included"));
+}
+
+absl::StatusOr<bool> matches_expression(const std::string& expression, const std::string& name) {
+  SWAGE_RETURN_IF_ERROR(check_expression(expression));
+  if (name.size() > kMaxName)
+    return absl::InvalidArgumentError(
+        absl::StrCat("a module name of ", name.size(), " characters, expected at most ", kMaxName));
+  try {
+    // All alternatives at once: no expression backtracks without end. It has no back-references.
+    const std::regex regex(expression, std::regex::ECMAScript | std::regex_constants::__polynomial);
+    return std::regex_search(name, regex, std::regex_constants::match_continuous);
+  } catch (const std::regex_error& error) {
+    return refused(expression, absl::StrCat("is not understood: ", error.what()));
+  }
+}
+
+// "model.layers.3.mlp.up_proj" to "model\.layers\.\d+\.mlp\.up_proj$".
+std::string generalize(const std::string& name) {
+  std::string expression;
+  for (const absl::string_view part : absl::StrSplit(name, '.')) {
+    if (!expression.empty()) expression += "\\.";
+    const bool number = !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) {
+      return std::isdigit(c) != 0;
+    });
+    if (number) {
+      expression += "\\d+";
+      continue;
+    }
+    for (const char c : part) {
+      if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') expression += '\\';
+      expression += c;
+    }
+  }
+  return expression + "$";
+}
+
+}  // namespace
+
+absl::StatusOr<Match> match(const std::string& target, const std::string& linear) {
+  absl::string_view expression = target;
+  if (absl::ConsumePrefix(&expression, kRegexMark)) {
+    SWAGE_ASSIGN_OR_RETURN(const bool found, matches_expression(std::string(expression), linear));
+    return found ? Match::kRegex : Match::kNone;
+  }
+  if (target == linear) return Match::kExact;
+  return target == "Linear" ? Match::kClass : Match::kNone;
+}
+
+absl::StatusOr<Match> match_any(const std::vector<std::string>& targets,
+                                const std::string& linear) {
+  Match best = Match::kNone;
+  for (const std::string& target : targets) {
+    SWAGE_ASSIGN_OR_RETURN(const Match found, match(target, linear));
+    best = std::max(best, found);
+  }
+  return best;
+}
+
+std::vector<std::vector<std::string>> make_targets(
+    const std::vector<std::vector<std::string>>& sets) {
+  std::map<std::string, std::set<size_t>> owners;
+  std::map<std::string, int> uses;
+  for (size_t i = 0; i < sets.size(); ++i) {
+    for (const std::string& name : sets[i]) {
+      owners[generalize(name)].insert(i);
+      ++uses[generalize(name)];
+    }
+  }
+  std::vector<std::vector<std::string>> targets(sets.size());
+  for (size_t i = 0; i < sets.size(); ++i) {
+    std::set<std::string> written;
+    for (const std::string& name : sets[i]) {
+      const std::string expression = generalize(name);
+      if (owners[expression].size() > 1 || uses[expression] == 1)
+        targets[i].push_back(name);
+      else if (written.insert(expression).second)
+        targets[i].push_back(absl::StrCat(kRegexMark, expression));
+    }
+  }
+  return targets;
+}
+
+}  // namespace swage::compressed_tensors

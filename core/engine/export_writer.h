@@ -1,0 +1,53 @@
+#pragma once
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/config/pipeline.h"
+#include "core/engine/opened_model.h"
+#include "swage/exporter.h"
+
+namespace swage {
+
+// One thing that an export holds, as the run remembers it for verification.
+struct StoredItem {
+  std::string name;  // of a linear, or of a tensor
+  bool is_linear = false;
+  std::string digest;  // of the linear's stored form, or of the tensor
+  // The export computes exactly what the run measured with this.
+  bool exact = true;
+};
+
+// Writes one export while the sweep goes on: part files in WORK/parts/<name>, laid out in the end.
+class ExportWriter {
+ public:
+  ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exporter, const std::string& work);
+
+  const ExportSpec& spec() const { return spec_; }
+  const std::shared_ptr<Exporter>& exporter() const { return exporter_; }
+  absl::Status check(const std::vector<LinearSummary>& planned);
+
+  // Each makes one part file, fsynced, whole or not there, and returns what lies in it.
+  absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
+  absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
+                                                           const std::deque<Parameter>& parameters);
+
+  // Lays the checkpoint out in <path>.part and gives it its name; what had that name goes.
+  absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears);
+  // Frees the disk space of the parts.
+  void drop_parts();
+
+ private:
+  class Sink;
+  absl::Status encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items);
+  absl::Status encode(const Parameter& parameter, Sink& sink, std::vector<StoredItem>* items);
+  std::string part_file(const std::string& part) const;
+
+  const ExportSpec& spec_;
+  std::shared_ptr<Exporter> exporter_;
+  std::string parts_;
+};
+
+}  // namespace swage

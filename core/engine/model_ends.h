@@ -1,0 +1,34 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/engine/opened_model.h"
+#include "core/engine/planned_step.h"
+#include "core/engine/reporter.h"
+
+namespace swage {
+
+// Embedding and head: as loaded, for reference streams, and as the steps' model_transform left
+// them, for all others. Loaded when asked for; only what a step has asked for is kept.
+class ModelEnds {
+ public:
+  ModelEnds(const OpenedModel& model, int64_t seed) : model_(model), seed_(seed) {}
+
+  // Calls model_transform of every step, in order.
+  absl::Status transform(const std::vector<PlannedStep>& steps, Reporter& reporter);
+
+  absl::StatusOr<std::shared_ptr<Embedding>> embedding(bool transformed) const;
+  absl::StatusOr<std::shared_ptr<Head>> head(bool transformed) const;
+  bool embedding_transformed() const { return embedding_ != nullptr; }
+  bool head_transformed() const { return head_ != nullptr; }
+
+ private:
+  class Context;
+  const OpenedModel& model_;
+  const int64_t seed_;
+  std::shared_ptr<Embedding> embedding_;  // null: no step asked for it
+  std::shared_ptr<Head> head_;
+};
+
+}  // namespace swage

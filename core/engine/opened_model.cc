@@ -1,0 +1,143 @@
+#include "core/engine/opened_model.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/exit_codes.h"
+#include "core/engine/decoded_source.h"
+#include "swage/border.h"
+#include "swage/io/safetensors_header.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+constexpr const char* kQuantizationKey = "quantization_config";
+
+Value without_quantization(const Value& config) {
+  Value::Table table = *config.table();
+  table.erase(kQuantizationKey);
+  return Value(std::move(table));
+}
+
+Params default_params(const ComponentManifest& component) {
+  Value::Table values;
+  for (const ParamManifest& param : component.params) values[param.name] = param.default_value;
+  return Params(std::move(values));
+}
+
+// Makes what a plugin returns, inside the border.
+template <class T, class Call>
+absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, const Call& call) {
+  absl::StatusOr<T> made = absl::InternalError("nothing was made");
+  SWAGE_RETURN_IF_ERROR(guarded({adapter, phase}, [&] {
+    made = call();
+    return made.status();
+  }));
+  return made;
+}
+
+}  // namespace
+
+absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Catalog& catalog,
+                                              Loader& loader, const LoadOptions& options) {
+  SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(path));
+  const Value& quantization = checkpoint->config()[kQuantizationKey];
+  std::shared_ptr<Exporter> reader;
+  if (!quantization.is_null()) {
+    const std::string method = quantization.str("quant_method", "");
+    SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found, catalog.find_reader(method));
+    SWAGE_ASSIGN_OR_RETURN(
+        reader, loader.exporter(found.component->name, default_params(*found.component)));
+  }
+  return open_with(path, catalog, loader, options, std::move(reader));
+}
+
+absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, const Catalog& catalog,
+                                                   Loader& loader, const LoadOptions& options,
+                                                   std::shared_ptr<Exporter> reader) {
+  OpenedModel model;
+  model.options_ = options;
+  SWAGE_ASSIGN_OR_RETURN(model.checkpoint_, io::open_checkpoint(path));
+  SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
+                         catalog.find_model(model.checkpoint_->config()));
+  model.adapter_name_ = found.component->name;
+  SWAGE_ASSIGN_OR_RETURN(model.adapter_, loader.model(model.adapter_name_));
+  model.reader_ = std::move(reader);
+  Value config = model.checkpoint_->config();
+  if (model.reader_ != nullptr) {
+    config = without_quantization(config);
+    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_);
+  } else {
+    SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(path));
+    auto outline = outline_model(header, *found.component);
+    if (!outline.ok()) return annotate(outline.status(), path);
+    model.outline_ = *std::move(outline);
+  }
+  SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name_, ""},
+                                [&] { return annotate(model.adapter_->open(config), path); }));
+  return model;
+}
+
+std::vector<BlockId> OpenedModel::blocks() const {
+  std::vector<BlockId> all;
+  for (const Tower& tower : shape().towers) {
+    for (int64_t i = 0; i < tower.block_count; ++i) all.push_back({tower.name, i});
+  }
+  return all;
+}
+
+absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding() const {
+  const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
+  return load<std::unique_ptr<Embedding>>(adapter_name_, "load the embedding", [&] {
+    return adapter_->load_embedding(source, options_);
+  });
+}
+
+absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
+  const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
+  return load<std::unique_ptr<Head>>(adapter_name_, "load the head",
+                                     [&] { return adapter_->load_head(source, options_); });
+}
+
+absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
+  const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
+  SWAGE_ASSIGN_OR_RETURN(auto block, load<std::unique_ptr<Block>>(
+                                         adapter_name_, absl::StrCat("load ", text_of(id)), [&] {
+                                           return adapter_->load_block(id, source, options_);
+                                         }));
+  if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
+  return block;
+}
+
+absl::Status OpenedModel::set_results(Block& block) const {
+  for (Linear& linear : block.linears()) {
+    SWAGE_ASSIGN_OR_RETURN(std::optional<CompressedLinear> result,
+                           decode_linear(*reader_, linear.name, *checkpoint_));
+    if (result) SWAGE_RETURN_IF_ERROR(linear.set_result(*std::move(result)));
+  }
+  block.set_view(View::kCompressed);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {
+  SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
+  std::string tokenizer, config;
+  for (const auto& [name, content] : files) {
+    if (name == "tokenizer.json") tokenizer = content;
+    if (name == "tokenizer_config.json") config = content;
+  }
+  if (tokenizer.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(checkpoint_->path(),
+                     ": holds no tokenizer.json; text needs one (token ids as .json do not)"));
+  }
+  auto made = text::Tokenizer::create(tokenizer, config);
+  if (!made.ok()) return annotate(made.status(), checkpoint_->path() + "/tokenizer.json");
+  return made;
+}
+
+std::string text_of(const BlockId& id) {
+  return id.tower == "language" ? absl::StrCat("block ", id.index)
+                                : absl::StrCat(id.tower, " block ", id.index);
+}
+
+}  // namespace swage

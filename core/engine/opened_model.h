@@ -1,0 +1,62 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/catalog/catalog.h"
+#include "core/config/model_check.h"
+#include "core/load/loader.h"
+#include "swage/exporter.h"
+#include "swage/io/checkpoint.h"
+#include "swage/model.h"
+#include "swage/text/tokenizer.h"
+
+namespace swage {
+
+// A checkpoint with the adapter that serves it: what every verb that computes starts from. A
+// checkpoint that an exporter wrote is read through that exporter's decode(): its linears carry
+// their results and compute with them.
+class OpenedModel {
+ public:
+  // Errors: no checkpoint, no adapter, no reader for its quantization_config, a key of config.json
+  // that the adapter refuses, tensors that no rule of the adapter names.
+  static absl::StatusOr<OpenedModel> open(const std::string& path, const Catalog& catalog,
+                                          Loader& loader, const LoadOptions& options);
+  // The checkpoint in `path` as `reader` decodes it, whatever its config says: verification.
+  static absl::StatusOr<OpenedModel> open_with(const std::string& path, const Catalog& catalog,
+                                               Loader& loader, const LoadOptions& options,
+                                               std::shared_ptr<Exporter> reader);
+
+  const io::Checkpoint& checkpoint() const { return *checkpoint_; }
+  const std::string& adapter_name() const { return adapter_name_; }
+  const ModelShape& shape() const { return adapter_->shape(); }
+  const LoadOptions& options() const { return options_; }
+  const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
+  bool quantized() const { return reader_ != nullptr; }
+
+  std::vector<BlockId> blocks() const;  // in the order in which they run
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding() const;
+  absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
+  absl::StatusOr<std::unique_ptr<Head>> load_head() const;
+
+  // InvalidArgument where the checkpoint has no tokenizer.json, or one that is not supported.
+  absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer() const;
+
+ private:
+  OpenedModel() = default;
+  absl::Status set_results(Block& block) const;
+
+  std::unique_ptr<io::Checkpoint> checkpoint_;
+  std::string adapter_name_;
+  std::shared_ptr<ModelAdapter> adapter_;
+  std::shared_ptr<Exporter> reader_;
+  std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
+  ModelOutline outline_;
+  LoadOptions options_;
+};
+
+// "language block 3", for messages and progress.
+std::string text_of(const BlockId& id);
+
+}  // namespace swage

@@ -1,0 +1,29 @@
+#pragma once
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace swage {
+
+// Figures of this process.
+int64_t peak_host_bytes();     // VmHWM
+int64_t current_host_bytes();  // VmRSS
+double cpu_seconds();          // user and system, all threads
+
+// Ctrl-C and SIGTERM: the first asks to stop after the block at work, a second one ends the process
+// at once (exit code 130; nothing committed is lost).
+void install_interrupt_handler();
+// Cancelled, with what to do next, once the first signal has come.
+absl::Status interrupted();
+
+// "cpu", "cuda" (which is "cuda:0"), "cuda:1". For a CUDA device libtorch_cuda, which nothing
+// links, is opened out of the folder of the mapped libtorch_cpu before LibTorch is asked anything
+// of CUDA (it caches the answer). Errors say what is missing: the library, a dependency of it, or
+// the device.
+absl::StatusOr<c10::Device> open_device(const std::string& name);
+
+}  // namespace swage

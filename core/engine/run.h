@@ -1,0 +1,49 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/cli/arguments.h"
+#include "core/config/pipeline.h"
+#include "core/engine/journal.h"
+#include "core/engine/reporter.h"
+#include "core/engine/run_setup.h"
+
+namespace swage {
+
+// How a run was started: enough to start it again. Stored in its journal.
+struct RunCommand {
+  std::string verb;      // "run", "eval"
+  std::string folder;    // current folder; relative paths of the command start there
+  std::string pipeline;  // file
+  std::vector<std::string> sets, plugin_path;
+};
+Value to_value(const RunCommand& command);
+RunCommand command_from(const Value& value);
+
+// The checked pipeline that the command means, in the current folder. Of `eval` only the
+// evaluations.
+absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command);
+
+// The run of a journal as it was started: in its folder, with its file and --set values. Threads
+// and micro-batch, which change no result, may be given anew.
+absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
+                                                     std::optional<int64_t> threads,
+                                                     std::optional<int64_t> micro_batch);
+
+// Starts a run: refuses a work directory that holds one, and export folders that exist.
+absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command);
+// FailedPrecondition names every difference between the run of the journal and this setup.
+absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal);
+
+// Reads every export again; those that have been found right before only with `again`. An export
+// with differences is an error of exit code kVerdictFailed.
+absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter, bool again);
+
+// Everything that the journal does not count as done yet: sweep, evaluation, exports, verification,
+// result.json. Prints the table of results.
+absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter);
+
+}  // namespace swage

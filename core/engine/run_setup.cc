@@ -1,0 +1,143 @@
+#include "core/engine/run_setup.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/exit_codes.h"
+#include "core/engine/outcome.h"
+#include "core/engine/process.h"
+#include "swage/border.h"
+#include "swage/status.h"
+#include "swage/text/calibration.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+at::ScalarType compute_type(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  return name == "float64" ? at::kDouble : at::kFloat;
+}
+
+absl::Status open_the_model(RunSetup& setup) {
+  const Pipeline& pipeline = setup.pipeline;
+  LoadOptions options;
+  options.compute = compute_type(pipeline.run.compute);
+  SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
+  SWAGE_ASSIGN_OR_RETURN(
+      setup.model, OpenedModel::open(pipeline.model_path, setup.catalog, *setup.loader, options));
+  if (!pipeline.steps.empty() && setup.model->quantized()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(pipeline.model_path,
+                     ": is compressed already (config.json has quantization_config); start from "
+                     "the original, or measure it with `swage eval`"));
+  }
+  return check_steps(pipeline, setup.model->outline());
+}
+
+absl::Status draw_calibration(RunSetup& setup) {
+  const bool measures =
+      uses_stream(setup.steps, Stream::kOriginal) || uses_stream(setup.steps, Stream::kCompressed);
+  if (!measures) return absl::OkStatus();
+  SWAGE_CHECK(setup.pipeline.calibration.has_value());  // check_pipeline asks for it
+  const CalibrationSpec& spec = *setup.pipeline.calibration;
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  if (fs::path(spec.source).extension() != ".json") {
+    SWAGE_ASSIGN_OR_RETURN(tokenizer, setup.model->tokenizer());
+  }
+  text::CalibrationRequest request;
+  request.source = spec.source;
+  request.recipe = spec.recipe;
+  request.samples = spec.samples;
+  request.length = spec.length;
+  request.seed = spec.seed;
+  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, text::draw_calibration(request, tokenizer.get(),
+                                                                 setup.model->shape().vocab_size));
+  setup.calibration =
+      SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
+  return absl::OkStatus();
+}
+
+// The last windows of the first evaluation, else of the calibration.
+void choose_verification(RunSetup& setup) {
+  const int64_t wanted = setup.pipeline.exports.empty() ? 0 : setup.pipeline.run.verify_windows;
+  const SequenceSet& source =
+      setup.evaluation->sets().empty() ? setup.calibration : setup.evaluation->sets()[0].sequences;
+  TokenSet tokens;
+  const int64_t count = source.sequence_count();
+  for (int64_t i = std::max<int64_t>(0, count - wanted); i < count; ++i)
+    tokens.sequences.push_back(source.tokens().sequences[static_cast<size_t>(i)]);
+  if (tokens.sequences.empty()) return;
+  setup.verification =
+      SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
+}
+
+absl::Status make_exporters(RunSetup& setup) {
+  if (setup.pipeline.exports.empty()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<LinearSummary> planned,
+                         planned_linears(setup.pipeline, *setup.model));
+  for (const ExportSpec& spec : setup.pipeline.exports) {
+    SWAGE_ASSIGN_OR_RETURN(auto exporter, setup.loader->exporter(spec.use, spec.params));
+    setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);
+    SWAGE_RETURN_IF_ERROR(setup.writers.back().check(planned));
+  }
+  return absl::OkStatus();
+}
+
+Value plugin_value(const PluginEntry& plugin) {
+  return Value(Value::Table{{"version", plugin.manifest.version}, {"build_id", plugin.build_id}});
+}
+
+}  // namespace
+
+Value RunSetup::identity() const {
+  Value::Table plugins;
+  const auto add = [&](const char* kind, const std::string& name) {
+    const auto found = catalog.find(kind, name);
+    if (found.ok()) plugins[found->plugin->manifest.id] = plugin_value(*found->plugin);
+  };
+  add("model", model->adapter_name());
+  for (const Step& step : pipeline.steps) add("algorithm", step.use);
+  for (const EvaluateSpec& spec : pipeline.evaluates) add("evaluator", spec.use);
+  for (const ExportSpec& spec : pipeline.exports) add("exporter", spec.use);
+  Value::List windows;
+  for (const Evaluation::Set& set : evaluation->sets())
+    windows.push_back(Value(set.sequences.digest()));
+  return Value(Value::Table{{"pipeline", pipeline.effective},
+                            {"plugins", std::move(plugins)},
+                            {"model", model->checkpoint().identity()},
+                            {"calibration_ids", calibration.empty() ? "" : calibration.digest()},
+                            {"evaluation_ids", std::move(windows)}});
+}
+
+std::string RunSetup::state_file(int64_t border) const {
+  return (fs::path(pipeline.run.work) / "state" /
+          absl::StrFormat("border-%05d.safetensors", border))
+      .string();
+}
+
+std::string RunSetup::verified_file() const {
+  return (fs::path(pipeline.run.work) / "state" / "verified.safetensors").string();
+}
+
+absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded) {
+  auto setup = std::make_unique<RunSetup>();
+  setup->pipeline = std::move(loaded.pipeline);
+  setup->catalog = std::move(loaded.catalog);
+  setup->loader = std::make_unique<Loader>(setup->catalog);
+  SWAGE_RETURN_IF_ERROR(open_the_model(*setup));
+  SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
+  SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
+  SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));
+  SWAGE_ASSIGN_OR_RETURN(setup->evaluation,
+                         Evaluation::prepare(setup->pipeline.evaluates, *setup->model,
+                                             *setup->loader, setup->pipeline.run.micro_batch));
+  choose_verification(*setup);
+  return setup;
+}
+
+}  // namespace swage

@@ -1,0 +1,39 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/config/pipeline.h"
+#include "core/engine/evaluation.h"
+#include "core/engine/export_writer.h"
+#include "core/engine/opened_model.h"
+#include "core/engine/planned_step.h"
+
+namespace swage {
+
+// Everything a run works with, made out of a checked pipeline before any work is done.
+struct RunSetup {
+  Pipeline pipeline;
+  Catalog catalog;
+  std::unique_ptr<Loader> loader;  // over `catalog`
+  std::optional<OpenedModel> model;
+  std::vector<PlannedStep> steps;
+  std::vector<ExportWriter> writers;
+  SequenceSet calibration;  // empty: no step measures
+  std::optional<Evaluation> evaluation;
+  SequenceSet verification;  // run again through what exports decode to; empty: there is no text
+
+  // What makes this run this run: configuration, plugins, input. Resuming compares it.
+  Value identity() const;
+  // "language" block 3 is the file border-00004 of the state folder, and so on.
+  std::string state_file(int64_t border) const;
+  std::string verified_file() const;  // hidden states of `verification` behind the last block
+};
+
+// Errors carry what is wrong with model, data, plugins or exports; nothing has been written. The
+// setup is on the heap: its parts refer to each other.
+absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded);
+
+}  // namespace swage

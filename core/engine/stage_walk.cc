@@ -1,0 +1,138 @@
+#include "core/engine/stage_walk.h"
+
+#include <ATen/ops/aminmax.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/engine/opened_model.h"
+#include "swage/border.h"
+#include "swage/stats/accumulator.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+// What reaches the subset's linears of one micro-batch, and how many rows of each sequence.
+struct SubsetInput {
+  at::Tensor x;
+  std::vector<int64_t> lengths;
+};
+
+SubsetInput input_of(const Subset& subset, const Slots& slots) {
+  const at::Tensor& x = slots.at(subset.input);
+  if (subset.rows.empty()) return {x, slots.lengths};
+  // Rows go up: those of one sequence lie together.
+  const at::Tensor rows = slots.at(subset.rows).to(at::kCPU);
+  SubsetInput input{x.index_select(0, rows.to(x.device())), {}};
+  const int64_t* row = rows.const_data_ptr<int64_t>();
+  const int64_t* const end = row + rows.numel();
+  int64_t limit = 0;
+  for (const int64_t length : slots.lengths) {
+    limit += length;
+    const int64_t* const next = std::lower_bound(row, end, limit);
+    input.lengths.push_back(next - row);
+    row = next;
+  }
+  return input;
+}
+
+absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
+  for (const at::Tensor& tensor :
+       {stats.mean_abs, stats.absmax, stats.maximum,
+        stats.hessian.defined() ? stats.hessian.diagonal() : at::Tensor()}) {
+    if (tensor.defined() && !tensor.isfinite().all().item<bool>()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the calibration gives activations in front of ", subset.name,
+                       " that are not finite; the model overflows on this text"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter)
+    : block_(block), view_(view), adapter_(adapter) {
+  for (const SequenceSet::Batch& batch : stream.sequences->batches())
+    batches_.push_back(stream.sequences->slots(batch, stream.hidden));
+}
+
+absl::Status StageWalk::run_stage(int64_t stage) {
+  block_.set_view(view_);
+  return guarded({adapter_, absl::StrCat("stage ", stage, " of ", text_of(block_.id()))}, [&] {
+    for (Slots& slots : batches_) block_.run_stage(stage, slots);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<SubsetStats> StageWalk::measure(const Subset& subset, const Needs& needs) const {
+  const at::Tensor& first = batches_.front().at(subset.input);
+  stats::Accumulator sums(needs, first.size(1), first.scalar_type(), first.device());
+  for (const Slots& slots : batches_) {
+    const SubsetInput input = input_of(subset, slots);
+    sums.add(input.x, input.lengths);
+  }
+  SubsetStats stats = sums.finish();
+  if (needs.sample_tokens > 0) stats.sample = sample(needs.sample_tokens);
+  SWAGE_RETURN_IF_ERROR(check_finite(subset, stats));
+  return stats;
+}
+
+Slots StageWalk::sample(int64_t tokens) const {
+  int64_t sequences = 0;
+  for (const Slots& slots : batches_) sequences += static_cast<int64_t>(slots.lengths.size());
+  const int64_t of_each = std::max<int64_t>(1, tokens / std::max<int64_t>(1, sequences));
+  Slots all;
+  std::vector<at::Tensor> positions;
+  std::map<std::string, std::vector<at::Tensor>> parts;
+  for (const Slots& slots : batches_) {
+    const Slots part = slots.prefix(of_each);
+    all.lengths.insert(all.lengths.end(), part.lengths.begin(), part.lengths.end());
+    positions.push_back(part.positions);
+    for (const auto& [name, tensor] : part.tensors()) parts[name].push_back(tensor);
+  }
+  all.positions = at::cat(positions);
+  for (const auto& [name, tensors] : parts) all[name] = at::cat(tensors);
+  return all;
+}
+
+void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, SubsetStats& stats) {
+  at::Tensor least, greatest;
+  for (Slots& slots : batches_) {
+    at::Tensor& x = slots[subset.input];
+    x = x / scale.to(x.scalar_type());
+    if (!stats.minimum.defined()) continue;
+    const auto [low, high] = at::aminmax(input_of(subset, slots).x);
+    least = least.defined() ? at::minimum(least, low) : low;
+    greatest = greatest.defined() ? at::maximum(greatest, high) : high;
+  }
+  if (stats.minimum.defined()) {
+    stats.minimum = least.to(at::kFloat).view({1});
+    stats.maximum = greatest.to(at::kFloat).view({1});
+  }
+  const auto divide = [&](at::Tensor& tensor) {
+    if (tensor.defined()) tensor.div_(scale.to(tensor.scalar_type()));
+  };
+  divide(stats.absmax);
+  divide(stats.mean_abs);
+  divide(stats.hessian);
+  if (stats.hessian.defined())
+    stats.hessian.div_(scale.to(stats.hessian.scalar_type()).unsqueeze(1));
+  if (stats.sample.has(subset.input)) {
+    at::Tensor& x = stats.sample[subset.input];
+    x = x / scale.to(x.scalar_type());
+  }
+}
+
+std::vector<at::Tensor> StageWalk::take_output() {
+  std::vector<at::Tensor> output;
+  for (Slots& slots : batches_) output.push_back(slots.take(kHidden));
+  batches_.clear();
+  return output;
+}
+
+}  // namespace swage

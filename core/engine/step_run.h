@@ -1,0 +1,66 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/engine/planned_step.h"
+#include "core/engine/reporter.h"
+#include "core/engine/stage_walk.h"
+
+namespace swage {
+
+// One step at work on one block: what its algorithm sees and may do.
+class StepRun {
+ public:
+  struct Input {
+    const TokenStream* stream = nullptr;  // null: the step measures nothing
+    View view = View::kFloat;             // weights that the walk passes through
+    bool wants_output = false;            // walk through the last stage
+  };
+  // All references outlive the object.
+  StepRun(const PlannedStep& planned, Block& block, const Input& input, const std::string& adapter,
+          int64_t seed, Reporter& reporter);
+
+  absl::Status transform();
+
+  // Hidden states behind the block as the walk left them; empty when it did not go that far.
+  std::vector<at::Tensor>& output() { return output_; }
+  // Nothing was emitted or folded after the walk had ended.
+  bool output_is_final() const { return !output_.empty() && changes_ == changes_at_output_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  template <class Base>
+  class Context;
+  class SubsetRun;
+  class BlockRun;
+  struct Range {
+    float minimum, maximum;
+  };
+
+  absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status visit_subset(int64_t index,
+                            const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status emit(Linear& linear, CompressedLinear result);
+  absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
+  absl::Status fold(int64_t index, const at::Tensor& scale, SubsetStats& stats);
+  void note(std::string_view text);
+  uint64_t random(int64_t subset, uint64_t counter) const;
+  bool applies(const Linear& linear) const;
+
+  const PlannedStep& planned_;
+  Block& block_;
+  const Input input_;
+  const std::string& adapter_;
+  const int64_t seed_;
+  Reporter& reporter_;
+  std::unique_ptr<StageWalk> walk_;  // while the block is walked
+  std::map<const Linear*, Range> ranges_;
+  std::vector<at::Tensor> output_;
+  int64_t changes_ = 0, changes_at_output_ = 0;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace swage

@@ -1,0 +1,250 @@
+#include "core/engine/sweep.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/engine/block_loader.h"
+#include "core/engine/process.h"
+#include "core/engine/step_run.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+int64_t parameter_bits(const std::deque<Parameter>& parameters) {
+  int64_t bits = 0;
+  for (const Parameter& parameter : parameters)
+    bits += parameter.value.numel() * static_cast<int64_t>(c10::elementSize(parameter.storage)) * 8;
+  return bits;
+}
+
+int64_t parameter_count(const std::deque<Parameter>& parameters) {
+  int64_t count = 0;
+  for (const Parameter& parameter : parameters) count += parameter.value.numel();
+  return count;
+}
+
+std::string key_of(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
+
+}  // namespace
+
+Sweep::Sweep(RunSetup& setup, Journal& journal, Reporter& reporter)
+    : setup_(setup),
+      journal_(journal),
+      reporter_(reporter),
+      ends_(*setup.model, setup.pipeline.run.seed),
+      blocks_(setup.model->blocks()) {}
+
+void Sweep::make_streams(bool with_calibration) {
+  const auto add = [&](std::string name, Role role, const SequenceSet& sequences) {
+    TokenStream stream;
+    stream.name = std::move(name);
+    stream.role = role;
+    stream.sequences = &sequences;
+    streams_.push_back(std::move(stream));
+  };
+  const bool compresses = !setup_.steps.empty();
+  if (with_calibration && uses_stream(setup_.steps, Stream::kOriginal))
+    add("calibration.original", Role::kOriginal, setup_.calibration);
+  if (with_calibration && uses_stream(setup_.steps, Stream::kCompressed))
+    add("calibration.compressed", Role::kCompressed, setup_.calibration);
+  int64_t index = 0;
+  for (const Evaluation::Set& set : setup_.evaluation->sets()) {
+    const std::string name = absl::StrCat("evaluation-", index++);
+    if (set.wants_original || !compresses)
+      add(name + ".reference", Role::kReference, set.sequences);
+    if (compresses) add(name + ".compressed", Role::kCompressed, set.sequences);
+  }
+  if (!setup_.verification.empty())
+    add("verification.compressed", Role::kCompressed, setup_.verification);
+}
+
+TokenStream* Sweep::stream(Role role, const SequenceSet& sequences) {
+  for (TokenStream& stream : streams_) {
+    if (stream.role == role && stream.sequences == &sequences) return &stream;
+  }
+  return nullptr;
+}
+
+const TokenStream* Sweep::find(Role role, const SequenceSet& sequences) const {
+  return const_cast<Sweep*>(this)->stream(role, sequences);
+}
+
+absl::Status Sweep::run() {
+  SWAGE_ASSIGN_OR_RETURN(const auto committed, journal_.all("block"));
+  const auto done = static_cast<int64_t>(committed.size());
+  const auto count = static_cast<int64_t>(blocks_.size());
+  SWAGE_RETURN_IF_ERROR(ends_.transform(setup_.steps, reporter_));
+  make_streams(done < count);
+  SWAGE_RETURN_IF_ERROR(begin(done));
+  if (done < count) {
+    reporter_.begin_phase(setup_.steps.empty() ? "measure" : "compress", count, done);
+    BlockLoader loader(*setup_.model, blocks_, static_cast<size_t>(done));
+    for (int64_t i = done; i < count; ++i) {
+      SWAGE_ASSIGN_OR_RETURN(const auto loaded, loader.next());
+      SWAGE_RETURN_IF_ERROR(annotate(block(*loaded, i), text_of(blocks_[static_cast<size_t>(i)])));
+      SWAGE_RETURN_IF_ERROR(interrupted());
+    }
+    reporter_.end_phase();
+  }
+  return write_head();
+}
+
+absl::Status Sweep::begin(int64_t done) {
+  if (done > 0) {
+    if (streams_.empty()) return absl::OkStatus();
+    const bool evaluated = is_done(journal_, "phase", "evaluate").value_or(false);
+    if (evaluated) return absl::OkStatus();  // nothing is left that would need the streams
+    return load_streams(setup_.state_file(done), setup_.model->options().device, &streams_);
+  }
+  return embed_streams();
+}
+
+absl::Status Sweep::embed_streams() {
+  Stopwatch watch;
+  RunRecord record;
+  SWAGE_ASSIGN_OR_RETURN(const auto embedding, ends_.embedding(true));
+  std::shared_ptr<Embedding> original = embedding;
+  if (ends_.embedding_transformed()) {
+    SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(false));
+  }
+  for (TokenStream& stream : streams_) {
+    Embedding& used = stream.role == Role::kReference ? *original : *embedding;
+    SWAGE_RETURN_IF_ERROR(embed(used, setup_.model->adapter_name(), stream));
+  }
+  for (ExportWriter& writer : setup_.writers) {
+    SWAGE_ASSIGN_OR_RETURN(const auto items,
+                           writer.write_parameters("embedding", embedding->parameters()));
+    record.stored(writer.spec().name, items);
+  }
+  record.parameters(parameter_count(embedding->parameters()),
+                    parameter_bits(embedding->parameters()));
+  record.set("model_bytes", setup_.model->outline().bytes);
+  record.seconds("embed", watch.lap());
+  return record.commit(journal_, "phase", "embed");
+}
+
+absl::Status Sweep::block(Block& block, int64_t index) {
+  const bool last = index + 1 == static_cast<int64_t>(blocks_.size());
+  const std::string& adapter = setup_.model->adapter_name();
+  RunRecord record;
+  Stopwatch watch;
+  const View loaded = setup_.model->quantized() ? View::kCompressed : View::kFloat;
+  for (TokenStream& stream : streams_) {
+    if (stream.role != Role::kReference) continue;
+    reporter_.at("original", 0);
+    SWAGE_RETURN_IF_ERROR(run_pass(block, loaded, adapter, stream));
+  }
+  record.seconds("reference", watch.lap());
+  SWAGE_RETURN_IF_ERROR(run_steps(block, last, &record));
+  record.seconds("steps", watch.lap());
+  SWAGE_RETURN_IF_ERROR(pass_compressed(block, last));
+  record.seconds("compressed", watch.lap());
+  SWAGE_RETURN_IF_ERROR(write_exports(block, &record));
+  record.parameters(parameter_count(block.parameters()), parameter_bits(block.parameters()));
+  record.seconds("encode", watch.lap());
+  return commit(block.id(), index, &record);
+}
+
+// Calibration streams go through the steps, and stand behind the block afterwards.
+absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
+  const std::string& adapter = setup_.model->adapter_name();
+  TokenStream* const original = stream(Role::kOriginal, setup_.calibration);
+  std::vector<at::Tensor> original_output, compressed_output;
+  for (const PlannedStep& step : setup_.steps) {
+    const bool measures_compressed = step.needs.stream == Stream::kCompressed;
+    StepRun::Input input;
+    if (step.needs.stream == Stream::kOriginal) input.stream = original;
+    if (measures_compressed) input.stream = stream(Role::kCompressed, setup_.calibration);
+    input.view = measures_compressed ? View::kCompressed : View::kFloat;
+    input.wants_output = step.leaves_output && !last;
+    StepRun run(step, block, input, adapter, setup_.pipeline.run.seed, reporter_);
+    SWAGE_RETURN_IF_ERROR(run.transform());
+    record->notes(run.notes());
+    if (measures_compressed && run.output_is_final()) compressed_output = std::move(run.output());
+    if (step.needs.stream == Stream::kOriginal && !run.output().empty())
+      original_output = std::move(run.output());
+  }
+  const bool rounded = round_to_storage(block);
+  SWAGE_ASSIGN_OR_RETURN(const auto outcomes, settle(block, setup_.pipeline.steps));
+  for (const LinearOutcome& outcome : outcomes) record->linear(outcome);
+  calibration_left_ = !compressed_output.empty() && !rounded;
+  const auto take = [](const std::vector<at::Tensor>& output, TokenStream& stream) {
+    const auto& batches = stream.sequences->batches();
+    for (size_t i = 0; i < output.size(); ++i)
+      stream.hidden.narrow(0, batches[i].first, batches[i].tokens).copy_(output[i]);
+  };
+  if (calibration_left_) take(compressed_output, *stream(Role::kCompressed, setup_.calibration));
+  if (original == nullptr || last) return absl::OkStatus();
+  if (original_output.empty()) return run_pass(block, View::kFloat, adapter, *original);
+  take(original_output, *original);
+  return absl::OkStatus();
+}
+
+absl::Status Sweep::pass_compressed(Block& block, bool last) {
+  for (Linear& linear : block.linears()) linear.drop_float();
+  for (TokenStream& stream : streams_) {
+    if (stream.role != Role::kCompressed) continue;
+    if (stream.sequences == &setup_.calibration && (last || calibration_left_)) continue;
+    reporter_.at("compressed", 1);
+    SWAGE_RETURN_IF_ERROR(run_pass(block, View::kCompressed, setup_.model->adapter_name(), stream));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Sweep::write_exports(Block& block, RunRecord* record) {
+  for (ExportWriter& writer : setup_.writers) {
+    SWAGE_ASSIGN_OR_RETURN(const auto items, writer.write_block(block));
+    record->stored(writer.spec().name, items);
+  }
+  for (const Linear& linear : block.linears()) {
+    if (!linear.bias.defined()) continue;
+    const auto element_bits = static_cast<int64_t>(c10::elementSize(linear.storage)) * 8;
+    record->parameters(linear.bias.numel(), linear.bias.numel() * element_bits);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) {
+  Stopwatch watch;
+  if (index + 1 == static_cast<int64_t>(blocks_.size())) {
+    // Calibration ends here.
+    const auto is_calibration = [&](const TokenStream& stream) {
+      return stream.sequences == &setup_.calibration;
+    };
+    streams_.erase(std::remove_if(streams_.begin(), streams_.end(), is_calibration),
+                   streams_.end());
+  }
+  std::error_code ignored;  // saving reports what is wrong
+  fs::create_directories(fs::path(setup_.state_file(0)).parent_path(), ignored);
+  if (!streams_.empty())
+    SWAGE_RETURN_IF_ERROR(save_streams(setup_.state_file(index + 1), streams_));
+  record->seconds("commit", watch.lap());
+  SWAGE_RETURN_IF_ERROR(record->commit(journal_, "block", key_of(id)));
+  fs::remove(setup_.state_file(index), ignored);
+  reporter_.unit_done(text_of(id), Value(record->figures()));
+  return absl::OkStatus();
+}
+
+absl::Status Sweep::write_head() {
+  SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal_, "phase", "head"));
+  if (done) return absl::OkStatus();
+  Stopwatch watch;
+  RunRecord record;
+  SWAGE_ASSIGN_OR_RETURN(const auto head, ends_.head(true));
+  for (ExportWriter& writer : setup_.writers) {
+    SWAGE_ASSIGN_OR_RETURN(const auto items, writer.write_parameters("head", head->parameters()));
+    record.stored(writer.spec().name, items);
+  }
+  record.parameters(parameter_count(head->parameters()), parameter_bits(head->parameters()));
+  if (const TokenStream* verified = find(Role::kCompressed, setup_.verification))
+    SWAGE_RETURN_IF_ERROR(save_streams(setup_.verified_file(), {*verified}));
+  record.seconds("head", watch.lap());
+  return record.commit(journal_, "phase", "head");
+}
+
+}  // namespace swage

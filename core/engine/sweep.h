@@ -1,0 +1,50 @@
+#pragma once
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/engine/journal.h"
+#include "core/engine/model_ends.h"
+#include "core/engine/reporter.h"
+#include "core/engine/run_record.h"
+#include "core/engine/run_setup.h"
+
+namespace swage {
+
+// One pass from embedding to head: every block is read once, all streams pass through it, all steps
+// work on it, its result goes to all exports, the journal commits. Begins where the journal ends.
+class Sweep {
+ public:
+  // All references outlive the sweep.
+  Sweep(RunSetup& setup, Journal& journal, Reporter& reporter);
+
+  // Cancelled when the user asked to stop: what is finished is committed.
+  absl::Status run();
+
+  // Behind the last block, once run() is done: streams of the evaluation, and both ends.
+  const TokenStream* find(Role role, const SequenceSet& sequences) const;
+  ModelEnds& ends() { return ends_; }
+
+ private:
+  struct Steps;  // what the steps left of one block
+
+  void make_streams(bool with_calibration);
+  TokenStream* stream(Role role, const SequenceSet& sequences);
+  absl::Status begin(int64_t done);
+  absl::Status embed_streams();
+  absl::Status block(Block& block, int64_t index);
+  absl::Status run_steps(Block& block, bool last, RunRecord* record);
+  absl::Status pass_compressed(Block& block, bool last);
+  absl::Status write_exports(Block& block, RunRecord* record);
+  absl::Status commit(const BlockId& id, int64_t index, RunRecord* record);
+  absl::Status write_head();
+
+  RunSetup& setup_;
+  Journal& journal_;
+  Reporter& reporter_;
+  ModelEnds ends_;
+  std::vector<BlockId> blocks_;
+  std::vector<TokenStream> streams_;
+  bool calibration_left_ = false;  // the last walk left the compressed calibration behind the block
+};
+
+}  // namespace swage

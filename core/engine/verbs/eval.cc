@@ -1,0 +1,48 @@
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/engine/run.h"
+#include "core/engine/verbs/verbs.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "eval-llama-w4" for out/llama-w4/.
+std::string folder_name(const std::string& checkpoint) {
+  fs::path path = fs::path(checkpoint).lexically_normal();
+  if (path.filename().empty()) path = path.parent_path();
+  return "eval-" + path.stem().string();
+}
+
+bool names_work(const std::vector<std::string>& sets) {
+  for (const std::string& set : sets) {
+    if (absl::StartsWith(set, "run.work=")) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status eval(const Arguments& arguments) {
+  RunCommand command = {"eval", fs::current_path().string(), arguments.pipeline, arguments.sets,
+                        arguments.plugin_path};
+  if (!names_work(command.sets)) {
+    // Its own folder, which holds nothing but an earlier measurement of the same name.
+    const fs::path work = fs::absolute("runs") / folder_name(arguments.target);
+    std::error_code ignored;
+    fs::remove_all(work, ignored);
+    command.sets.push_back(absl::StrCat("run.work=\"", work.string(), "\""));
+  }
+  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  SWAGE_ASSIGN_OR_RETURN(const auto reporter,
+                         Reporter::create({arguments.events, arguments.quiet}));
+  SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));
+  SWAGE_ASSIGN_OR_RETURN(Journal journal, start_journal(*setup, command));
+  return execute(*setup, journal, *reporter);
+}
+
+}  // namespace swage

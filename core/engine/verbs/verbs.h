@@ -1,0 +1,16 @@
+#pragma once
+#include "absl/status/status.h"
+#include "core/cli/arguments.h"
+
+namespace swage {
+
+// The verbs of `swage-engine`, one file each. They print results to stdout; an error is printed by
+// main.
+absl::Status run(const Arguments& arguments);
+absl::Status resume(const Arguments& arguments);
+absl::Status eval(const Arguments& arguments);
+absl::Status verify(const Arguments& arguments);
+absl::Status forward(const Arguments& arguments);
+absl::Status inspect(const Arguments& arguments);
+
+}  // namespace swage
