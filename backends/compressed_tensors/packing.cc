@@ -61,8 +61,11 @@ void unpack_row(const uint8_t* bytes, int64_t size, int8_t* codes, int64_t count
   int64_t done = 0;
   for (; done + kCodes <= count; done += kCodes, bytes += kBits, size -= kBits) {
     uint64_t x = 0;
-    std::memcpy(&x, bytes, kBits);
-    x = spread<kBits>(x);
+    if (size >= kCodes)  // one load, three bytes at a time would be several
+      std::memcpy(&x, bytes, kCodes);
+    else
+      std::memcpy(&x, bytes, kBits);
+    x = spread<kBits>(x & lanes(64, kCodes * kBits));
     std::memcpy(codes + done, &x, kCodes);
   }
   if (done == count) return;

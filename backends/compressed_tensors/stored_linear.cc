@@ -1,7 +1,6 @@
 #include "stored_linear.h"
 
 #include <ATen/ops/equal.h>
-#include <ATen/ops/round.h>
 #include <ATen/ops/tensor.h>
 
 #include "absl/strings/str_cat.h"
@@ -33,16 +32,17 @@ at::Tensor stored_zeros(const CompressedLinear& linear, Layout layout) {
 
 absl::Status put_activation(const CompressedLinear& linear, TensorSink& sink) {
   if (!linear.activation || linear.activation->scheme.dynamic) return absl::OkStatus();
-  const std::string scale = linear.name + ".input_scale";
-  SWAGE_RETURN_IF_ERROR(sink.put(scale, linear.activation->scale.to(at::kFloat)));
-  if (linear.activation->scheme.symmetric) return absl::OkStatus();
-  const at::Tensor zero = linear.activation->zero.to(at::kChar);
-  if (!at::equal(zero.to(at::kFloat), linear.activation->zero.to(at::kFloat))) {
-    return absl::InvalidArgumentError(absl::StrCat(linear.name, ": the zero point of its input is ",
-                                                   linear.activation->zero.item<double>(),
-                                                   ", expected an integer of 8 bits"));
+  const ActivationQuantizer& input = *linear.activation;
+  if (!input.scheme.symmetric) {
+    const at::Tensor zero = input.zero.to(at::kChar);
+    if (!at::equal(zero.to(at::kFloat), input.zero.to(at::kFloat))) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(linear.name, ": the zero point of its input is ", input.zero.item<double>(),
+                       ", expected an integer of 8 bits"));
+    }
+    SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".input_zero_point", zero));
   }
-  return sink.put(linear.name + ".input_zero_point", zero);
+  return sink.put(linear.name + ".input_scale", input.scale.to(at::kFloat));
 }
 
 // --- reading ---
@@ -153,6 +153,7 @@ absl::Status read_activation(const Module& module, const ActivationScheme& schem
 
 absl::Status write_linear(const CompressedLinear& linear, Layout layout, TensorSink& sink) {
   const bool packed = layout == Layout::kPacked;
+  SWAGE_RETURN_IF_ERROR(put_activation(linear, sink));
   SWAGE_RETURN_IF_ERROR(
       packed ? sink.put(linear.name + ".weight_packed", pack(linear.codes, linear.scheme.bits))
              : sink.put(linear.name + ".weight", linear.codes));
@@ -162,11 +163,8 @@ absl::Status write_linear(const CompressedLinear& linear, Layout layout, TensorS
   }
   const at::Tensor scales = per_tensor(linear.scheme) ? linear.scales.reshape({1}) : linear.scales;
   SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".weight_scale", scales));
-  if (linear.zeros.defined()) {
-    SWAGE_RETURN_IF_ERROR(
-        sink.put(linear.name + ".weight_zero_point", stored_zeros(linear, layout)));
-  }
-  return put_activation(linear, sink);
+  if (!linear.zeros.defined()) return absl::OkStatus();
+  return sink.put(linear.name + ".weight_zero_point", stored_zeros(linear, layout));
 }
 
 absl::StatusOr<CompressedLinear> read_linear(const std::string& name, const StoredAs& stored,

@@ -15,7 +15,8 @@ namespace swage::compressed_tensors {
 namespace {
 
 constexpr absl::string_view kRegexMark = "re:";
-constexpr int64_t kMaxExpression = 4096;  // characters, each as often as counted repetitions say
+constexpr int64_t kMaxExpression = 1024;  // characters, each as often as counted repetitions say
+constexpr int64_t kMaxGroups = 64;
 constexpr size_t kMaxName = 1024;
 
 absl::Status refused(const std::string& expression, const std::string& reason) {
@@ -45,6 +46,8 @@ absl::Status check_expression(const std::string& expression) {
       size *= greatest;
     }
   }
+  if (std::count(expression.begin(), expression.end(), '(') > kMaxGroups)
+    return refused(expression, absl::StrCat("has more than ", kMaxGroups, " groups"));
   if (size <= kMaxExpression) return absl::OkStatus();
   return refused(expression, absl::StrCat("is larger than ", kMaxExpression,
                                           " characters, counted repetitions included"));

@@ -101,7 +101,7 @@ std::string numbered_prefix(const std::vector<std::string>& names, int64_t index
   if (names.empty()) return "";
   const std::string segment = absl::StrCat(index, ".");
   for (size_t at = names[0].find('.'); at != std::string::npos; at = names[0].find('.', at + 1)) {
-    const std::string prefix = names[0].substr(0, at + 1);
+    std::string prefix = names[0].substr(0, at + 1);
     if (std::all_of(names.begin(), names.end(), [&](const std::string& name) {
           return absl::StartsWith(name, prefix + segment);
         }))

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/glob.h"
 #include "swage/border.h"
 #include "swage/status.h"
 
@@ -14,8 +15,9 @@ constexpr std::string_view kWeight = ".weight";
 
 class DecodedSource final : public WeightSource {
  public:
-  DecodedSource(const io::Checkpoint& checkpoint, Exporter& reader)
-      : checkpoint_(checkpoint), reader_(reader) {}
+  DecodedSource(const io::Checkpoint& checkpoint, Exporter& reader,
+                std::vector<std::string> linears)
+      : checkpoint_(checkpoint), reader_(reader), linears_(std::move(linears)) {}
 
   std::vector<std::string> names() const override { return checkpoint_.weights().names(); }
 
@@ -60,6 +62,7 @@ class DecodedSource final : public WeightSource {
     const std::lock_guard lock(mutex_);
     if (name == last_name_) return last_;
     const std::string linear(name.substr(0, name.size() - kWeight.size()));
+    if (!glob_match_any(linears_, linear)) return at::Tensor();
     SWAGE_ASSIGN_OR_RETURN(const auto result, decode_linear(reader_, linear, checkpoint_));
     last_name_ = name;
     last_ = result ? swage::decode(*result).to(stored_type(*result)) : at::Tensor();
@@ -72,6 +75,7 @@ class DecodedSource final : public WeightSource {
 
   const io::Checkpoint& checkpoint_;
   Exporter& reader_;
+  const std::vector<std::string> linears_;
   mutable std::mutex mutex_;
   mutable std::string last_name_;
   mutable at::Tensor last_;
@@ -93,8 +97,9 @@ absl::StatusOr<std::optional<CompressedLinear>> decode_linear(Exporter& reader,
   return result;
 }
 
-std::unique_ptr<WeightSource> decoded_source(const io::Checkpoint& checkpoint, Exporter& reader) {
-  return std::make_unique<DecodedSource>(checkpoint, reader);
+std::unique_ptr<WeightSource> decoded_source(const io::Checkpoint& checkpoint, Exporter& reader,
+                                             std::vector<std::string> linears) {
+  return std::make_unique<DecodedSource>(checkpoint, reader, std::move(linears));
 }
 
 }  // namespace swage

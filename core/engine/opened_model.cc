@@ -65,7 +65,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   Value config = model.checkpoint_->config();
   if (model.reader_ != nullptr) {
     config = without_quantization(config);
-    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_);
+    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, found.component->linears);
   } else {
     SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(path));
     auto outline = outline_model(header, *found.component);

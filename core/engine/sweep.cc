@@ -226,7 +226,8 @@ absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) 
   record->seconds("commit", watch.lap());
   SWAGE_RETURN_IF_ERROR(record->commit(journal_, "block", key_of(id)));
   fs::remove(setup_.state_file(index), ignored);
-  reporter_.unit_done(text_of(id), Value(record->figures()));
+  reporter_.unit_done(text_of(id),
+                      Value(Value::Table{{"phases", record->figures().at("seconds")}}));
   return absl::OkStatus();
 }
 

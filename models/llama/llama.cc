@@ -32,6 +32,7 @@ class Llama final : public swage::nn::DecoderAdapter {
       d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
       d.mlp_bias = config.flag("mlp_bias", false);
     }
+    if (d.head_dim <= 0) return d;  // open() names the size that is wrong
     SWAGE_ASSIGN_OR_RETURN(auto rope, swage::nn::read_rope(config, d.head_dim, d.context_length));
     d.rope = std::make_shared<const swage::nn::Rope>(std::move(rope));
     return d;

@@ -153,7 +153,7 @@ TEST_F(KilledRuns, OfASmallModelEndInTheSameBytes) {
   }
   write_pipeline("model", source / "configs/data/calibration.txt",
                  source / "configs/data/evaluation.txt", 32);
-  expect_equal_bytes_after_kills(runs(6), 3);
+  expect_equal_bytes_after_kills(runs(40), 3);
 }
 
 TEST_F(KilledRuns, OfSmolLm2EndInTheSameBytes) {
