@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/exit_codes.h"
 #include "core/catalog/elf_note.h"
 #include "core/catalog/fingerprint.h"
 #include "swage/host_fingerprint.h"
@@ -128,8 +129,10 @@ Catalog Catalog::scan(const std::vector<std::string>& directories) {
 absl::StatusOr<Catalog::Found> Catalog::find(const std::string& kind,
                                              const std::string& name) const {
   std::vector<std::string> known;
-  std::string refused;
+  std::string refused, unread;
   for (const PluginEntry& plugin : plugins_) {
+    if (plugin.state != PluginState::kCompatible && plugin.manifest.components.empty())
+      absl::StrAppend(&unread, "; ", plugin.file, " is not usable: ", plugin.reason);
     for (const ComponentManifest& component : plugin.manifest.components) {
       if (component.kind != kind) continue;
       if (plugin.state == PluginState::kCompatible) {
@@ -140,9 +143,10 @@ absl::StatusOr<Catalog::Found> Catalog::find(const std::string& kind,
       }
     }
   }
-  return absl::NotFoundError(absl::StrCat("no ", kind, " \"", name, "\" in ",
-                                          names_of(directories_),
-                                          refused.empty() ? suggestion(name, known) : refused));
+  const std::string text = absl::StrCat("no ", kind, " \"", name, "\" in ", names_of(directories_));
+  if (!refused.empty())
+    return with_exit_code(absl::NotFoundError(text + refused), ExitCode::kPlugin);
+  return absl::NotFoundError(absl::StrCat(text, suggestion(name, known), unread));
 }
 
 absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
@@ -166,6 +170,20 @@ absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
     if (type != nullptr && holds(model.component->model_types, *type)) return model;
     known.insert(known.end(), model.component->architectures.begin(),
                  model.component->architectures.end());
+  }
+  for (const PluginEntry& plugin : plugins_) {
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      const bool serves =
+          (type != nullptr && holds(component.model_types, *type)) ||
+          std::any_of(architectures.begin(), architectures.end(), [&](const auto& architecture) {
+            return holds(component.architectures, architecture);
+          });
+      if (!serves) continue;
+      return with_exit_code(
+          absl::NotFoundError(absl::StrCat("the model adapter \"", component.name, "\" of ",
+                                           plugin.file, " is refused: ", plugin.reason)),
+          ExitCode::kPlugin);
+    }
   }
   return absl::NotFoundError(absl::StrCat(
       "no model adapter serves config.json with architectures ", names_of(architectures),

@@ -35,14 +35,11 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   }
   if (verb == "eval") {
     SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
-                           read_pipeline(arguments.pipeline, arguments.sets));
+                           read_evaluations(arguments.pipeline, arguments.sets));
     const Catalog catalog =
         Catalog::scan(plugin_search_path(arguments.plugin_path, source.plugin_paths));
     SWAGE_ASSIGN_OR_RETURN(const Pipeline pipeline, check_pipeline(source, catalog));
-    if (!pipeline.evaluates.empty()) return pipeline.run.threads;
-    return with_exit_code(absl::InvalidArgumentError(absl::StrCat(
-                              arguments.pipeline, ": there is no [[evaluate]] to measure with")),
-                          ExitCode::kPipeline);
+    return pipeline.run.threads;
   }
   const bool is_run = verb == "resume" || verb == "verify";
   if (is_run && !fs::exists(arguments.target + "/run.db")) {

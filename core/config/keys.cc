@@ -125,6 +125,9 @@ std::vector<Section> make_sections() {
                 "Sequences a pass takes at once; 0: chosen. Results do not depend on it."),
         integer("verify_windows", 1, 0, 1 << 20,
                 "Windows run again through what each export decodes to."),
+        optional("reference_cache", "string",
+                 "Folder in which hidden states of original models are kept, so that many runs on "
+                 "one model and text measure it once."),
         seed("Seed of everything random.")},
        {}});
   return all;

@@ -71,13 +71,17 @@ Value checked(const ParamManifest& param, const Value& value, std::string* wrong
 }  // namespace
 
 void Problems::add(const SourceLocation& where, const std::string& text) {
+  add(where, text, ExitCode::kPipeline);
+}
+
+void Problems::add(const SourceLocation& where, const std::string& text, ExitCode code) {
+  code_ = lines_.empty() || code_ == code ? code : ExitCode::kPipeline;
   lines_.push_back(where.file.empty() ? text : absl::StrCat(where.text(), ": ", text));
 }
 
 absl::Status Problems::status() const {
   if (lines_.empty()) return absl::OkStatus();
-  return with_exit_code(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")),
-                        ExitCode::kPipeline);
+  return with_exit_code(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")), code_);
 }
 
 std::string type_of(const Value& value) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/base/exit_codes.h"
 #include "core/catalog/manifest.h"
 #include "core/config/toml_reader.h"
 
@@ -12,11 +13,15 @@ namespace swage {
 class Problems {
  public:
   void add(const SourceLocation& where, const std::string& text);
-  // "file:line:column: text", one a line, in the order found; InvalidArgument of class kPipeline.
+  // Something that the file names is at fault: another class of error than kPipeline.
+  void add(const SourceLocation& where, const std::string& text, ExitCode code);
+  // "file:line:column: text", one a line, in the order found; InvalidArgument of the class that all
+  // problems have, else of class kPipeline.
   absl::Status status() const;
 
  private:
   std::vector<std::string> lines_;
+  ExitCode code_ = ExitCode::kPipeline;
 };
 
 // Checks `table`, which stands at `path` of the document, against declared parameters and returns

@@ -30,6 +30,19 @@ absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
   return source;
 }
 
+absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
+                                                const std::vector<std::string>& sets) {
+  SWAGE_ASSIGN_OR_RETURN(PipelineSource source, read_pipeline(file, sets));
+  if (!source.document.root.has("evaluate")) {
+    return with_exit_code(absl::InvalidArgumentError(
+                              absl::StrCat(file, ": there is no [[evaluate]] to measure with")),
+                          ExitCode::kPipeline);
+  }
+  for (const char* section : {"step", "export", "calibration", "scheme"})
+    source.document.root.table()->erase(section);
+  return source;
+}
+
 absl::StatusOr<Pipeline> check_pipeline(const PipelineSource& source, const Catalog& catalog) {
   return PipelineReader(source, catalog).read();
 }

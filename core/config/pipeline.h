@@ -61,6 +61,7 @@ struct RunSpec {
   int64_t threads = 0;              // 0 = all cores
   int64_t micro_batch = 0;          // sequences a pass takes at once; 0 = chosen from their length
   int64_t verify_windows = 1;       // windows run again through what each export decodes to
+  std::string reference_cache;      // folder, resolved; "" = none
   int64_t seed = 0;
 };
 
@@ -89,6 +90,9 @@ struct PipelineSource {
 };
 absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
                                              const std::vector<std::string>& sets);
+// The same for `swage eval`: of the file nothing but the evaluations counts.
+absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
+                                                const std::vector<std::string>& sets);
 
 // Checks everything that needs no model; the error lists every problem with file:line:column.
 // check_model() (model_check.h) then looks at the checkpoint.

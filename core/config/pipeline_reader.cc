@@ -95,13 +95,13 @@ void PipelineReader::read_calibration() {
   spec.seed = integer_or_zero(keys, "seed");
   spec.where = document_.place("calibration").key;
   std::error_code error;
-  if (std::filesystem::is_directory(spec.source, error) ||
-      std::filesystem::file_size(spec.source, error) == 0) {
+  const bool folder = std::filesystem::is_directory(spec.source, error);
+  if (folder || std::filesystem::file_size(spec.source, error) == 0) {
     problems_.add(
         document_.place("calibration.source").value,
         absl::StrCat("\"source\" is \"", spec.source, "\", which is ",
-                     std::filesystem::is_directory(spec.source, error) ? "a folder" : "empty",
-                     "; expected a file with text or token ids"));
+                     folder ? "a folder" : "empty", "; expected a file with text or token ids"),
+        folder ? ExitCode::kPipeline : ExitCode::kInput);
   }
   pipeline_.calibration = std::move(spec);
 }
@@ -117,6 +117,8 @@ void PipelineReader::read_run() {
   run.micro_batch = integer_or_zero(keys, "micro_batch");
   run.verify_windows = integer_or_zero(keys, "verify_windows");
   run.seed = integer_or_zero(keys, "seed");
+  if (const std::string* folder = keys.at("reference_cache").text())
+    run.reference_cache = absolute_path(*folder);
   if (keys.at("device").text() != nullptr && !is_device(run.device)) {
     problems_.add(document_.place("run.device").value,
                   absl::StrCat("\"device\" is \"", run.device,
@@ -160,8 +162,10 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
   const Section& declared = section(name);
   const auto found = catalog_.find(declared.kind, *use);
   if (!found.ok()) {
+    const bool refused = exit_code(found.status()) == static_cast<int>(ExitCode::kPlugin);
     problems_.add(document_.place(join_path(path, "use")).value,
-                  std::string(found.status().message()));
+                  std::string(found.status().message()),
+                  refused ? ExitCode::kPlugin : ExitCode::kPipeline);
     return std::nullopt;
   }
   entry.use = *use;

@@ -17,8 +17,8 @@ absl::StatusOr<std::optional<CompressedLinear>> decode_linear(Exporter& reader,
                                                               const io::Checkpoint& checkpoint);
 
 // A compressed checkpoint as if it were one in floats: `X.weight` of a compressed linear is its
-// decoded weight in the dtype of the scales. Only modules that fit `linears`, globs of the adapter's
-// manifest, are asked for. Checkpoint and reader must outlive the source.
+// decoded weight in the dtype of the scales. Only modules that fit `linears`, globs of the
+// adapter's manifest, are asked for. Checkpoint and reader must outlive the source.
 std::unique_ptr<WeightSource> decoded_source(const io::Checkpoint& checkpoint, Exporter& reader,
                                              std::vector<std::string> linears);
 

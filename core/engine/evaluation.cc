@@ -20,17 +20,21 @@ class Input final : public EvaluationInput {
   const text::Tokenizer& tokenizer() const override {
     if (!tokenizer_) {
       auto made = model_.tokenizer();
+      missing_ = made.status();
       if (!made.ok()) throw std::runtime_error(std::string(made.status().message()));
       tokenizer_ = *std::move(made);
     }
     return *tokenizer_;
   }
+  // Why there was no tokenizer: the model's fault, although the evaluator ended by it.
+  const absl::Status& missing() const { return missing_; }
   int64_t vocab_size() const override { return model_.shape().vocab_size; }
   int64_t context_length() const override { return model_.shape().context_length; }
 
  private:
   const OpenedModel& model_;
   mutable std::unique_ptr<text::Tokenizer> tokenizer_;
+  mutable absl::Status missing_;
 };
 
 Value figures(const std::map<std::string, double>& values) {
@@ -55,11 +59,13 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
   for (const EvaluateSpec& spec : specs) {
     SWAGE_ASSIGN_OR_RETURN(auto evaluator, loader.evaluator(spec.use, spec.params));
     TokenSet tokens;
-    SWAGE_RETURN_IF_ERROR(guarded({spec.name, "prepare"}, [&] {
-      auto prepared = evaluator->prepare(input);
-      if (prepared.ok()) tokens = *std::move(prepared);
-      return prepared.status();
-    }));
+    const absl::Status prepared = guarded({spec.name, "prepare"}, [&] {
+      auto drawn = evaluator->prepare(input);
+      if (drawn.ok()) tokens = *std::move(drawn);
+      return drawn.status();
+    });
+    if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
+    SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, input.vocab_size()), spec.name));
     auto set = std::find_if(evaluation.sets_.begin(), evaluation.sets_.end(), [&](const Set& set) {
       return set.sequences.tokens().sequences == tokens.sequences;
     });

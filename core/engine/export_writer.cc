@@ -108,6 +108,7 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_block(Block& block) 
       SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
     return absl::OkStatus();
   }));
+  SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part_name(block.id())), sink.tensors));
   return items;
 }
@@ -121,13 +122,12 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
       SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
     return absl::OkStatus();
   }));
+  SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), sink.tensors));
   return items;
 }
 
 std::string ExportWriter::part_file(const std::string& part) const {
-  std::error_code ignored;  // writing the file reports what is wrong
-  fs::create_directories(parts_, ignored);
   return (fs::path(parts_) / (part + ".safetensors")).string();
 }
 

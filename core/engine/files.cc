@@ -30,12 +30,17 @@ absl::Status sync_folder(const std::string& path) {
 
 }  // namespace
 
+absl::Status make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  return error ? failed(path, "cannot be created", error) : absl::OkStatus();
+}
+
 absl::Status make_empty_folder(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);
   if (error) return failed(path, "cannot be removed", error);
-  fs::create_directories(path, error);
-  return error ? failed(path, "cannot be created", error) : absl::OkStatus();
+  return make_folder(path);
 }
 
 absl::Status replace_folder(const std::string& from, const std::string& to) {

@@ -60,6 +60,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
                          catalog.find_model(model.checkpoint_->config()));
   model.adapter_name_ = found.component->name;
+  model.adapter_build_ = found.plugin->build_id;
   SWAGE_ASSIGN_OR_RETURN(model.adapter_, loader.model(model.adapter_name_));
   model.reader_ = std::move(reader);
   Value config = model.checkpoint_->config();
@@ -72,8 +73,11 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
     if (!outline.ok()) return annotate(outline.status(), path);
     model.outline_ = *std::move(outline);
   }
-  SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name_, ""},
-                                [&] { return annotate(model.adapter_->open(config), path); }));
+  // An accessor that throws met a key of another type.
+  SWAGE_RETURN_IF_ERROR(with_exit_code(
+      annotate(guarded({model.adapter_name_, ""}, [&] { return model.adapter_->open(config); }),
+               path),
+      ExitCode::kInput));
   return model;
 }
 

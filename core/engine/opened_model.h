@@ -35,6 +35,10 @@ class OpenedModel {
   const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
   bool quantized() const { return reader_ != nullptr; }
 
+  // What a run records of the model, to notice that it changed: of checkpoint and adapter.
+  std::string identity() const {
+    return checkpoint_->identity() + " " + adapter_name_ + " " + adapter_build_;
+  }
   std::vector<BlockId> blocks() const;  // in the order in which they run
   absl::StatusOr<std::unique_ptr<Embedding>> load_embedding() const;
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
@@ -48,7 +52,7 @@ class OpenedModel {
   absl::Status set_results(Block& block) const;
 
   std::unique_ptr<io::Checkpoint> checkpoint_;
-  std::string adapter_name_;
+  std::string adapter_name_, adapter_build_;
   std::shared_ptr<ModelAdapter> adapter_;
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_

@@ -1,5 +1,7 @@
 #include "core/engine/run.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -95,10 +97,8 @@ RunCommand command_from(const Value& value) {
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
   if (command.verb != "eval")
     return open_pipeline(command.pipeline, command.sets, command.plugin_path);
-  // The checkpoint as it is: nothing but the evaluations of the file counts.
-  SWAGE_ASSIGN_OR_RETURN(PipelineSource source, read_pipeline(command.pipeline, command.sets));
-  for (const char* section : {"step", "export", "calibration", "scheme"})
-    source.document.root.table()->erase(section);
+  SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                         read_evaluations(command.pipeline, command.sets));
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(command.plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
@@ -119,6 +119,9 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   if (threads) command.sets.push_back(absl::StrCat("run.threads=", *threads));
   if (micro_batch) command.sets.push_back(absl::StrCat("run.micro_batch=", *micro_batch));
   SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  // The launcher knows of no threads but those of its own options.
+  const int64_t count = loaded.pipeline.run.threads;
+  if (count > 0) at::set_num_threads(static_cast<int>(count));
   return set_up_run(std::move(loaded));
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "swage/compressed_linear.h"
 
 namespace swage {
@@ -23,6 +24,19 @@ int64_t sequences_at_once(const TokenSet& tokens, int64_t micro_batch) {
 }
 
 }  // namespace
+
+absl::Status check_ids(const TokenSet& tokens, int64_t vocab_size) {
+  for (size_t i = 0; i < tokens.sequences.size(); ++i) {
+    for (size_t j = 0; j < tokens.sequences[i].size(); ++j) {
+      const int64_t id = tokens.sequences[i][j];
+      if (id >= 0 && id < vocab_size) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "sequence ", i, " has the token id ", id, " at ", j, ", but the model knows 0 to ",
+          vocab_size - 1, ": were the ids made with another tokenizer?"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 SequenceSet::SequenceSet(TokenSet tokens, int64_t micro_batch, at::Device device)
     : tokens_(std::move(tokens)) {

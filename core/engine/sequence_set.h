@@ -4,10 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "swage/block.h"
 #include "swage/evaluator.h"
 
 namespace swage {
+
+// Every id is one that a model with so many knows.
+absl::Status check_ids(const TokenSet& tokens, int64_t vocab_size);
 
 // Token sequences laid end to end and cut into micro-batches of whole sequences. What is computed
 // does not depend on the cut.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/engine/block_loader.h"
+#include "core/engine/files.h"
 #include "core/engine/process.h"
 #include "core/engine/step_run.h"
 #include "swage/status.h"
@@ -37,6 +38,7 @@ Sweep::Sweep(RunSetup& setup, Journal& journal, Reporter& reporter)
       journal_(journal),
       reporter_(reporter),
       ends_(*setup.model, setup.pipeline.run.seed),
+      cache_(setup.pipeline.run.reference_cache, *setup.model),
       blocks_(setup.model->blocks()) {}
 
 void Sweep::make_streams(bool with_calibration) {
@@ -61,6 +63,9 @@ void Sweep::make_streams(bool with_calibration) {
   }
   if (!setup_.verification.empty())
     add("verification.compressed", Role::kCompressed, setup_.verification);
+  for (TokenStream& stream : streams_) {
+    if (stream.role == Role::kReference) cache_.load(&stream);
+  }
 }
 
 TokenStream* Sweep::stream(Role role, const SequenceSet& sequences) {
@@ -113,6 +118,7 @@ absl::Status Sweep::embed_streams() {
     SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(false));
   }
   for (TokenStream& stream : streams_) {
+    if (stream.finished) continue;
     Embedding& used = stream.role == Role::kReference ? *original : *embedding;
     SWAGE_RETURN_IF_ERROR(embed(used, setup_.model->adapter_name(), stream));
   }
@@ -135,7 +141,7 @@ absl::Status Sweep::block(Block& block, int64_t index) {
   Stopwatch watch;
   const View loaded = setup_.model->quantized() ? View::kCompressed : View::kFloat;
   for (TokenStream& stream : streams_) {
-    if (stream.role != Role::kReference) continue;
+    if (stream.role != Role::kReference || stream.finished) continue;
     reporter_.at("original", 0);
     SWAGE_RETURN_IF_ERROR(run_pass(block, loaded, adapter, stream));
   }
@@ -219,12 +225,12 @@ absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) 
     streams_.erase(std::remove_if(streams_.begin(), streams_.end(), is_calibration),
                    streams_.end());
   }
-  std::error_code ignored;  // saving reports what is wrong
-  fs::create_directories(fs::path(setup_.state_file(0)).parent_path(), ignored);
+  SWAGE_RETURN_IF_ERROR(make_folder(fs::path(setup_.state_file(0)).parent_path().string()));
   if (!streams_.empty())
     SWAGE_RETURN_IF_ERROR(save_streams(setup_.state_file(index + 1), streams_));
   record->seconds("commit", watch.lap());
   SWAGE_RETURN_IF_ERROR(record->commit(journal_, "block", key_of(id)));
+  std::error_code ignored;  // it only takes room
   fs::remove(setup_.state_file(index), ignored);
   reporter_.unit_done(text_of(id),
                       Value(Value::Table{{"phases", record->figures().at("seconds")}}));
@@ -242,6 +248,9 @@ absl::Status Sweep::write_head() {
     record.stored(writer.spec().name, items);
   }
   record.parameters(parameter_count(head->parameters()), parameter_bits(head->parameters()));
+  for (const TokenStream& stream : streams_) {
+    if (stream.role == Role::kReference) SWAGE_RETURN_IF_ERROR(cache_.store(stream));
+  }
   if (const TokenStream* verified = find(Role::kCompressed, setup_.verification))
     SWAGE_RETURN_IF_ERROR(save_streams(setup_.verified_file(), {*verified}));
   record.seconds("head", watch.lap());

@@ -4,6 +4,7 @@
 #include "absl/status/status.h"
 #include "core/engine/journal.h"
 #include "core/engine/model_ends.h"
+#include "core/engine/reference_cache.h"
 #include "core/engine/reporter.h"
 #include "core/engine/run_record.h"
 #include "core/engine/run_setup.h"
@@ -25,8 +26,6 @@ class Sweep {
   ModelEnds& ends() { return ends_; }
 
  private:
-  struct Steps;  // what the steps left of one block
-
   void make_streams(bool with_calibration);
   TokenStream* stream(Role role, const SequenceSet& sequences);
   absl::Status begin(int64_t done);
@@ -42,6 +41,7 @@ class Sweep {
   Journal& journal_;
   Reporter& reporter_;
   ModelEnds ends_;
+  ReferenceCache cache_;
   std::vector<BlockId> blocks_;
   std::vector<TokenStream> streams_;
   bool calibration_left_ = false;  // the last walk left the compressed calibration behind the block

@@ -42,7 +42,9 @@ absl::Status run_pass(Block& block, View view, const std::string& adapter, Token
 
 absl::Status save_streams(const std::string& file, const std::vector<TokenStream>& streams) {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const TokenStream& stream : streams) tensors.emplace_back(stream.name, stream.hidden);
+  for (const TokenStream& stream : streams) {
+    if (!stream.finished) tensors.emplace_back(stream.name, stream.hidden);
+  }
   return io::write_safetensors(file, tensors);
 }
 
@@ -50,6 +52,7 @@ absl::Status load_streams(const std::string& file, at::Device device,
                           std::vector<TokenStream>* streams) {
   SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
   for (TokenStream& stream : *streams) {
+    if (stream.finished) continue;
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor hidden, source->read(stream.name));
     if (hidden.dim() != 2 || hidden.size(0) != stream.sequences->token_count()) {
       return absl::DataLossError(absl::StrCat(

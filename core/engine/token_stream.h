@@ -17,6 +17,7 @@ struct TokenStream {
   Role role = Role::kReference;
   const SequenceSet* sequences = nullptr;  // outlives the stream
   at::Tensor hidden;                       // [tokens, hidden], compute dtype
+  bool finished = false;                   // stands behind the last block already: no block is run
 };
 
 // From ids to the input of block 0.
@@ -25,7 +26,7 @@ absl::Status embed(Embedding& embedding, const std::string& adapter, TokenStream
 // All stages of the block over every micro-batch; the output takes the input's place.
 absl::Status run_pass(Block& block, View view, const std::string& adapter, TokenStream& stream);
 
-// Hidden states of all streams at one border, in one file that is fsynced.
+// Hidden states of all streams that are not finished, at one border, in one file that is fsynced.
 absl::Status save_streams(const std::string& file, const std::vector<TokenStream>& streams);
 // DataLoss: the file does not hold what these streams need.
 absl::Status load_streams(const std::string& file, at::Device device,

@@ -9,6 +9,7 @@
 #include <new>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "swage/status.h"
 
@@ -37,35 +38,43 @@ class Crumb {
   char before_[kCrumbSize];
 };
 
-absl::Status thrown(absl::StatusCode code, const std::string& text) {
-  absl::Status status(code, text);
-  status.SetPayload(kThrownByPlugin, absl::Cord());
+absl::Status thrown(const std::string& text, bool mark) {
+  absl::Status status = absl::InternalError(text);
+  if (mark) status.SetPayload(kThrownByPlugin, absl::Cord());
   return status;
 }
 
-absl::Status catching(const std::function<absl::Status()>& call) {
+absl::Status of_libtorch(const c10::Error& error, bool mark) {
+  const std::string text = error.what_without_backtrace();
+  // Only the allocator of GPUs throws a type of its own.
+  const bool memory = dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr ||
+                      absl::StrContains(text, "DefaultCPUAllocator");
+  return memory ? absl::ResourceExhaustedError(absl::StrCat("out of memory: ", text))
+                : thrown(absl::StrCat("LibTorch: ", text), mark);
+}
+
+absl::Status catching(const std::function<absl::Status()>& call, bool mark) {
   try {
     return call();
   } catch (const c10::Error& error) {
-    return thrown(absl::StatusCode::kInternal,
-                  absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+    return of_libtorch(error, mark);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");
   } catch (const std::exception& error) {
-    return thrown(absl::StatusCode::kInternal, absl::StrCat("exception: ", error.what()));
+    return thrown(absl::StrCat("exception: ", error.what()), mark);
   } catch (...) {
-    return thrown(absl::StatusCode::kInternal, "an exception that is no std::exception");
+    return thrown("an exception that is no std::exception", mark);
   }
 }
 
 }  // namespace
 
 absl::Status guarded(const Where& where, const std::function<absl::Status()>& call) {
-  if (where.component.empty()) return catching(call);
+  if (where.component.empty()) return catching(call, false);
   const std::string text =
       where.phase.empty() ? where.component : where.component + ": " + where.phase;
   const Crumb crumb(text);
-  return annotate(catching(call), text);
+  return annotate(catching(call, true), text);
 }
 
 const char* breadcrumb() { return own_crumb[0] != '\0' ? own_crumb : latest_crumb; }

@@ -100,7 +100,8 @@ TEST(PluginFile, ThatExportsMoreThanItsEntryFailsTheBuild) {
   EXPECT_EQ(check("abi_good"), 0);
   EXPECT_NE(check("abi_no_notes"), 0);
   std::ifstream stream(log);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  std::string text;  // CMake breaks lines where they get long
+  for (std::string word; stream >> word;) text += word + " ";
   EXPECT_THAT(text, HasSubstr("more than swage_plugin_v1"));
   EXPECT_THAT(text, HasSubstr("swage_test_leaks_out"));
 }

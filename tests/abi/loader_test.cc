@@ -1,4 +1,5 @@
 // What only shows when a plugin is opened and called.
+#include <ATen/ops/empty.h>
 #include <sys/wait.h>
 
 #include "core/load/crash_handler.h"
@@ -161,6 +162,24 @@ TEST(Border, KeepsTheCodeOfAReturnedError) {
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_EQ(status.message(), "thrower: subset_transform of block 3: returned, not thrown");
   EXPECT_EQ(exit_code(status), 4);
+}
+
+#ifndef __SANITIZE_ADDRESS__  // which ends the process itself
+TEST(Border, TakesMemoryThatIsMissingForNoFaultOfThePlugin) {
+  const absl::Status status = guarded({"large", "create"}, [] {
+    at::empty({int64_t{1} << 50}, at::kFloat);
+    return absl::OkStatus();
+  });
+  EXPECT_THAT(std::string(status.message()), StartsWith("large: create: out of memory: "));
+  EXPECT_EQ(exit_code(status), static_cast<int>(ExitCode::kResources));
+}
+#endif
+
+TEST(Border, BlamesNoPluginWhereNoneIsCalled) {
+  const absl::Status status = guarded({}, []() -> absl::Status { throw std::logic_error("ours"); });
+  EXPECT_EQ(status.message(), "exception: ours");
+  EXPECT_EQ(exit_code(status), static_cast<int>(ExitCode::kOther));
+  EXPECT_EQ(exit_code(guarded({}, [] { return transform("std"); })), 5);
 }
 
 TEST(BorderDeathTest, NamesThePluginThatCrashes) {

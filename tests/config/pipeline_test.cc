@@ -24,10 +24,11 @@ class PipelineFile : public FolderTest {
     return load_pipeline(write("p.toml", text), sets, small_catalog());
   }
   // What is wrong with a file, its folder shortened to ".".
-  std::string problems(const std::string& text, const std::vector<std::string>& sets = {}) {
+  std::string problems(const std::string& text, const std::vector<std::string>& sets = {},
+                       int code = 3) {
     const auto pipeline = load(text, sets);
     EXPECT_FALSE(pipeline.ok());
-    EXPECT_EQ(exit_code(pipeline.status()), 3);
+    EXPECT_EQ(exit_code(pipeline.status()), code);
     return absl::StrReplaceAll(std::string(pipeline.status().message()), {{folder_.string(), "."}});
   }
 };
@@ -193,7 +194,7 @@ TEST_F(PipelineFile, RefusesCalibrationTextThatIsNone) {
   write("empty.txt", "");
   const std::string text =
       std::string(kModel) + "[[step]]\nuse = \"round\"\n[calibration]\nsource = ";
-  EXPECT_EQ(problems(text + "\"empty.txt\"\n"),
+  EXPECT_EQ(problems(text + "\"empty.txt\"\n", {}, 4),  // the data is at fault, not the file
             "./p.toml:6:10: \"source\" is \"./empty.txt\", which is empty; expected a file with "
             "text or token ids");
   EXPECT_EQ(problems(text + "\"model\"\n"),

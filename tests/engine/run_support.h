@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/log.h"
 #include "core/engine/run.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -33,6 +34,15 @@ inline std::map<std::string, std::string> read_folder(const fs::path& folder) {
   return files;
 }
 
+// Any stored number: one bit of it is another checkpoint.
+inline void flip_bit(const fs::path& file, std::streamoff from_end) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(-from_end, std::ios::end);
+  const char byte = static_cast<char>(stream.get() ^ 1);
+  stream.seekp(-from_end, std::ios::end);
+  stream.put(byte);
+}
+
 // A folder with a small model (the parity model `llama` and a byte-level tokenizer) in which
 // pipelines run, in this process.
 class RunTest : public ::testing::Test {
@@ -48,6 +58,7 @@ class RunTest : public ::testing::Test {
     fs::current_path(root_);
   }
   void TearDown() override {
+    set_log_level(LogLevel::kInfo);  // quiet reporters lowered it
     fs::current_path(before_);
     fs::remove_all(root_);
   }
@@ -71,9 +82,11 @@ class RunTest : public ::testing::Test {
     return text.str();
   }
 
-  absl::Status run(const std::string& toml, const std::vector<std::string>& sets = {}) {
+  absl::Status run(const std::string& toml, const std::vector<std::string>& sets = {},
+                   const std::vector<std::string>& plugin_path = {}) {
     std::ofstream("pipeline.toml") << toml;
-    const RunCommand command = {"run", fs::current_path().string(), "pipeline.toml", sets, {}};
+    const RunCommand command = {"run", fs::current_path().string(), "pipeline.toml", sets,
+                                plugin_path};
     SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
     SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create({"", true}));
     SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));

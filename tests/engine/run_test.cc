@@ -143,15 +143,6 @@ TEST_F(SmallRun, RefusesToResumeWithAnotherConfiguration) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("weight.bits: 4, now 3"));
 }
 
-// Any stored number: one bit of it is another checkpoint.
-void flip_bit(const fs::path& file, std::streamoff from_end) {
-  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-  stream.seekg(-from_end, std::ios::end);
-  const char byte = static_cast<char>(stream.get() ^ 1);
-  stream.seekp(-from_end, std::ios::end);
-  stream.put(byte);
-}
-
 TEST_F(SmallRun, VerificationFindsOneFlippedBit) {
   ASSERT_OK(run(pipeline(std::string(kGptq) + kPacked)));
   ASSERT_OK(resume(true));

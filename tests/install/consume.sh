@@ -26,3 +26,14 @@ grep -q '^algorithm  my-method .*org.example.my-method 0.1.0' plugins.txt || fai
 grep -q 'rtn' plugins.txt || fail "the installed plugins are not listed"
 if grep -q 'refused' plugins.txt; then fail "a plugin is refused"; fi
 "$swage" --plugin-path build help my-method | grep -q 'limit' || fail "help does not know the parameter"
+
+mkdir model
+cp "$SWAGE_SOURCE_DIR"/tests/data/parity/llama/config.json "$SWAGE_SOURCE_DIR"/tests/data/parity/llama/model.safetensors \
+  "$SWAGE_SOURCE_DIR"/tests/data/bytes/tokenizer.json model
+cp consumer/pipeline.toml "$SWAGE_SOURCE_DIR"/configs/data/evaluation.txt .
+"$swage" --plugin-path build check pipeline.toml
+"$swage" --plugin-path build run pipeline.toml
+"$swage" verify runs/pipeline | grep -q 'out/my-method: decodes to what the run computed' || fail "the export is not verified"
+for text in '"provenance": "my-method (org.example.my-method 0.1.0)"' '"verdict": "ok"' '"perplexity"'; do
+  grep -q "$text" runs/pipeline/result.json || fail "result.json does not say $text"
+done

@@ -103,6 +103,8 @@ absl::Status forward(const Arguments& arguments) {
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor ids, read_ids(arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
+  SWAGE_RETURN_IF_ERROR(
+      annotate(check_ids(rows_of(ids), model.shape().vocab_size), arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, ids, arguments.micro_batch.value_or(0)));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(arguments.output, outputs));

@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <c10/core/GradMode.h>
 
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "core/engine/verbs/verbs.h"
 #include "core/load/crash_handler.h"
 #include "core/load/loader.h"
+#include "swage/border.h"
 
 namespace swage {
 namespace {
@@ -38,7 +40,8 @@ int main(int argc, char** argv) {
   swage::install_crash_handler();
   swage::install_interrupt_handler();
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
-  const absl::Status status = swage::dispatch(argc, argv);
+  signal(SIGXFSZ, SIG_IGN);  // a file above the limit of `ulimit -f` is an error like a full disk
+  const absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
   if (!status.ok()) {
     for (absl::string_view line : absl::StrSplit(status.message(), '\n'))
       std::fprintf(stderr, "error: %.*s\n", static_cast<int>(line.size()), line.data());

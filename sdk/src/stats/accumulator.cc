@@ -12,7 +12,7 @@ namespace swage::stats {
 namespace {
 
 // Width of a row strip: narrow ones waste less of the lower half, wide ones keep the product fast.
-constexpr int64_t kStrip = 96;
+constexpr int64_t kStrip = 128;
 
 at::Tensor merged(const at::Tensor& sum, const at::Tensor& part,
                   at::Tensor (*merge)(const at::Tensor&, const at::Tensor&)) {
@@ -63,13 +63,12 @@ SubsetStats Accumulator::finish() {
 
 void add_gram_upper(at::Tensor& hessian, const at::Tensor& x) {
   const int64_t in = hessian.size(0);
-  const at::Tensor source = x.to(hessian.scalar_type());
-  const at::Tensor columns =
-      source.t().contiguous();  // both factors of a strip then lie in memory as products want them
+  // Both factors of a strip are then rows of one matrix, which products take without a copy.
+  const at::Tensor columns = x.to(hessian.scalar_type()).t().contiguous();
   for (int64_t first = 0; first < in; first += kStrip) {
     const int64_t rows = std::min(kStrip, in - first);
     add_product(hessian.narrow(0, first, rows).narrow(1, first, in - first),
-                columns.narrow(0, first, rows), source.narrow(1, first, in - first));
+                columns.narrow(0, first, rows), columns.narrow(0, first, in - first).t());
   }
 }
 

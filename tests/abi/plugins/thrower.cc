@@ -15,7 +15,11 @@ class Thrower final : public swage::Algorithm {
     if (where_ == "param") static_cast<void>(params.i64("missing"));
   }
 
-  absl::Status subset_transform(swage::SubsetContext&) override {
+  absl::Status subset_transform(swage::SubsetContext& subset) override {
+    if (where_ == "later") {  // not in the first block
+      if (subset.block().id().index == 0) return absl::OkStatus();
+      throw std::out_of_range("row 7 of 5");
+    }
     if (where_ == "std") throw std::out_of_range("row 7 of 5");
     if (where_ == "torch") TORCH_CHECK(false, "shapes differ");
     if (where_ == "int") throw 3;

@@ -1,0 +1,195 @@
+// The verbs that compute, as the command answers them.
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <gmock/gmock.h>
+
+#include <sstream>
+
+#include "core/base/exit_codes.h"
+#include "tests/engine/command_support.h"
+
+namespace swage::testing_support {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr int kUsage = static_cast<int>(ExitCode::kUsage);
+constexpr int kPipeline = static_cast<int>(ExitCode::kPipeline);
+constexpr int kInput = static_cast<int>(ExitCode::kInput);
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+class Verb : public CommandTest {
+ protected:
+  void write_pipeline() const {
+    std::ofstream("pipeline.toml")
+        << pipeline("[[step]]\nuse = \"gptq\"\nweight = { bits = 4, group = 32 }\n" + perplexity() +
+                    "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n");
+  }
+  static Answer run_pipeline(std::vector<std::string> options = {}) {
+    options.insert(options.begin(), {"run", "pipeline.toml"});
+    const Answer answer = swage(options);
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    return answer;
+  }
+  static double figure(const std::string& work, const char* side) {
+    const Value result = must(parse_json(read_text(work + "/result.json"), "result.json"));
+    return result["metrics"]["perplexity"][side].f64("perplexity", -1);
+  }
+  static void write_ids(const char* file, const at::Tensor& ids) {
+    ASSERT_OK(io::write_safetensors(file, {{"input_ids", ids}}));
+  }
+  static void expect_refused(const Answer& answer, int code, const std::string& words) {
+    EXPECT_EQ(answer.code, code) << answer.err;
+    EXPECT_THAT(answer.err, AllOf(HasSubstr("error: "), HasSubstr(words)));
+  }
+};
+
+TEST_F(Verb, ForwardAgreesWithTransformersOnEveryFixture) {
+  for (const char* name : {"llama", "llama31", "llama_linear", "llama_yarn", "mistral_sw"}) {
+    SCOPED_TRACE(name);
+    const std::string model = (test_data() / "parity" / name).string();
+    const std::string reference = model + "/io.safetensors";
+    write_ids("ids.safetensors", must(must(io::open_safetensors({reference}))->read("input_ids")));
+    const Answer answer = swage({"forward", model, "--input", "ids.safetensors", "--output",
+                                 "out.safetensors", "--compare", reference});
+    ASSERT_EQ(answer.code, 0) << answer.err;
+    std::vector<std::string> compared;
+    for (const std::string& line : lines_of(answer.out)) {
+      char tensor[64] = "";
+      double difference = 1;
+      ASSERT_EQ(std::sscanf(line.c_str(), "%63s largest difference %lf", tensor, &difference), 2)
+          << line;
+      EXPECT_LT(difference, 2e-5) << line;
+      compared.emplace_back(tensor);
+    }
+    EXPECT_THAT(compared, ElementsAre("hidden_0", "hidden_1", "hidden_2", "logits"));
+    EXPECT_THAT(must(io::open_safetensors({"out.safetensors"}))->names(),
+                ElementsAre("hidden_0", "hidden_1", "hidden_2", "logits"));
+  }
+}
+
+TEST_F(Verb, ForwardGivesTheSameBytesForEveryMicroBatchAndThreadCount) {
+  write_ids("ids.safetensors", at::arange(60, at::kLong).view({5, 12}));
+  std::string first;
+  for (const std::vector<std::string>& options :
+       {std::vector<std::string>{}, {"--micro-batch", "2"}, {"--threads", "1"}}) {
+    std::vector<std::string> arguments = {"forward",         "model",    "--input",
+                                          "ids.safetensors", "--output", "out.safetensors"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    ASSERT_EQ(swage(arguments).code, 0);
+    if (first.empty()) first = read_text("out.safetensors");
+    EXPECT_TRUE(read_text("out.safetensors") == first);
+  }
+}
+
+TEST_F(Verb, ForwardRefusesInputsThatTheModelDoesNotKnow) {
+  const auto forward = [](const std::string& input) {
+    return swage({"forward", "model", "--input", input, "--output", "out.safetensors"});
+  };
+  const std::string reference = (test_data() / "parity/llama/io.safetensors").string();
+  expect_refused(forward(reference), kInput, "input \"hidden_0\" is not known to this model");
+  write_ids("beyond.safetensors", at::full({1, 4}, 256, at::kLong));
+  expect_refused(forward("beyond.safetensors"), kInput, "the model knows 0 to 255");
+  write_ids("floats.safetensors", at::ones({1, 4}));
+  expect_refused(forward("floats.safetensors"), kInput, "expected integers [batch, tokens]");
+  expect_refused(forward("gone.safetensors"), kInput, "\"gone.safetensors\" does not exist");
+  expect_refused(forward("model/config.json"), kInput, "model/config.json");
+  expect_refused(swage({"forward", "model"}), kUsage, "--input");
+  EXPECT_FALSE(fs::exists("out.safetensors"));
+}
+
+TEST_F(Verb, EvalOfAnExportGivesTheFigureOfTheRun) {
+  write_pipeline();
+  EXPECT_THAT(run_pipeline().out, HasSubstr("perplexity"));
+  const double compressed = figure("runs/pipeline", "compressed");
+  EXPECT_GT(compressed, 1);
+  for (int time = 0; time < 2; ++time) {  // a measurement replaces the one before
+    const Answer answer = swage({"eval", "packed", "pipeline.toml"});
+    ASSERT_EQ(answer.code, 0) << answer.err;
+    EXPECT_EQ(figure("runs/eval-packed", "original"), compressed);
+    EXPECT_EQ(figure("runs/eval-packed", "compressed"), -1);
+  }
+  ASSERT_EQ(swage({"eval", "model/", "pipeline.toml", "--work", "measured"}).code, 0);
+  EXPECT_EQ(figure("measured", "original"), figure("runs/pipeline", "original"));
+}
+
+TEST_F(Verb, EvalNeedsAnEvaluationAndACheckpoint) {
+  std::ofstream("nothing.toml") << pipeline("[[step]]\nuse = \"rtn\"\n");
+  expect_refused(swage({"eval", "model", "nothing.toml"}), kPipeline, "there is no [[evaluate]]");
+  write_pipeline();
+  expect_refused(swage({"eval", "gone", "pipeline.toml"}), kPipeline, "gone");
+  EXPECT_FALSE(fs::exists("runs/eval-gone"));
+}
+
+TEST_F(Verb, VerifyDecodesAFinishedRunAgain) {
+  write_pipeline();
+  run_pipeline();
+  const Answer answer = swage({"verify", "runs/pipeline"});
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, HasSubstr("packed: decodes to what the run computed"));
+  flip_bit("packed/model.safetensors", 1);
+  expect_refused(swage({"verify", "runs/pipeline"}), static_cast<int>(ExitCode::kVerdictFailed),
+                 "1 differences to what the run computed");
+  expect_refused(swage({"verify", "packed"}), kInput, "holds no run.db");
+}
+
+TEST_F(Verb, InspectShowsWhatAModelIsMadeOf) {
+  const Answer answer = swage({"inspect", "model"});
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("llama of plugin"), HasSubstr("LlamaForCausalLM"),
+                                HasSubstr("self_attn.q_proj"), HasSubstr("folds into")));
+  expect_refused(swage({"inspect", "gone"}), kInput, "\"gone\" does not exist");
+  std::ofstream("no_model.gguf") << "GGUF";
+  expect_refused(swage({"inspect", "no_model.gguf"}), kInput, "no_model.gguf");
+}
+
+TEST_F(Verb, RunWritesEventsThatAProgramCanRead) {
+  write_pipeline();
+  run_pipeline({"--events", "events.jsonl"});
+  std::map<std::string, int> count;
+  for (const std::string& line : lines_of(read_text("events.jsonl"))) {
+    const Value event = must(parse_json(line, "events.jsonl"));
+    EXPECT_FALSE(event.str("time", "").empty()) << line;
+    ++count[event.str("event", "")];
+    if (event.str("event", "") != "result") continue;
+    EXPECT_EQ(event["metrics"]["perplexity"]["compressed"].f64("perplexity", 0),
+              figure("runs/pipeline", "compressed"));
+  }
+  EXPECT_GE(count["phase_begin"], 3);  // compress, evaluate, verify
+  EXPECT_EQ(count["phase_begin"], count["phase_end"]);
+  EXPECT_GE(count["unit"], 4);
+  EXPECT_EQ(count["result"], 1);
+}
+
+TEST_F(Verb, QuietLeavesTheTableAlone) {
+  write_pipeline();
+  const Answer answer = run_pipeline({"--quiet"});
+  EXPECT_THAT(answer.err, IsEmpty());
+  EXPECT_THAT(answer.out, HasSubstr("perplexity"));
+  const Answer again = swage({"resume", "runs/pipeline", "--quiet"});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(again.out, answer.out);
+}
+
+TEST_F(Verb, RunRefusesToWriteOverWhatIsThere) {
+  write_pipeline();
+  run_pipeline();
+  expect_refused(swage({"run", "pipeline.toml"}), kPipeline, "\"");
+  fs::remove_all("packed");
+  const Answer answer = swage({"run", "pipeline.toml"});
+  EXPECT_NE(answer.code, 0);
+  EXPECT_THAT(answer.err, AllOf(HasSubstr("resume"), HasSubstr("--work")));
+}
+
+}  // namespace
+}  // namespace swage::testing_support

@@ -1,0 +1,4 @@
+# Perplexities of whole recipes on a real model: some minutes. Without the model it skips by name.
+add_test(NAME quality COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/check.py)
+set_tests_properties(quality PROPERTIES LABELS model TIMEOUT 3600 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+  ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT};PYTHONDONTWRITEBYTECODE=1")
