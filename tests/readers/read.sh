@@ -14,6 +14,11 @@ echo "environment ready after $(($(date +%s) - started)) s"
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT INT TERM
-# Readers look for models and news elsewhere otherwise.
-export HF_HUB_OFFLINE=1 HF_HOME="$folder" TRANSFORMERS_VERBOSITY=error TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
-"$python" "$here/with_$1.py" "$2" "$folder"
+# Readers look for models and news elsewhere otherwise, and their progress bars are of use only when something fails.
+export HF_HUB_OFFLINE=1 HF_HOME="$folder/hub" TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
+mkdir "$folder/work"
+"$python" "$here/with_$1.py" "$2" "$folder/work" 2>"$folder/stderr" || {
+  status=$?
+  tr '\r' '\n' <"$folder/stderr" | grep -v '%|' | tail -60
+  exit "$status"
+}
