@@ -1,0 +1,88 @@
+"""What is compared, and the table of it."""
+import math
+import numpy as np
+import torch
+
+
+def log_softmax(rows):
+    """In fp64: torch's fp32 cross entropy over 49152 words is 7e-6 off, always to the same side."""
+    return torch.log_softmax(torch.as_tensor(rows).double(), -1)
+
+
+def divergence(logits, others):
+    """Mean KL(p‖q) in nats of two [windows, tokens, vocabulary]."""
+    total, count = 0.0, 0
+    for window, other in zip(logits, others):
+        for first in range(0, len(window), 64):
+            p, q = log_softmax(window[first:first + 64]), log_softmax(other[first:first + 64])
+            total += (p.exp() * (p - q)).sum().item()
+            count += len(p)
+    return total / count
+
+
+def perplexity(logits, ids):
+    total, count = 0.0, 0
+    for window, targets in zip(logits, torch.as_tensor(ids)[:, 1:]):
+        total -= log_softmax(window[:len(targets)]).gather(1, targets[:, None]).sum().item()
+        count += len(targets)
+    return math.exp(total / count)
+
+
+class Table:
+    """Checks of one reader. A figure that is not below its limit fails, and so does one that is no number."""
+
+    def __init__(self, reader):
+        self.failures, self.damaged = 0, False
+        print(f"{reader}\n{'checkpoint':20} {'compared':34} {'figure':>10} {'limit':>9}", flush=True)
+
+    def _line(self, case, what, figure, limit, note):
+        print(f"{case:20} {what:34} {figure:10.4g} {limit:>9}  {note}".rstrip(), flush=True)
+
+    def below(self, case, what, figure, limit, note=""):
+        fits = figure < limit or figure == limit == 0
+        self.failures += not fits
+        word = "" if fits else "NOTICED " if self.damaged else "FAILED "
+        self._line(case, what, figure, f"{limit:.3g}", word + note)
+
+    def state(self, case, what, figure, note):
+        self._line(case, what, figure, "", note)
+
+    def weights(self, case, expected, read):
+        """Every tensor of `expected` to the last bit."""
+        differing, largest = [], 0.0
+        for name, values in expected.items():
+            other = read.get(name)
+            if other is None or values.shape != other.shape:
+                differing.append(f"{name}, missing or of another shape")
+            elif (values.view(np.uint32) != other.view(np.uint32)).any():
+                differing.append(name)
+                largest = max(largest, np.abs(values - other).max())
+        note = f"of {len(expected)}, max |Δw| {largest:.3g}" + (f", e.g. {differing[0]}" if differing else "")
+        self.below(case, "tensors that differ in any bit", len(differing), 0, note)
+
+    def logits(self, case, figure, limit, note=""):
+        self.below(case, "KL to Swage's logits", figure, limit, note)
+
+    def perplexity(self, case, run, read, limit=0.05):
+        what, figure, note = "perplexity, % from the run's", 100 * abs(read / run - 1), f"{run:.6f}, read {read:.6f}"
+        self.below(case, what, figure, limit, note) if limit else self.state(case, what, figure, note)
+
+    def noise(self, case, figure, effect, limit):
+        """KL where activations are quantized. A value that differs in its last bit may get another code, so the figure is
+        held against `effect`, what quantizing activations changes at all."""
+        what, note = "KL of 2 blocks to Swage's logits", f"{100 * figure / effect:.3g} % of what quantized activations change"
+        self.below(case, what, figure, limit * effect, note) if limit else self.state(case, what, figure, note)
+
+    def must_fail(self, what, check):
+        """`check` of a damaged checkpoint has to fail."""
+        print(f"{what}, which the next line has to notice:")
+        before, self.damaged = self.failures, True
+        check()
+        noticed, self.damaged = self.failures > before, False
+        self.failures = before + (not noticed)
+        if not noticed:
+            print("FAILED: not noticed")
+
+    def finish(self):
+        print("all as it must be" if self.failures == 0 else f"{self.failures} checks FAILED")
+        return 1 if self.failures else 0

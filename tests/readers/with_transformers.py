@@ -1,0 +1,89 @@
+"""transformers and compressed-tensors read what Swage exports."""
+import os, shutil, sys
+from unittest.mock import patch
+
+os.environ.update(TRANSFORMERS_VERBOSITY="error", LOGURU_LEVEL="ERROR")
+import torch
+from compressed_tensors.entrypoints.convert import CompressedTensorsDequantizer, convert_checkpoint
+from compressed_tensors.quantization.lifecycle import forward as lifecycle
+from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+import checkpoint
+from comparison import Table, divergence, perplexity
+from recipe import ACTIVATIONS, WEIGHTS, Workbench
+
+
+def opened(folder, dequantize):
+    how = {"quantization_config": CompressedTensorsConfig(dequantize=True)} if dequantize else {}
+    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **how)
+    for kind in ("missing_keys", "mismatched_keys"):
+        if report[kind]:
+            raise SystemExit(f"{folder}: transformers reports {kind}: {sorted(report[kind])[:4]}")
+    return model.eval()
+
+
+def dense_model(folder):
+    """The model with dense weights, read in the way that works."""
+    if len(checkpoint.config(folder)["quantization_config"]["config_groups"]) == 1:
+        return opened(folder, True)
+    # transformers 5.23 would dequantize every module by one group's scheme; the decompressor goes by module.
+    convert_checkpoint(folder, folder + "-decompressed", CompressedTensorsDequantizer(folder, dtype=torch.float32))
+    return opened(folder + "-decompressed", False)
+
+
+def weights(model):
+    return {name: value.detach().float().numpy() for name, value in model.state_dict().items() if value.is_floating_point()}
+
+
+@torch.no_grad()
+def logits(model, ids):
+    return [model(torch.as_tensor(window)[None]).logits[0].float() for window in ids]
+
+
+def kernel_scales(value, args, module, global_scale=None):
+    """Scales of dynamic int8 activations as Swage and vLLM's kernels take them."""
+    scales = value.abs().amax(-1, keepdim=True) / 127
+    return scales, torch.zeros_like(scales)
+
+
+def compare_activations(name, case, bench, table, packed, own, floats):
+    effect, model = divergence(own, floats), opened(packed, False)
+    read = logits(model, bench.ids)
+    if case == "int8-dynamic":  # compressed-tensors simulates these with scales of amax / 127.5
+        table.noise(name + " /127.5", divergence(own, read), effect, None)
+        with patch.object(lifecycle, "compute_dynamic_scales_and_zp", kernel_scales):
+            read = logits(model, bench.ids)
+    # transformers multiplies codes by scales in fp32, as kernels do. Swage rounds the product to the type of the scales;
+    # where that is bf16, this alone gives many activations another code.
+    table.noise(name, divergence(own, read), effect, 1 / 3 if name.endswith("fp32") else None)
+
+
+def compare(case, scales, bench, table, flip):
+    folder, run_perplexity = bench.run(case, scales)
+    packed, name = folder + "/packed", case if scales == "checkpoint" else f"{case} {scales}"
+    expected, model = checkpoint.decoded(packed), dense_model(packed)
+    table.weights(name, expected, weights(model))
+    table.weights(name + " dense", expected, weights(opened(folder + "/dense", False)))
+    own, read = bench.logits(packed), logits(model, bench.ids)
+    if case in ACTIVATIONS:
+        compare_activations(name, case, bench, table, packed, own, read)
+    else:
+        table.logits(name, divergence(own, read), 1e-6)
+        table.perplexity(name, run_perplexity, perplexity(read, bench.ids))
+    if flip:
+        checkpoint.flipped(packed, folder + "/flipped", 0)
+        table.must_fail(f"{name} with the lowest bit of one scale flipped", lambda: table.weights(
+            name, expected, weights(dense_model(folder + "/flipped"))))
+    shutil.rmtree(folder)
+
+
+def main(kind, folder):
+    bench = Workbench(kind, folder, *((128, 4) if kind == "small" else (512, 2)))
+    table = Table(f"transformers and compressed-tensors, fp32, {kind} model")
+    cases = [(case, "checkpoint") for case in WEIGHTS]
+    for case, scales in cases + [(case, scales) for case in ACTIVATIONS for scales in ("fp32", "bf16")]:
+        compare(case, scales, bench, table, flip=kind == "small" or case == "w4")
+    return table.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""vLLM reads what Swage exports, on its CPU backend. It does not show weights: its kernels repack them."""
+import gc, os, shutil, sys
+
+os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1", VLLM_CPU_NUM_OF_RESERVED_CPU="0",
+                  VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+from vllm import LLM, SamplingParams
+import checkpoint
+from comparison import Table, divergence, perplexity
+from recipe import Workbench
+
+UNREAD = {"w3-asymmetric": "3 bits", "w8": "8 bits of weights alone", "mixed": "8 bits of weights alone",
+          "fp8-static": "static activations in fp8"}
+
+
+def logits(folder, ids, dtype):
+    """Logits of every position that predicts another one, [windows, tokens - 1, vocabulary]."""
+    llm = LLM(model=folder, dtype=dtype, enforce_eager=True, max_model_len=ids.shape[1] + 1, max_num_seqs=1,
+              max_num_batched_tokens=ids.shape[1] + 1, enable_prefix_caching=False, disable_log_stats=True)
+    rows = []
+
+    def watch(model):
+        compute = model.compute_logits
+
+        def watched(*arguments, **options):
+            result = compute(*arguments, **options)
+            if len(result) == ids.shape[1] - 1:
+                rows.append(result.float().clone())
+            return result
+        model.compute_logits = watched
+    llm.apply_model(watch)
+    prompts = [{"prompt_token_ids": window} for window in ids.tolist()]
+    llm.generate(prompts, SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False), use_tqdm=False)
+    del llm
+    gc.collect()
+    if len(rows) != len(ids):
+        raise SystemExit(f"{folder}: vLLM gave logits of {len(rows)} windows, expected {len(ids)}")
+    return rows
+
+
+def compare_weights(case, scales, bench, table):
+    folder, run_perplexity = bench.run(case, scales)
+    packed, name = folder + "/packed", f"{case} {scales}"
+    own, read = bench.logits(packed)[:, :-1], logits(packed, bench.ids, "float16")
+    table.logits(name, divergence(own, read), 1e-4)
+    # vLLM computes with codes times scales rounded to fp16. Scales in bf16 let Swage round to bf16, eight times coarser.
+    table.perplexity(name, run_perplexity, perplexity(read, bench.ids), 0.05 if scales == "fp16" else None)
+    if (case, scales) == ("w4", "fp16"):
+        read = logits(folder + "/dense", bench.ids, "float16")
+        table.logits(name + " dense", divergence(own, read), 1e-4)
+        table.perplexity(name + " dense", run_perplexity, perplexity(read, bench.ids))
+        checkpoint.flipped(packed, folder + "/flipped", 11)
+        table.must_fail(f"{name} with one bit of one scale flipped", lambda: table.logits(
+            name, divergence(own, logits(folder + "/flipped", bench.ids[:1], "float16")), 1e-4))
+    shutil.rmtree(folder)
+
+
+def compare_activations(case, bench, table):
+    folder, _ = bench.run(case, "fp32")
+    own, floats = (bench.logits(folder + export)[:, :-1] for export in ("/packed", "/dense"))
+    read = logits(folder + "/packed", bench.ids, "float32")
+    table.noise(f"{case} fp32", divergence(own, read), divergence(own, floats), 1 / 2)
+    shutil.rmtree(folder)
+
+
+def main(kind, folder):
+    bench = Workbench(kind, folder, 512, 4)
+    table = Table("vLLM on CPUs, fp16 where weights alone are quantized, fp32 where activations are")
+    for case, scales in (("w4", "fp16"), ("w4", "bf16"), ("w4-asymmetric", "fp16")):
+        compare_weights(case, scales, bench, table)
+    for case in ("int8-dynamic", "int8-static", "fp8-dynamic"):
+        compare_activations(case, bench, table)
+    for case, reason in UNREAD.items():
+        print(f"{case:20} not read by vLLM's kernels for CPUs ({reason}); transformers and compressed-tensors read it")
+    return table.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
