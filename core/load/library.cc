@@ -19,6 +19,7 @@ struct Opened {
   std::mutex mutex;
   std::map<std::string, absl::StatusOr<const swage_plugin*>> by_file;
   std::vector<const swage_plugin*> in_order;
+  std::vector<const dll::shared_library*> libraries;  // never closed
 };
 
 // Never destroyed, and so is every library: tensors and exceptions made by a plugin may outlive all
@@ -36,6 +37,7 @@ absl::StatusOr<const swage_plugin*> call_entry(const std::string& file) {
     // The throwing overload: its message holds what the dynamic linker said.
     const auto* library =
         new dll::shared_library(file, dll::load_mode::rtld_now | dll::load_mode::rtld_local);
+    opened().libraries.push_back(library);
     if (!library->has(SWAGE_PLUGIN_SYMBOL)) {
       return absl::FailedPreconditionError("cannot be opened: it has no symbol " SWAGE_PLUGIN_SYMBOL
                                            "; build it with swage_add_plugin()");
