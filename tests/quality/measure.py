@@ -45,7 +45,9 @@ def measure(args, name, body):
         file = os.path.join(args.work, name + ".toml")
         with open(file, "w") as out:
             out.write(pipeline(args, body))
-        command = [args.swage, "run", file, "--work", folder, "--threads", str(args.threads), "--quiet"]
+        begun = os.path.exists(os.path.join(folder, "run.db"))
+        command = [args.swage] + (["resume", folder] if begun else ["run", file, "--work", folder])
+        command += ["--threads", str(args.threads), "--quiet"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(result) as source:
         return json.load(source)
