@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/files.h"
 #include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -24,17 +25,29 @@ std::string digest_of(const std::string& text) {
 ReferenceCache::ReferenceCache(std::string folder, const OpenedModel& model)
     : folder_(std::move(folder)), model_(model) {}
 
-std::string ReferenceCache::file_of(const TokenStream& stream) const {
-  const std::string key = absl::StrCat(
-      SWAGE_VERSION, " ", model_.identity(), " ", at::toString(model_.options().compute), " ",
-      model_.options().device.str(), " ", stream.sequences->digest());
+absl::StatusOr<std::string> ReferenceCache::file_of(const TokenStream& stream) const {
+  if (weights_.empty()) {
+    // Names and sizes do not tell two trainings of one architecture apart: the weights do.
+    const WeightSource& weights = model_.checkpoint().weights();
+    std::string all;
+    for (const std::string& name : weights.names()) {
+      SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, weights.read(name));
+      all += digest(tensor);
+    }
+    weights_ = digest_of(all);
+  }
+  const std::string key =
+      absl::StrCat(SWAGE_VERSION, " ", model_.identity(), " ", weights_, " ",
+                   at::toString(model_.options().compute), " ", model_.options().device.str(), " ",
+                   stream.sequences->digest());
   return (fs::path(folder_) / absl::StrCat("reference-", digest_of(key), ".safetensors")).string();
 }
 
 void ReferenceCache::load(TokenStream* stream) const {
-  const std::string file = folder_.empty() ? "" : file_of(*stream);
-  if (file.empty() || !fs::exists(file)) return;
-  const auto source = io::open_safetensors({file});
+  if (folder_.empty()) return;
+  const auto file = file_of(*stream);
+  if (!file.ok() || !fs::exists(*file)) return;
+  const auto source = io::open_safetensors({*file});
   const auto hidden = source.ok() ? (*source)->read(kTensor) : source.status();
   if (!hidden.ok() || hidden->dim() != 2 || hidden->size(0) != stream->sequences->token_count())
     return;
@@ -44,9 +57,9 @@ void ReferenceCache::load(TokenStream* stream) const {
 
 absl::Status ReferenceCache::store(const TokenStream& stream) const {
   if (folder_.empty() || stream.finished) return absl::OkStatus();
-  std::error_code ignored;  // writing reports what is wrong
-  fs::create_directories(folder_, ignored);
-  return io::write_safetensors(file_of(stream), {{kTensor, stream.hidden}});
+  SWAGE_RETURN_IF_ERROR(make_folder(folder_));
+  SWAGE_ASSIGN_OR_RETURN(const std::string file, file_of(stream));
+  return io::write_safetensors(file, {{kTensor, stream.hidden}});
 }
 
 }  // namespace swage

@@ -21,10 +21,11 @@ class ReferenceCache {
   absl::Status store(const TokenStream& stream) const;
 
  private:
-  std::string file_of(const TokenStream& stream) const;
+  absl::StatusOr<std::string> file_of(const TokenStream& stream) const;
 
   const std::string folder_;
   const OpenedModel& model_;
+  mutable std::string weights_;  // digest of every tensor, once it was needed
 };
 
 }  // namespace swage

@@ -207,4 +207,12 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   return absl::OkStatus();
 }
 
+absl::Status start_run(const RunCommand& command, const Reporter::Options& options) {
+  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create(options));
+  SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));
+  SWAGE_ASSIGN_OR_RETURN(Journal journal, start_journal(*setup, command));
+  return execute(*setup, journal, *reporter);
+}
+
 }  // namespace swage

@@ -46,4 +46,7 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 // result.json. Prints the table of results.
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter);
 
+// A run from its command to its results.
+absl::Status start_run(const RunCommand& command, const Reporter::Options& options);
+
 }  // namespace swage

@@ -158,5 +158,21 @@ TEST_F(SmallRun, VerificationNamesATruncatedExport) {
   EXPECT_THAT(std::string(resume(true).message()), HasSubstr("model.safetensors"));
 }
 
+TEST_F(SmallRun, KeepsOriginalsApartThatDifferInOneWeight) {
+  const std::string toml = pipeline(std::string(kGptq) + perplexity() + "[run]\n");
+  const std::vector<std::string> cached = {"run.reference_cache=cache"};
+  const auto original = [&](const std::vector<std::string>& sets) {
+    fs::remove_all(fs::absolute("runs"));
+    EXPECT_OK(run(toml, sets));
+    return figure(result(), "original");
+  };
+  const double first = original(cached);
+  EXPECT_EQ(original(cached), first);
+  flip_bit("model/model.safetensors", 2);  // of the last tensor's last float
+  const double second = original({});
+  EXPECT_NE(second, first);
+  EXPECT_EQ(original(cached), second);
+}
+
 }  // namespace
 }  // namespace swage::testing_support

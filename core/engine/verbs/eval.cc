@@ -4,18 +4,17 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/run.h"
 #include "core/engine/verbs/verbs.h"
-#include "swage/status.h"
 
 namespace swage {
 namespace {
 
 namespace fs = std::filesystem;
 
-// "eval-llama-w4" for out/llama-w4/.
+// "eval-llama-3.1-w4" for out/llama-3.1-w4/, "eval-llama" for llama.gguf.
 std::string folder_name(const std::string& checkpoint) {
   fs::path path = fs::path(checkpoint).lexically_normal();
   if (path.filename().empty()) path = path.parent_path();
-  return "eval-" + path.stem().string();
+  return "eval-" + (path.extension() == ".gguf" ? path.stem() : path.filename()).string();
 }
 
 bool names_work(const std::vector<std::string>& sets) {
@@ -37,12 +36,7 @@ absl::Status eval(const Arguments& arguments) {
     fs::remove_all(work, ignored);
     command.sets.push_back(absl::StrCat("run.work=\"", work.string(), "\""));
   }
-  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
-  SWAGE_ASSIGN_OR_RETURN(const auto reporter,
-                         Reporter::create({arguments.events, arguments.quiet}));
-  SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));
-  SWAGE_ASSIGN_OR_RETURN(Journal journal, start_journal(*setup, command));
-  return execute(*setup, journal, *reporter);
+  return start_run(command, {arguments.events, arguments.quiet});
 }
 
 }  // namespace swage
