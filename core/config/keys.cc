@@ -169,8 +169,9 @@ const std::vector<ParamManifest>& scheme_keys(const std::string& table) {
              "How a range is chosen: its extremes, or the clip of least squared error."),
       choice("convention", "minmax", {"minmax", "gptq", "full-range", "llmc"},
              "How a range becomes an integer grid; docs/quantization.md."),
-      choice("scale_dtype", "checkpoint", {"checkpoint", "bf16", "fp16", "fp32"},
-             "Type scales are stored in.")};
+      choice("scale_dtype", "auto", {"auto", "checkpoint", "bf16", "fp16", "fp32"},
+             "Type scales are stored in; auto: the checkpoint's, but fp32 beside an activation "
+             "scheme.")};
   static const auto* const activation = new std::vector<ParamManifest>{
       choice("format", "int", {"int", "fp8-e4m3", "fp8-e5m2"}, "Number format."),
       integer("bits", 8, 2, 8, "Bits of a code; fp8 has 8."),

@@ -85,14 +85,16 @@ bool round_tensor(at::Tensor& value, at::ScalarType storage) {
 
 }  // namespace
 
-at::ScalarType scale_dtype(const WeightScheme& scheme, at::ScalarType storage) {
-  switch (scheme.scale_type) {
+at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage) {
+  switch (scheme.weight.scale_type) {
     case ScaleType::kBf16:
       return at::kBFloat16;
     case ScaleType::kFp16:
       return at::kHalf;
     case ScaleType::kFp32:
       return at::kFloat;
+    case ScaleType::kAuto:
+      return scheme.activation ? at::kFloat : storage;
     case ScaleType::kCheckpoint:
       break;
   }
@@ -151,7 +153,7 @@ absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipel
       const LinearScheme scheme = scheme_for(*decision.step, linear.name);
       summary.weight = scheme.weight;
       summary.activation = scheme.activation;
-      summary.scale_dtype = scale_dtype(scheme.weight, storage);
+      summary.scale_dtype = scale_dtype(scheme, storage);
     }
     planned.push_back(std::move(summary));
   }

@@ -20,7 +20,7 @@ Value to_value(const LinearOutcome& outcome);
 absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value& value);
 
 // The dtype in which scales are stored for a linear whose weight is stored as `storage`.
-at::ScalarType scale_dtype(const WeightScheme& scheme, at::ScalarType storage);
+at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage);
 
 // What the recipe plans for every linear, before any work.
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,

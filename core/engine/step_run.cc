@@ -41,7 +41,7 @@ class StepRun::Context : public Base {
     return scheme_for(*run_.planned_.step, linear.name).activation;
   }
   at::ScalarType scale_dtype(const Linear& linear) const override {
-    return swage::scale_dtype(weight_scheme(linear), linear.storage);
+    return swage::scale_dtype(scheme_for(*run_.planned_.step, linear.name), linear.storage);
   }
   absl::Status emit(Linear& linear, CompressedLinear result) override {
     return run_.emit(linear, std::move(result));

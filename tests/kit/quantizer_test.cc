@@ -124,6 +124,44 @@ TEST(Quantizer, FastRangeSearchIsAsGoodAsTheExactOne) {
   }
 }
 
+TEST(Quantizer, RangeSearchPassesOverNoBetterRange) {
+  const at::Tensor weight =
+      f5().weight * f5().weight.abs();  // heavy tails: many ranges cut off much
+  for (const Convention convention :
+       {Convention::kMinmax, Convention::kGptq, Convention::kFullRange, Convention::kLlmc}) {
+    for (const int bits : {2, 4, 8}) {
+      for (const at::ScalarType storage : {at::kBFloat16, at::kHalf}) {
+        const bool symmetric = convention == Convention::kFullRange || bits == 4;
+        WeightScheme scheme = group_scheme(bits, symmetric, 16, convention);
+        const auto cost_of = [&](const Grid& grid) {
+          return (quant::round_trip(weight, grid) - weight)
+              .abs()
+              .pow(2.4)
+              .reshape({weight.size(0), -1, 16})
+              .sum(2);
+        };
+        const at::Tensor groups = weight.reshape({weight.size(0), -1, 16});
+        at::Tensor low = groups.amin(2), high = groups.amax(2), least;
+        if (convention != Convention::kLlmc) {
+          low = low.clamp_max(0);
+          high = high.clamp_min(0);
+        }
+        for (int step = 0; step < 80; ++step) {
+          const double shrink = 1 - step / 100.;
+          const auto grid = quant::find_grid(weight, scheme, storage, low * shrink, high * shrink);
+          ASSERT_TRUE(grid.ok()) << grid.status();
+          const at::Tensor cost = cost_of(*grid);
+          least = least.defined() ? at::minimum(least, cost) : cost;
+        }
+        scheme.range = RangeRule::kMse;
+        const at::Tensor found = cost_of(grid_of(weight, scheme, storage));
+        EXPECT_TRUE(at::allclose(found, least, 1e-9, 1e-15))
+            << describe(scheme) << " " << (found / least).max().item<double>();
+      }
+    }
+  }
+}
+
 TEST(Quantizer, KeepsRoundedValuesWhereTheyAre) {
   for (const Convention convention : {Convention::kMinmax, Convention::kFullRange}) {
     const WeightScheme scheme = group_scheme(4, true, 16, convention);

@@ -25,6 +25,7 @@ use = "huggingface"
 path = "{folder}/dense"
 [run]
 work = "{folder}/run"
+verify_windows = 0
 """
 KEEP = '[[step.override]]\nmatch = "model.layers.0.self_attn.*"\nkeep = true\n'
 INT8 = 'weight = { bits = 8, granularity = "channel", scale_dtype = "SCALES" }\n'

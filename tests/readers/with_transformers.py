@@ -54,15 +54,16 @@ def compare_activations(name, case, bench, table, packed, own, floats):
             read = logits(model, bench.ids)
     # transformers multiplies codes by scales in fp32, as kernels do. Swage rounds the product to the type of the scales;
     # where that is bf16, this alone gives many activations another code.
-    table.noise(name, divergence(own, read), effect, 1 / 3 if name.endswith("fp32") else None)
+    table.noise(name, divergence(own, read), effect, None if name.endswith("bf16") else 1 / 3)
 
 
 def compare(case, scales, bench, table, flip):
     folder, run_perplexity = bench.run(case, scales)
-    packed, name = folder + "/packed", case if scales == "checkpoint" else f"{case} {scales}"
+    packed, name = folder + "/packed", case if scales == "auto" else f"{case} {scales}"
     expected, model = checkpoint.decoded(packed), dense_model(packed)
     table.weights(name, expected, weights(model))
-    table.weights(name + " dense", expected, weights(opened(folder + "/dense", False)))
+    if case == "w4":
+        table.weights(name + " dense", expected, weights(opened(folder + "/dense", False)))
     own, read = bench.logits(packed), logits(model, bench.ids)
     if case in ACTIVATIONS:
         compare_activations(name, case, bench, table, packed, own, read)
@@ -79,8 +80,8 @@ def compare(case, scales, bench, table, flip):
 def main(kind, folder):
     bench = Workbench(kind, folder, *((128, 4) if kind == "small" else (512, 2)))
     table = Table(f"transformers and compressed-tensors, fp32, {kind} model")
-    cases = [(case, "checkpoint") for case in WEIGHTS]
-    for case, scales in cases + [(case, scales) for case in ACTIVATIONS for scales in ("fp32", "bf16")]:
+    cases = [(case, "auto") for case in (*WEIGHTS, *ACTIVATIONS)]  # auto: fp32 where activations are quantized
+    for case, scales in cases + [("int8-dynamic", "bf16")]:
         compare(case, scales, bench, table, flip=kind == "small" or case == "w4")
     return table.finish()
 

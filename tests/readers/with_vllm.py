@@ -55,10 +55,10 @@ def compare_weights(case, scales, bench, table):
 
 
 def compare_activations(case, bench, table):
-    folder, _ = bench.run(case, "fp32")
+    folder, _ = bench.run(case, "auto")
     own, floats = (bench.logits(folder + export)[:, :-1] for export in ("/packed", "/dense"))
     read = logits(folder + "/packed", bench.ids, "float32")
-    table.noise(f"{case} fp32", divergence(own, read), divergence(own, floats), 1 / 2)
+    table.noise(case, divergence(own, read), divergence(own, floats), 1 / 2)
     shutil.rmtree(folder)
 
 

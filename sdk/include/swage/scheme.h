@@ -20,7 +20,9 @@ enum class RangeRule { kMinmax, kMse };                        // how a range is
 //   kFullRange  symmetric scale = -m / 2^(b-1), m the element of largest magnitude (scale may be negative)
 //   kLlmc       as kMinmax, but an asymmetric range need not include zero (the zero point is clamped)
 enum class Convention { kMinmax, kGptq, kFullRange, kLlmc };
-enum class ScaleType { kCheckpoint, kBf16, kFp16, kFp32 };  // storage dtype of scales; default: the weight's
+// Storage dtype of scales. kAuto: the weight's own in the checkpoint, but fp32 where activations are quantized too, since
+// engines then multiply by the scale after the product and never round code x scale.
+enum class ScaleType { kAuto, kCheckpoint, kBf16, kFp16, kFp32 };
 
 struct SWAGE_API WeightScheme {
   NumberFormat format = NumberFormat::kInt;
@@ -31,7 +33,7 @@ struct SWAGE_API WeightScheme {
   bool symmetric = true;
   RangeRule range = RangeRule::kMinmax;
   Convention convention = Convention::kMinmax;
-  ScaleType scale_type = ScaleType::kCheckpoint;
+  ScaleType scale_type = ScaleType::kAuto;
 
   // Scales per row of a linear with `in` inputs: 1, or ceil(in / group_size).
   int64_t group_count(int64_t in) const;
@@ -51,8 +53,8 @@ struct SWAGE_API ActivationScheme {
 
 // Tables of TOML keys to schemes and back. `base` gives the values of absent keys. Errors name the key, its value and
 // what is allowed. Keys: format ("int", "fp8-e4m3", "fp8-e5m2"), bits, granularity, group, group_tail ("error", "short"),
-// symmetric, range ("minmax", "mse"), convention ("minmax", "gptq", "full-range", "llmc"), scale_dtype ("checkpoint",
-// "bf16", "fp16", "fp32"); activations: format, bits, granularity, symmetric, dynamic. `group = 64` implies granularity "group".
+// symmetric, range ("minmax", "mse"), convention ("minmax", "gptq", "full-range", "llmc"), scale_dtype ("auto",
+// "checkpoint", "bf16", "fp16", "fp32"); activations: format, bits, granularity, symmetric, dynamic. `group = 64` implies granularity "group".
 SWAGE_API absl::StatusOr<WeightScheme> parse_weight_scheme(const Value& table, const WeightScheme& base);
 SWAGE_API absl::StatusOr<ActivationScheme> parse_activation_scheme(const Value& table, const ActivationScheme& base);
 SWAGE_API Value to_value(const WeightScheme& scheme);

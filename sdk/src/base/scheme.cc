@@ -31,7 +31,8 @@ constexpr Names<Convention> kConventions = {{"minmax", Convention::kMinmax},
                                             {"gptq", Convention::kGptq},
                                             {"full-range", Convention::kFullRange},
                                             {"llmc", Convention::kLlmc}};
-constexpr Names<ScaleType> kScaleTypes = {{"checkpoint", ScaleType::kCheckpoint},
+constexpr Names<ScaleType> kScaleTypes = {{"auto", ScaleType::kAuto},
+                                          {"checkpoint", ScaleType::kCheckpoint},
                                           {"bf16", ScaleType::kBf16},
                                           {"fp16", ScaleType::kFp16},
                                           {"fp32", ScaleType::kFp32}};

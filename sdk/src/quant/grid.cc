@@ -51,7 +51,25 @@ absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
                    " at row ", row, ", column ", column, "; only finite weights can be quantized"));
 }
 
-// Shrinks both ends together and keeps the range with the least Σ|error|^2.4.
+constexpr double kMsePower = 2.4;
+
+// How far the ends of a range lie outside of the grid, less what rounding to storage can hide (bf16
+// keeps 8 bits): a lower bound of the largest error, since both ends are elements or, being zero,
+// on the grid.
+template <class T>
+T least_clipping(T low, T high, const Level<T>& level, const RowGrid<T>& grid) {
+  const bool integer = grid.format == NumberFormat::kInt;
+  const T magnitude = std::abs(level.scale);
+  const T reach = integer ? T(0) : T(fp8_max(grid.format)) * magnitude;
+  const T last = integer ? (grid.high - level.zero) * level.scale : reach;
+  const T first = integer ? (grid.low - level.zero) * level.scale : -reach;
+  const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
+  return std::max(high - std::max(first, last), std::min(first, last) - low) - slack;
+}
+
+// Shrinks both ends together and keeps the range with the least Σ|error|^2.4. Ranges that cut off
+// more than the best one's whole error are passed over: three of four, without a change of the
+// result.
 template <class T>
 Level<T> search_level(const T* x, int64_t count, T low, T high, const WeightScheme& scheme,
                       at::ScalarType storage) {
@@ -63,15 +81,18 @@ Level<T> search_level(const T* x, int64_t count, T low, T high, const WeightSche
   grid.high = T(code_max(scheme.bits));
   grid.format = scheme.format;
   grid.storage = storage;
-  T least = std::numeric_limits<T>::infinity();
+  T least = std::numeric_limits<T>::infinity(), most_clipping = least;
   for (int step = 0; step < kMseSteps; ++step) {
     const T shrink = T(1) - T(step) / T(100);
     const Level<T> level = choose_level(shrink * low, shrink * high, scheme, storage);
+    if (least_clipping(low, high, level, grid) > most_clipping) continue;
     grid.scales = &level.scale;
     grid.zeros = &level.zero;
     const T cost = rounding_cost<T>(x, count, grid);
     if (cost < least) {
       least = cost;
+      most_clipping =
+          std::pow(least, T(1 / kMsePower)) * T(1.001);  // the kernel's power is approximate
       best = level;
     }
   }
