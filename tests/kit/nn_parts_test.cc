@@ -97,20 +97,22 @@ TEST(ActivationTest, NanStaysNan) {
 
 // Scores, mask and softmax written out, one sequence and head at a time.
 at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                           const std::vector<int64_t>& lengths, double scale, int64_t window) {
+                           const std::vector<int64_t>& lengths, const AttentionRule& rule) {
   at::Tensor result = at::zeros({q.size(0), q.size(1) * v.size(2)}, q.options());
   int64_t first = 0;
   for (int64_t length : lengths) {
     const at::Tensor row = at::arange(length, at::kLong).unsqueeze(1),
                      column = at::arange(length, at::kLong).unsqueeze(0);
-    at::Tensor hidden = column > row;
-    if (window > 0) hidden = hidden.logical_or(column <= row - window);
+    at::Tensor hidden = rule.causal ? column > row : at::zeros({length, length}, at::kBool);
+    if (rule.window > 0) hidden = hidden.logical_or(column <= row - rule.window);
     for (int64_t head = 0; head < q.size(1); ++head) {
       const int64_t kv_head = head / (q.size(1) / k.size(1));
       const auto part = [&](const at::Tensor& x, int64_t h) {
         return x.slice(0, first, first + length).select(1, h);
       };
-      const at::Tensor scores = part(q, head).matmul(part(k, kv_head).t()) * scale;
+      at::Tensor scores = part(q, head).matmul(part(k, kv_head).t()) * rule.scale;
+      if (rule.softcap > 0) scores = rule.softcap * at::tanh(scores / rule.softcap);
+      if (rule.key_bias.defined()) scores = scores + rule.key_bias[head].slice(0, 0, length);
       const at::Tensor share = scores.masked_fill(hidden, -1e30).softmax(-1);
       result.slice(0, first, first + length)
           .slice(1, head * v.size(2), (head + 1) * v.size(2))
@@ -121,36 +123,67 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   return result;
 }
 
+// Fused, traced and single precision against the formula.
+void expect_formula(int64_t kv_heads, const AttentionRule& rule) {
+  const std::vector<int64_t> lengths = {5, 5, 1, 40, 700, 3};
+  const at::Tensor q = at::randn({754, 6, 8}, at::kDouble),
+                   k = at::randn({754, kv_heads, 8}, at::kDouble),
+                   v = at::randn({754, kv_heads, 10}, at::kDouble);
+  const at::Tensor expected = plain_attention(q, k, v, lengths, rule);
+  EXPECT_LT(worst(attention(q, k, v, lengths, rule), expected), 1e-12);
+  EXPECT_LT(worst(attention(traced(q), k, v, lengths, rule), expected), 1e-12);
+  AttentionRule single = rule;
+  if (rule.key_bias.defined()) single.key_bias = rule.key_bias.to(at::kFloat);
+  EXPECT_LT(worst(attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), lengths, single),
+                  expected),
+            rule.key_bias.defined() ? 4e-5 : 1e-5);  // biases of 350 leave the scores fewer bits
+}
+
 TEST(AttentionTest, AgreesWithTheFormulaForGroupsWindowsAndRaggedSequences) {
   for (int64_t kv_heads : {1, 2, 6}) {
-    const std::vector<int64_t> lengths = {5, 5, 1, 40, 700, 3};
-    const at::Tensor q = at::randn({754, 6, 8}, at::kDouble),
-                     k = at::randn({754, kv_heads, 8}, at::kDouble),
-                     v = at::randn({754, kv_heads, 8}, at::kDouble);
     for (int64_t window : {0, 1, 4, 600, 5000}) {
-      const at::Tensor expected = plain_attention(q, k, v, lengths, 0.3, window);
-      EXPECT_LT(worst(attention(q, k, v, lengths, 0.3, window), expected), 1e-12)
-          << kv_heads << " " << window;
-      EXPECT_LT(worst(attention(traced(q), k, v, lengths, 0.3, window), expected), 1e-12);
-      EXPECT_LT(worst(attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), lengths, 0.3,
-                                window),
-                      expected),
-                1e-5);
+      SCOPED_TRACE(absl::StrCat(kv_heads, " key heads, window ", window));
+      expect_formula(kv_heads, {0.3, window});
     }
   }
+}
+
+TEST(AttentionTest, AgreesWithTheFormulaForCapsKeyBiasesAndWholeSequences) {
+  for (int64_t window : {0, 4, 600}) {
+    AttentionRule rule{0.3, window};
+    rule.softcap = 1.5;
+    expect_formula(2, rule);
+    rule.key_bias = alibi_slopes(6).to(at::kDouble).unsqueeze(1) * at::arange(700, at::kDouble);
+    expect_formula(2, rule);
+    rule.softcap = 0;
+    expect_formula(6, rule);
+  }
+  AttentionRule rule{0.3, 0};
+  rule.causal = false;
+  expect_formula(2, rule);
+  rule.softcap = 1.5;
+  expect_formula(2, rule);
+}
+
+// Press et al. 2022: a geometric sequence for powers of two; other counts take every second of
+// twice as many.
+TEST(AttentionTest, SlopesOfAlibi) {
+  EXPECT_TRUE(alibi_slopes(4).equal(at::tensor({0.25f, 0.0625f, 0.015625f, 0.00390625f})));
+  EXPECT_TRUE(
+      alibi_slopes(6).allclose(at::tensor({0.25f, 0.0625f, 0.015625f, 0.00390625f, 0.5f, 0.125f})));
 }
 
 TEST(AttentionTest, ASequenceDoesNotDependOnItsNeighboursOrThreads) {
   const at::Tensor q = at::randn({600, 6, 16}, at::kFloat), k = at::randn({600, 2, 16}, at::kFloat),
                    v = at::randn({600, 2, 16}, at::kFloat);
   for (int64_t window : {0, 50}) {
-    const at::Tensor together = attention(q, k, v, {200, 200, 200}, 0.25, window);
+    const at::Tensor together = attention(q, k, v, {200, 200, 200}, {0.25, window});
     for (int threads : {1, 2}) {
       at::set_num_threads(threads);
       for (int64_t i = 0; i < 3; ++i) {
         const auto part = [&](const at::Tensor& x) { return x.slice(0, i * 200, (i + 1) * 200); };
         EXPECT_TRUE(
-            attention(part(q), part(k), part(v), {200}, 0.25, window).equal(part(together)));
+            attention(part(q), part(k), part(v), {200}, {0.25, window}).equal(part(together)));
       }
     }
   }
@@ -158,7 +191,7 @@ TEST(AttentionTest, ASequenceDoesNotDependOnItsNeighboursOrThreads) {
 
 TEST(AttentionTest, NoTokensGiveNoRows) {
   const at::Tensor none = at::zeros({0, 2, 4}, at::kFloat);
-  EXPECT_EQ(attention(none, none, none, {}, 1.0, 0).sizes(), (std::vector<int64_t>{0, 8}));
+  EXPECT_EQ(attention(none, none, none, {}, {}).sizes(), (std::vector<int64_t>{0, 8}));
 }
 
 }  // namespace

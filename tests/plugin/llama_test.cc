@@ -1,10 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
-
-#include "plugin_support.h"
+#include "tiny_model.h"
 
 namespace swage {
 namespace {
@@ -12,17 +9,7 @@ namespace {
 using ::testing::HasSubstr;
 using testing_support::loader;
 using testing_support::must;
-
-Value config_of(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  std::stringstream text;
-  text << stream.rdbuf();
-  return must(parse_json(text.str(), file.string()));
-}
-
-std::unique_ptr<WeightSource> tensors_of(const std::filesystem::path& file) {
-  return must(io::open_safetensors({file.string()}));
-}
+using testing_support::Tiny;
 
 std::string refusal(const std::string& json) {
   try {
@@ -33,102 +20,6 @@ std::string refusal(const std::string& json) {
     return error.what();
   }
 }
-
-// A fixture and its adapter.
-struct Tiny {
-  explicit Tiny(const std::string& name, const std::string& config = "config.json")
-      : folder(testing_support::test_data() / "parity" / name),
-        adapter(must(loader().model("llama"))),
-        weights(tensors_of(folder / "model.safetensors")) {
-    const absl::Status status = adapter->open(config_of(folder / config));
-    if (!status.ok()) throw std::runtime_error(std::string(status.message()));
-  }
-
-  // hidden_0 … hidden_L (the last after the final norm) and logits of sequences laid end to end.
-  std::vector<at::Tensor> run(const at::Tensor& ids, const std::vector<int64_t>& lengths,
-                              at::ScalarType compute) const {
-    LoadOptions options;
-    options.compute = compute;
-    Slots slots;
-    slots.lengths = lengths;
-    std::vector<at::Tensor> positions;
-    for (int64_t length : lengths) positions.push_back(at::arange(length, at::kLong));
-    slots.positions = at::cat(positions);
-    if (!must(adapter->load_embedding(*weights, options))->embed(ids, slots).ok())
-      throw std::runtime_error("embed");
-    std::vector<at::Tensor> states = {slots.at(kHidden).clone()};
-    for (int64_t i = 0; i < adapter->shape().towers.front().block_count; ++i) {
-      must(adapter->load_block({"language", i}, *weights, options))->forward(slots);
-      states.push_back(slots.at(kHidden).clone());
-    }
-    const auto head = must(adapter->load_head(*weights, options));
-    states.back() = head->normalize(states.back());
-    states.push_back(head->logits(states.back()));
-    return states;
-  }
-
-  std::filesystem::path folder;
-  std::shared_ptr<ModelAdapter> adapter;
-  std::unique_ptr<WeightSource> weights;
-};
-
-class LlamaParityTest : public ::testing::TestWithParam<const char*> {};
-
-TEST_P(LlamaParityTest, HiddenStatesAndLogitsAgreeWithTransformers) {
-  // config_min.json is what the hub holds, config.json what transformers makes of it: both must
-  // mean the same.
-  for (const char* config : {"config.json", "config_min.json"}) {
-    const Tiny tiny(GetParam(), config);
-    const auto reference = tensors_of(tiny.folder / "io.safetensors");
-    const at::Tensor ids = must(reference->read("input_ids")).flatten();
-    const std::vector<at::Tensor> states = tiny.run(ids, {ids.size(0)}, at::kFloat);
-    for (size_t i = 0; i < states.size(); ++i) {
-      const std::string name = i + 1 < states.size() ? absl::StrCat("hidden_", i) : "logits";
-      const at::Tensor expected = must(reference->read(name)).squeeze(0);
-      EXPECT_LE((states[i] - expected).abs().max().item<double>(), 2e-5)
-          << name << " with " << config;
-    }
-  }
-}
-
-TEST_P(LlamaParityTest, BytesDoNotDependOnTheMicroBatchOrTheThreads) {
-  const Tiny tiny(GetParam());
-  constexpr int64_t kLength = 20, kCount = 4;
-  const at::Tensor ids = at::arange(kLength * kCount, at::kLong) * 37 % 256;
-  at::set_num_threads(1);
-  const std::vector<at::Tensor> whole =
-      tiny.run(ids, std::vector<int64_t>(kCount, kLength), at::kFloat);
-  for (int threads : {1, 2}) {
-    at::set_num_threads(threads);
-    for (int64_t batch : {1, 2, 4}) {
-      for (int64_t first = 0; first < kCount; first += batch) {
-        const int64_t begin = first * kLength, end = (first + batch) * kLength;
-        const auto part =
-            tiny.run(ids.slice(0, begin, end),
-                     std::vector<int64_t>(static_cast<size_t>(batch), kLength), at::kFloat);
-        for (size_t i = 0; i < part.size(); ++i) {
-          EXPECT_TRUE(part[i].equal(whole[i].slice(0, begin, end)))
-              << batch << " sequences, " << threads << " threads";
-        }
-      }
-    }
-  }
-}
-
-TEST_P(LlamaParityTest, DoublePrecisionStaysClose) {
-  const Tiny tiny(GetParam());
-  const at::Tensor ids = at::arange(24, at::kLong) * 11 % 256;
-  const at::Tensor wide = tiny.run(ids, {24}, at::kDouble).back(),
-                   narrow = tiny.run(ids, {24}, at::kFloat).back();
-  EXPECT_EQ(wide.scalar_type(), at::kDouble);
-  const double worst = (wide - narrow).abs().max().item<double>();
-  EXPECT_GT(worst, 0.0);
-  EXPECT_LT(worst, 2e-5);
-}
-
-INSTANTIATE_TEST_SUITE_P(Fixtures, LlamaParityTest,
-                         ::testing::Values("llama", "llama31", "llama_linear", "llama_yarn",
-                                           "mistral_sw"));
 
 TEST(LlamaTest, KeysThatAreAbsentMeanTheFamilysDefaults) {
   const auto llama = must(loader().model("llama"));

@@ -48,7 +48,7 @@ class SWAGE_API Embedding {
 class SWAGE_API Head {
  public:
   virtual ~Head();
-  virtual at::Tensor normalize(const at::Tensor& hidden) = 0;  // [tokens, hidden] -> the same, after the final norm
+  virtual at::Tensor normalize(const at::Tensor& hidden) = 0;  // [tokens, hidden] -> after the final norm: what the output matrix reads
   virtual at::Tensor logits(const at::Tensor& normalized) = 0;  // -> [tokens, vocab]
   std::deque<Parameter>& parameters() { return parameters_; }  // without what is tied to the embedding
 

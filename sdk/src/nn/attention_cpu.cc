@@ -3,6 +3,7 @@
 #include <ATen/Dispatch.h>
 #include <ATen/ops/from_blob.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "nn/kernels.h"
@@ -20,6 +21,7 @@ constexpr int64_t kFewestRows =
 
 struct Tile {
   int64_t start;       // first token of the sequence
+  int64_t length;      // of the sequence
   int64_t begin, end;  // queries, counted from there
   int64_t kv_head;
 };
@@ -33,7 +35,7 @@ std::vector<Tile> cut(const std::vector<int64_t>& lengths, int64_t kv_heads, int
     const int64_t step = std::min(kQueries, std::max(fitting, kFewestQueries));
     for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
       for (int64_t begin = 0; begin < length; begin += step) {
-        tiles.push_back({start, begin, std::min(length, begin + step), kv_head});
+        tiles.push_back({start, length, begin, std::min(length, begin + step), kv_head});
       }
     }
     start += length;
@@ -44,8 +46,8 @@ std::vector<Tile> cut(const std::vector<int64_t>& lengths, int64_t kv_heads, int
 template <class T>
 class Worker {
  public:
-  Worker(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor& y, double scale,
-         int64_t window)
+  Worker(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, at::Tensor& y,
+         const AttentionRule& rule)
       : q_(q.const_data_ptr<T>()),
         k_(k.const_data_ptr<T>()),
         v_(v.const_data_ptr<T>()),
@@ -55,15 +57,22 @@ class Worker {
         group_(heads_ / kv_heads_),
         width_(q.size(2)),
         value_width_(v.size(2)),
-        scale_(static_cast<T>(scale)),
-        window_(window),
-        options_(q.options()) {}
+        scale_(static_cast<T>(rule.scale)),
+        softcap_(static_cast<T>(rule.softcap)),
+        window_(rule.window),
+        causal_(rule.causal),
+        options_(q.options()) {
+    if (!rule.key_bias.defined()) return;
+    key_bias_ = rule.key_bias.const_data_ptr<T>();
+    bias_stride_ = rule.key_bias.size(1);
+  }
 
   void run(const Tile& tile) {
     const int64_t queries = tile.end - tile.begin, used = queries * group_;
     const int64_t rows = std::max(used, kFewestRows);
     const int64_t first_key = window_ > 0 ? std::max<int64_t>(0, tile.begin - window_ + 1) : 0;
-    const int64_t keys = tile.end - first_key, key_token = tile.start + first_key;
+    const int64_t last_key = causal_ ? tile.end : tile.length;
+    const int64_t keys = last_key - first_key, key_token = tile.start + first_key;
     resize(rows);
     gather(tile, queries, rows);
     const at::Tensor scores = product(
@@ -74,9 +83,14 @@ class Worker {
     for (int64_t row = 0; row < used; ++row) {
       const int64_t query = tile.begin + row % queries;
       const int64_t from = window_ > 0 ? std::max<int64_t>(0, query - window_ + 1) : 0;
+      const int64_t to = causal_ ? query + 1 : last_key;
+      T* first = score + row * keys;
+      if (shaped())
+        shape(first, from - first_key, to - first_key, first_key,
+              tile.kv_head * group_ + row / queries);
       sums_[static_cast<size_t>(row)] = kernels::softmax_row(
-          score + row * keys, static_cast<size_t>(from - first_key),
-          static_cast<size_t>(query + 1 - first_key), static_cast<size_t>(keys), scale_);
+          first, static_cast<size_t>(from - first_key), static_cast<size_t>(to - first_key),
+          static_cast<size_t>(keys), shaped() ? T{1} : scale_);
     }
     const at::Tensor outputs =
         product(scores, blob(v_ + (key_token * kv_heads_ + tile.kv_head) * value_width_, keys,
@@ -85,6 +99,19 @@ class Worker {
   }
 
  private:
+  bool shaped() const { return softcap_ > 0 || key_bias_ != nullptr; }
+
+  // Scale, cap and bias of scores [begin, end) of a row that starts at `first_key`.
+  void shape(T* row, int64_t begin, int64_t end, int64_t first_key, int64_t head) const {
+    for (int64_t i = begin; i < end; ++i) row[i] *= scale_;
+    if (softcap_ > 0) {
+      for (int64_t i = begin; i < end; ++i) row[i] = softcap_ * std::tanh(row[i] / softcap_);
+    }
+    if (key_bias_ == nullptr) return;
+    const T* bias = key_bias_ + head * bias_stride_ + first_key;
+    for (int64_t i = begin; i < end; ++i) row[i] += bias[i];
+  }
+
   at::Tensor blob(const T* data, int64_t rows, int64_t columns, int64_t stride) const {
     return at::from_blob(const_cast<T*>(data), {rows, columns}, {stride, 1}, options_);
   }
@@ -119,8 +146,11 @@ class Worker {
   const T *q_, *k_, *v_;
   T* y_;
   int64_t heads_, kv_heads_, group_, width_, value_width_;
-  T scale_;
+  T scale_, softcap_;
   int64_t window_;
+  bool causal_;
+  const T* key_bias_ = nullptr;
+  int64_t bias_stride_ = 0;
   at::TensorOptions options_;
   std::vector<T> queries_, sums_;
 };
@@ -128,12 +158,12 @@ class Worker {
 }  // namespace
 
 at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                         const std::vector<int64_t>& lengths, double scale, int64_t window) {
+                         const std::vector<int64_t>& lengths, const AttentionRule& rule) {
   at::Tensor y = at::empty({q.size(0), q.size(1) * v.size(2)}, q.options());
   const std::vector<Tile> tiles = cut(lengths, k.size(1), q.size(1) / k.size(1));
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "attention", [&] {
     at::parallel_for(0, static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
-      Worker<scalar_t> worker(q, k, v, y, scale, window);
+      Worker<scalar_t> worker(q, k, v, y, rule);
       for (int64_t i = begin; i < end; ++i) worker.run(tiles[static_cast<size_t>(i)]);
     });
   });

@@ -1,21 +1,59 @@
 #include "nn/decoder_block.h"
 
-#include "nn/kernels.h"
-#include "swage/nn/attention.h"
-#include "swage/nn/load.h"
+#include "nn/attention_part.h"
+#include "nn/mlp_part.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
 
-constexpr int64_t kWideRows = 512;
-constexpr const char* kAttentionInput = "attention.input";
-constexpr const char* kAttentionOutput = "attention.output";
-constexpr const char* kMlpInput = "mlp.input";
-constexpr const char* kMlpOutput = "mlp.output";
+template <class P>
+absl::Status load_part(const DecoderDescription& description, BlockReader& reader,
+                       std::unique_ptr<Part>* slot) {
+  auto part = std::make_unique<P>(description);
+  SWAGE_RETURN_IF_ERROR(part->load(reader));
+  *slot = std::move(part);
+  return absl::OkStatus();
+}
 
-FoldTarget norm_target(const Norm& norm) {
+}  // namespace
+
+absl::Status DecoderBlock::load(const WeightSource& source, const LoadOptions& options) {
+  const DecoderDescription& d = description_;
+  BlockReader reader(source, options, absl::StrCat(d.names.blocks, ".", id().index, "."), &linears_,
+                     &parameters_);
+  SWAGE_RETURN_IF_ERROR(load_norms(reader));
+  SWAGE_RETURN_IF_ERROR(load_part<AttentionPart>(d, reader, &attention_));
+  SWAGE_RETURN_IF_ERROR(load_part<MlpPart>(d, reader, &mlp_));
+  arrange();
+  return absl::OkStatus();
+}
+
+absl::Status DecoderBlock::load_norms(BlockReader& reader) {
+  const DecoderDescription& d = description_;
+  const std::pair<const std::string&, Norm&> norms[] = {{d.names.input_norm, input_norm_},
+                                                        {d.names.post_norm, post_norm_},
+                                                        {d.names.attention_norm, attention_norm_},
+                                                        {d.names.mlp_norm, mlp_norm_}};
+  for (const auto& [name, norm] : norms) {
+    if (name.empty()) continue;
+    SWAGE_RETURN_IF_ERROR(
+        reader.norm(name, d.norm, d.norm_eps, d.hidden_size, d.norm == NormKind::kLayer, &norm));
+  }
+  return absl::OkStatus();
+}
+
+bool DecoderBlock::shares_norm() const {
+  return description_.form == BlockForm::kParallel && description_.names.post_norm.empty();
+}
+
+FoldTarget DecoderBlock::input_fold(const Norm& norm, const Part& part) const {
   FoldTarget target;
+  if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {
+    target.why_none =
+        "the residual stream reads what " + part.subsets.front().linears.front()->name + " reads";
+    return target;
+  }
   target.kind = FoldTarget::Kind::kNorm;
   target.norm_weight = norm.weight;
   target.norm_bias = norm.bias;
@@ -23,166 +61,98 @@ FoldTarget norm_target(const Norm& norm) {
   return target;
 }
 
-FoldTarget row_target(Linear& linear, const at::Tensor& row_of_channel) {
-  FoldTarget target;
-  target.kind = FoldTarget::Kind::kLinearRows;
-  target.linear = &linear;
-  target.row_of_channel = row_of_channel;
-  return target;
-}
-
-}  // namespace
-
-absl::Status DecoderBlock::load(const WeightSource& source, const LoadOptions& options) {
-  const DecoderDescription& d = description_;
-  const std::string prefix = absl::StrCat(d.names.blocks, ".", id().index, ".");
-  SWAGE_RETURN_IF_ERROR(load_norm(source, prefix + d.names.input_norm, options, input_norm_));
-  SWAGE_RETURN_IF_ERROR(load_norm(source, prefix + d.names.post_norm, options, post_norm_));
-  const int64_t width = d.heads * d.head_dim, kv_width = d.kv_heads * d.head_dim;
-  const auto add = [&](Linear** slot, const std::string& name, int64_t out, int64_t in,
-                       bool bias) -> absl::Status {
-    SWAGE_ASSIGN_OR_RETURN(Linear linear,
-                           load_linear(source, prefix + name, out, in, bias, options));
-    linears_.push_back(std::move(linear));
-    *slot = &linears_.back();
-    return absl::OkStatus();
-  };
-  SWAGE_RETURN_IF_ERROR(add(&q_, d.names.q, width, d.hidden_size, d.qkv_bias));
-  SWAGE_RETURN_IF_ERROR(add(&k_, d.names.k, kv_width, d.hidden_size, d.qkv_bias));
-  SWAGE_RETURN_IF_ERROR(add(&v_, d.names.v, kv_width, d.hidden_size, d.qkv_bias));
-  SWAGE_RETURN_IF_ERROR(add(&o_, d.names.o, d.hidden_size, width, d.o_bias));
-  if (d.gated) {
-    SWAGE_RETURN_IF_ERROR(
-        add(&gate_, d.names.gate, d.intermediate_size, d.hidden_size, d.mlp_bias));
+void DecoderBlock::arrange() {
+  attention_->subsets.front().fold = input_fold(input_norm_, *attention_);
+  if (shares_norm()) {
+    mlp_->subsets.front().input = attention_->subsets.front().input;
+  } else {
+    mlp_->subsets.front().fold = input_fold(post_norm_, *mlp_);
   }
-  SWAGE_RETURN_IF_ERROR(add(&up_, d.names.up, d.intermediate_size, d.hidden_size, d.mlp_bias));
-  SWAGE_RETURN_IF_ERROR(add(&down_, d.names.down, d.hidden_size, d.intermediate_size, d.mlp_bias));
-  make_subsets();
-  return absl::OkStatus();
+  description_.form == BlockForm::kParallel ? add_parallel() : add_sequential();
 }
 
-absl::Status DecoderBlock::load_norm(const WeightSource& source, const std::string& module,
-                                     const LoadOptions& options, Norm& norm) {
-  norm.kind = description_.norm;
-  norm.eps = description_.norm_eps;
-  const auto add = [&](Parameter** slot, const std::string& name) -> absl::Status {
-    SWAGE_ASSIGN_OR_RETURN(Parameter parameter,
-                           load_parameter(source, name, {description_.hidden_size}, options));
-    parameters_.push_back(std::move(parameter));
-    *slot = &parameters_.back();
-    return absl::OkStatus();
-  };
-  SWAGE_RETURN_IF_ERROR(add(&norm.weight, module + ".weight"));
-  return norm.kind == NormKind::kLayer ? add(&norm.bias, module + ".bias") : absl::OkStatus();
-}
-
-void DecoderBlock::make_subsets() {
-  const DecoderDescription& d = description_;
-  const auto add = [&](const char* input, std::vector<Linear*> linears, FoldTarget fold,
-                       bool inspect_module) {
-    Subset subset;
-    subset.name = subset.input = input;
-    subset.linears = std::move(linears);
-    subset.fold = std::move(fold);
-    subset.inspect_module = inspect_module;
-    subsets_.push_back(std::move(subset));
-  };
-  add(kAttentionInput, {q_, k_, v_}, norm_target(input_norm_), true);
-  // Channel (head h, c) of o's input comes from row (h / group, c) of v.
-  const at::Tensor kv_heads =
-      at::arange(d.kv_heads, at::kLong).repeat_interleave(d.heads / d.kv_heads);
-  const at::Tensor rows = kv_heads.unsqueeze(1) * d.head_dim + at::arange(d.head_dim, at::kLong);
-  add(kAttentionOutput, {o_}, row_target(*v_, rows.flatten()), false);
-  std::vector<Linear*> readers = {up_};
-  if (d.gated) readers.insert(readers.begin(), gate_);
-  add(kMlpInput, std::move(readers), norm_target(post_norm_), true);
-  FoldTarget fold = row_target(*up_, at::arange(d.intermediate_size, at::kLong));
-  if (!d.gated) {
-    fold = {};
-    fold.why_none = "an activation stands between " + up_->name + " and " + down_->name;
+// The stages after the input of subset `first` of the part, up to its output in the residual
+// stream.
+void DecoderBlock::add_part(const Part& part, const Norm& out_norm, size_t first) {
+  for (size_t i = first; i < part.subsets.size(); ++i) {
+    subsets_.push_back(part.subsets[i]);
+    inspections_.push_back([&part, i](const Slots& slots) { return part.output(i, slots); });
+    const bool last = i + 1 == part.subsets.size();
+    stages_.push_back([this, &part, &out_norm, i, last](Slots& slots) {
+      at::Tensor output = part.run(i, slots);
+      if (i == 0) slots.erase(part.subsets.front().input);
+      if (last) add_to_hidden(std::move(output), out_norm, slots);
+    });
   }
-  add(kMlpOutput, {down_}, std::move(fold), false);
 }
 
-at::Tensor DecoderBlock::attend(const at::Tensor& x, const Slots& slots) const {
-  const DecoderDescription& d = description_;
-  at::Tensor q = q_->apply(x).view({-1, d.heads, d.head_dim});
-  at::Tensor k = k_->apply(x).view({-1, d.kv_heads, d.head_dim});
-  const at::Tensor v = v_->apply(x).view({-1, d.kv_heads, d.head_dim});
-  if (d.rope) {
-    const RopeTable table = d.rope->table(slots.positions, slots.lengths, q);
-    q = rotate(std::move(q), table);
-    k = rotate(std::move(k), table);
-  }
-  const double scale =
-      d.attention_scale != 0 ? d.attention_scale : 1.0 / std::sqrt(static_cast<double>(d.head_dim));
-  return attention(q, k, v, slots.lengths, scale, d.window);
-}
-
-at::Tensor DecoderBlock::widen(const at::Tensor& x) const {
-  const auto rows_of = [&](const at::Tensor& part) {
-    if (gate_ == nullptr) return activate(description_.activation, up_->apply(part));
-    at::Tensor gate = gate_->apply(part);
-    return activate_gate(description_.activation, std::move(gate), up_->apply(part));
+void DecoderBlock::add_sequential() {
+  const bool post = description_.form == BlockForm::kPostNorm;
+  stages_.push_back([this, post](Slots& slots) {
+    const at::Tensor x = post ? slots.at(kHidden) : input_norm_.apply(slots.at(kHidden));
+    slots[attention_->subsets.front().input] = x;
+    if (description_.residual_after_norm) slots[kHidden] = x;
+  });
+  add_part(*attention_, attention_norm_);
+  stages_.back() = [this, post, run = std::move(stages_.back())](Slots& slots) {
+    run(slots);
+    if (post) slots[kHidden] = input_norm_.apply(slots.at(kHidden));
+    const at::Tensor& hidden = slots.at(kHidden);
+    const at::Tensor x = post ? hidden : post_norm_.apply(hidden);
+    if (!post && description_.residual_after_norm) slots[kHidden] = x;
+    slots[mlp_->subsets.front().input] = x;
   };
-  const int64_t rows = x.size(0);
-  if (rows <= kWideRows || !kernels::fusable({&x})) return rows_of(x);
-  // gate and up are wide: a few rows at a time stay in the cache between product and activation.
-  at::Tensor wide = at::empty({rows, description_.intermediate_size}, x.options());
-  for (int64_t begin = 0; begin < rows; begin += kWideRows) {
-    const int64_t end = std::min(rows, begin + kWideRows);
-    wide.slice(0, begin, end).copy_(rows_of(x.slice(0, begin, end)));
-  }
-  return wide;
+  add_part(*mlp_, mlp_norm_);
+  if (!post) return;
+  stages_.back() = [this, run = std::move(stages_.back())](Slots& slots) {
+    run(slots);
+    slots[kHidden] = post_norm_.apply(slots.at(kHidden));
+  };
+}
+
+void DecoderBlock::add_parallel() {
+  const bool shared = shares_norm();
+  stages_.push_back([this, shared](Slots& slots) {
+    slots[attention_->subsets.front().input] = input_norm_.apply(slots.at(kHidden));
+    if (!shared) slots[mlp_->subsets.front().input] = post_norm_.apply(slots.at(kHidden));
+  });
+  add_part(*attention_, attention_norm_);
+  if (!shared) return add_part(*mlp_, mlp_norm_);
+  // One subset for all that read the norm: a fold has to reach all of them.
+  Subset& input = subsets_.front();
+  const std::vector<Linear*>& more = mlp_->subsets.front().linears;
+  input.linears.insert(input.linears.end(), more.begin(), more.end());
+  inspections_.front() = [this](const Slots& slots) {
+    return attention_->output(0, slots) + mlp_->output(0, slots);
+  };
+  stages_[1] = [this](Slots& slots) {
+    attention_->run(0, slots);
+    mlp_->run(0, slots);
+    slots.erase(attention_->subsets.front().input);
+  };
+  add_part(*mlp_, mlp_norm_, 1);
+}
+
+void DecoderBlock::add_to_hidden(at::Tensor output, const Norm& out_norm, Slots& slots) const {
+  // The output is ours to write to; the incoming hidden state may be the caller's.
+  if (out_norm.weight != nullptr) output = out_norm.apply(output);
+  if (description_.residual_scale != 1.0) output.mul_(description_.residual_scale);
+  slots[kHidden] = output.add_(slots.at(kHidden));
 }
 
 void DecoderBlock::run_stage(int64_t stage, Slots& slots) {
-  // The linear's output is ours to write to; the incoming hidden state may be the caller's.
-  const auto add_to_hidden = [&](at::Tensor output) {
-    slots[kHidden] = output.add_(slots.at(kHidden));
-  };
-  switch (stage) {
-    case 0:
-      slots[kAttentionInput] = input_norm_.apply(slots.at(kHidden));
-      return;
-    case 1:
-      slots[kAttentionOutput] = attend(slots.take(kAttentionInput), slots);
-      return;
-    case 2:
-      add_to_hidden(o_->apply(slots.take(kAttentionOutput)));
-      slots[kMlpInput] = post_norm_.apply(slots.at(kHidden));
-      return;
-    case 3:
-      slots[kMlpOutput] = widen(slots.take(kMlpInput));
-      return;
-    case 4:
-      add_to_hidden(down_->apply(slots.take(kMlpOutput)));
-      return;
-    default:
-      throw std::out_of_range(absl::StrCat("a decoder block has 5 stages, asked for ", stage));
-  }
+  stages_.at(static_cast<size_t>(stage))(slots);
 }
 
 at::Tensor DecoderBlock::inspect(int64_t subset, const Slots& slots) {
-  switch (subset) {
-    case 0:
-      return o_->apply(attend(slots.at(kAttentionInput), slots));
-    case 1:
-      return o_->apply(slots.at(kAttentionOutput));
-    case 2:
-      return down_->apply(widen(slots.at(kMlpInput)));
-    case 3:
-      return down_->apply(slots.at(kMlpOutput));
-    default:
-      throw std::out_of_range(absl::StrCat("a decoder block has 4 subsets, asked for ", subset));
-  }
+  return inspections_.at(static_cast<size_t>(subset))(slots);
 }
 
 absl::StatusOr<std::unique_ptr<Block>> load_decoder_block(const DecoderDescription& description,
                                                           const BlockId& id,
                                                           const WeightSource& source,
                                                           const LoadOptions& options) {
-  auto block = std::make_unique<DecoderBlock>(description, id);
+  auto block = std::make_unique<DecoderBlock>(as_stored(description, source), id);
   SWAGE_RETURN_IF_ERROR(block->load(source, options));
   return std::unique_ptr<Block>(std::move(block));
 }

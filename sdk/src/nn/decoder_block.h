@@ -1,10 +1,14 @@
 #pragma once
+#include <functional>
+#include <memory>
 #include <string>
 
+#include "nn/part.h"
 #include "swage/nn/decoder.h"
 
 namespace swage::nn {
 
+// Attention and MLP on a residual stream, in one of the forms.
 class DecoderBlock final : public Block {
  public:
   DecoderBlock(DecoderDescription description, BlockId id)
@@ -15,17 +19,20 @@ class DecoderBlock final : public Block {
   at::Tensor inspect(int64_t subset, const Slots& slots) override;
 
  private:
-  absl::Status load_norm(const WeightSource& source, const std::string& module,
-                         const LoadOptions& options, Norm& norm);
-  void make_subsets();
-  at::Tensor attend(const at::Tensor& x,
-                    const Slots& slots) const;  // normalized rows -> input of o
-  at::Tensor widen(const at::Tensor& x) const;  // normalized rows -> input of down
+  absl::Status load_norms(BlockReader& reader);
+  bool shares_norm() const;
+  void arrange();
+  void add_part(const Part& part, const Norm& out_norm, size_t first = 0);
+  void add_sequential();
+  void add_parallel();
+  void add_to_hidden(at::Tensor output, const Norm& out_norm, Slots& slots) const;
+  FoldTarget input_fold(const Norm& norm, const Part& part) const;
 
   DecoderDescription description_;
-  Norm input_norm_, post_norm_;
-  Linear *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *o_ = nullptr;
-  Linear *gate_ = nullptr, *up_ = nullptr, *down_ = nullptr;
+  Norm input_norm_, post_norm_, attention_norm_, mlp_norm_;
+  std::unique_ptr<Part> attention_, mlp_;
+  std::vector<std::function<void(Slots&)>> stages_;
+  std::vector<std::function<at::Tensor(const Slots&)>> inspections_;
 };
 
 }  // namespace swage::nn

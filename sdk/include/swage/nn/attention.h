@@ -7,12 +7,26 @@
 
 namespace swage::nn {
 
-// Causal softmax attention over whole sequences that lie end to end.
-//   q [tokens, heads, d], k and v [tokens, kv_heads, d]; head h reads key head h / (heads /
-//   kv_heads) scale   factor on q·k window  keys a token sees, itself included; 0 = all before it
-// -> [tokens, heads · d]. Every sequence is computed alone, so its bytes do not depend on its
+// How scores become shares: softmax over the keys a query sees of
+//   cap(scale · q·k) + key_bias,  cap(s) = softcap · tanh(s / softcap) where softcap > 0, else s.
+struct SWAGE_API AttentionRule {
+  double scale = 1.0;
+  int64_t window = 0;    // keys a token sees, itself included; 0: all before it
+  double softcap = 0.0;  // Gemma 2; 0: none
+  at::Tensor key_bias = {};   // [heads, positions] per key position, as ALiBi adds (Press et al. 2022);
+                         // or undefined
+  bool causal = true;    // false: every token of the sequence sees every other one
+};
+
+// Softmax attention over whole sequences that lie end to end.
+//   q [tokens, heads, d], k and v [tokens, kv_heads, d and d']; head h reads key head h / (heads /
+//   kv_heads)
+// -> [tokens, heads · d']. Every sequence is computed alone, so its bytes do not depend on its
 // neighbours. Differentiable.
 SWAGE_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                               const std::vector<int64_t>& lengths, double scale, int64_t window);
+                               const std::vector<int64_t>& lengths, const AttentionRule& rule);
+
+// ALiBi's slopes of `heads` heads, fp32 [heads].
+SWAGE_API at::Tensor alibi_slopes(int64_t heads);
 
 }  // namespace swage::nn

@@ -9,38 +9,119 @@
 
 namespace swage::nn {
 
-// A pre-norm decoder as data: names of its modules, sizes and switches. An adapter fills one in
-// from config.json and hands it to DecoderAdapter; docs/add-a-model.md walks through it.
+// How a block joins attention and MLP to the residual stream h.
+//   kSequential  h += attention(norm(h)); h += mlp(norm(h))
+//   kParallel    h += attention(norm(h)) + mlp(norm(h)): one norm for both where names.post_norm is
+//   empty (Phi-2,
+//                Falcon-7B), else one each (Falcon-40B)
+//   kPostNorm    h = norm(h + attention(h)); h = norm(h + mlp(h)) (OPT-350M)
+enum class BlockForm { kSequential, kParallel, kPostNorm };
+
+// Rows of the projection to queries, keys and values in the checkpoint.
+//   kSeparate  three tensors
+//   kBlocks    one: all queries, all keys, all values (Phi-3, Falcon-7B)
+//   kGroups    one: per key head its queries, its key, its value (InternLM2, Falcon-40B; Bloom with
+//   one query each)
+enum class QkvLayout { kSeparate, kBlocks, kGroups };
+
+// Norms of queries and keys within each head, before rotation: one weight for all heads, or one
+// module per head.
+enum class HeadNorm { kNone, kShared, kPerHead };
+
+// What is added to scores by key position p: nothing, slope · p (Bloom), or, rounded to bf16 and
+// before the scale, slope · p (Falcon).
+enum class Alibi { kNone, kAfterScale, kBeforeScale };
+
+// A decoder as data: names of its modules, sizes and switches. An adapter fills one in from
+// config.json and hands it to DecoderAdapter; docs/add-a-model.md walks through it.
 struct SWAGE_API DecoderDescription {
-  // Module paths; those of a block stand behind `blocks`.<index>.
+  // Module paths; those of a block stand behind `blocks`.<index>. "" where a family has no such
+  // module.
   struct Names {
     std::string embedding = "model.embed_tokens", blocks = "model.layers",
                 final_norm = "model.norm", head = "lm_head";
+    std::string embedding_norm, positions, project_in, project_out;
     std::string input_norm = "input_layernorm", post_norm = "post_attention_layernorm";
+    std::string attention_norm,
+        mlp_norm;  // of what attention and MLP give, before it is added (Gemma)
     std::string q = "self_attn.q_proj", k = "self_attn.k_proj", v = "self_attn.v_proj",
                 o = "self_attn.o_proj";
+    std::string qkv = "self_attn.qkv_proj";  // where the layout is not kSeparate
+    std::string q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
     std::string gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
+    std::string gate_up = "mlp.gate_up_proj";  // where fused_gate: rows of gate, then of up
+    std::string prefix =
+        "model.";  // in front of module paths; files of the bare model leave it out
   } names;
 
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, block_count = 0,
           context_length = 0;
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
 
+  BlockForm form = BlockForm::kSequential;
   NormKind norm = NormKind::kRms;
   double norm_eps = 1e-6;
-  Activation activation = Activation::kSilu;
-  bool gated = true;  // false: down(act(up(x))), and there is no gate
-  bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool tied_embeddings = false;
+  bool residual_after_norm =
+      false;  // the first norm's output is what attention is added to (Bloom's switch)
+  double residual_scale = 1.0;  // factor of what attention and MLP add (MiniCPM)
+
+  QkvLayout qkv_layout = QkvLayout::kSeparate;
+  bool qkv_bias = false, o_bias = false;
+  HeadNorm head_norm = HeadNorm::kNone;
+  NormKind head_norm_kind = NormKind::kRms;
+  bool head_norm_bias = false;
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
   int64_t window = 0;                // sliding attention window; 0: none
-  double embedding_scale = 1.0;      // hidden_0 = table row * embedding_scale
+  double attention_softcap = 0.0;    // 0: none
+  Alibi alibi = Alibi::kNone;
+
+  Activation activation = Activation::kSilu;
+  bool gated = true;  // false: down(act(up(x))), and there is no gate
+  bool fused_gate = false;
+  bool mlp_bias = false;
+
+  bool tied_embeddings = false;
+  int64_t embedding_width = 0;   // of the table where project_in widens its rows; 0: hidden_size
+  int64_t position_offset = 0;   // row of position 0 in the table of learned positions
+  double embedding_scale = 1.0;  // hidden_0 = table row * embedding_scale
+  bool head_bias = false;
+  double head_scale = 1.0;     // logits = head(normalized * head_scale)
+  double logit_softcap = 0.0;  // 0: none
 };
 
-// One block of it. Stages: input norm -> "attention.input" -> q, k, v, attention ->
-// "attention.output" -> o, residual, post norm -> "mlp.input" -> gate, up -> "mlp.output" -> down,
-// residual. Subsets in that order.
+// Fills in what most families read from config.json under the same names; `d` holds the family's
+// defaults, which stand for keys that are absent: vocab_size, hidden_size, intermediate_size,
+// num_hidden_layers, max_position_embeddings, num_attention_heads, num_key_value_heads (0 or null:
+// as many as heads), head_dim (0 or null: hidden_size / heads), hidden_act, rms_norm_eps
+// (layer_norm_eps where d.norm is kLayer), tie_word_embeddings, and the keys of read_rope with
+// `theta` as the family's default. InvalidArgument names the key.
+SWAGE_API absl::Status read_decoder(const Value& config, DecoderDescription& d,
+                                    double theta = 10000.0);
+// config.json with keys under the names that read_decoder knows: {"n_head", "num_attention_heads"}
+// … A key that is there under its common name already stays as it is.
+SWAGE_API Value renamed(const Value& config,
+                        const std::vector<std::pair<std::string, std::string>>& keys);
+// config.json with `value` for a key that is absent (null included), and not in rope_parameters
+// either.
+SWAGE_API Value defaulted(const Value& config, const std::string& key, Value value);
+// False for a key that is absent; true for one that is there, null included (which often means
+// "none", not "the default").
+SWAGE_API bool stated(const Value& config, std::string_view key);
+// Windows per block as transformers 5 states them: 0 for "full_attention" in layer_types, else
+// `window`. Empty when the key is absent. InvalidArgument: another word, or a list of another
+// length.
+SWAGE_API absl::StatusOr<std::vector<int64_t>> read_windows(const Value& config,
+                                                            int64_t block_count, int64_t window);
+
+// The description with names as `source` spells them: without names.prefix where its embedding lies
+// there.
+SWAGE_API DecoderDescription as_stored(const DecoderDescription& description,
+                                       const WeightSource& source);
+
+// One block of it. Subsets in the order of the stages: "attention.input" (q, k, v; in parallel
+// blocks with one norm the MLP's first linears too), "attention.output" (o), "mlp.input" (gate, up;
+// unless parallel with one norm), "mlp.output" (down).
 SWAGE_API absl::StatusOr<std::unique_ptr<Block>> load_decoder_block(
     const DecoderDescription& description, const BlockId& id, const WeightSource& source,
     const LoadOptions& options);
@@ -69,9 +150,11 @@ class SWAGE_API DecoderAdapter : public ModelAdapter {
   virtual absl::StatusOr<DecoderDescription> describe(const Value& config) const = 0;
   // Changes what differs in block `index` (a window or rope in some blocks only); default: nothing
   // does.
-  virtual void describe_block(int64_t index, DecoderDescription& description) const;
+  virtual absl::Status describe_block(const Value& config, int64_t index,
+                                      DecoderDescription& description) const;
 
  private:
+  Value config_;
   DecoderDescription description_;
   ModelShape shape_;
 };

@@ -1,0 +1,48 @@
+// Qwen2, Qwen2.5 and Qwen3: Llama with biases on q, k and v (2), or a norm of
+// every query and key head (3); windows in the upper blocks on request.
+#include "swage/nn/decoder.h"
+#include "swage/plugin.h"
+
+namespace {
+
+using swage::Value;
+using swage::nn::DecoderDescription;
+
+class Qwen final : public swage::nn::DecoderAdapter {
+ protected:
+  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
+    const bool third = config.str("model_type", "qwen2") == "qwen3";
+    DecoderDescription d;
+    d.vocab_size = 151936;
+    d.hidden_size = 4096;
+    d.intermediate_size = 22016;
+    d.block_count = d.heads = d.kv_heads = 32;
+    d.head_dim = third ? 128 : 0;
+    d.context_length = 32768;
+    SWAGE_RETURN_IF_ERROR(read_decoder(config, d));
+    if (third) {
+      d.head_norm = swage::nn::HeadNorm::kShared;
+      d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
+    } else {
+      d.qkv_bias = true;
+    }
+    return d;
+  }
+
+  absl::Status describe_block(const Value& config, int64_t index,
+                              DecoderDescription& d) const override {
+    // Published files state a window that use_sliding_window turns off.
+    const bool sliding = config.flag("use_sliding_window", false);
+    const bool chosen = swage::nn::stated(config, "sliding_window");
+    const int64_t window = sliding ? config.i64("sliding_window", chosen ? 0 : 4096) : 0;
+    SWAGE_ASSIGN_OR_RETURN(const auto windows,
+                           swage::nn::read_windows(config, d.block_count, window));
+    const bool upper = index >= config.i64("max_window_layers", 28);
+    d.window = !windows.empty() ? windows[static_cast<size_t>(index)] : upper ? window : 0;
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace
+
+SWAGE_MODEL(Qwen, "qwen");

@@ -1,0 +1,34 @@
+#include "nn/block_reader.h"
+
+#include "swage/nn/load.h"
+#include "swage/status.h"
+
+namespace swage::nn {
+
+absl::Status BlockReader::linear(const std::string& name, int64_t out, int64_t in, bool bias,
+                                 Linear** slot) {
+  SWAGE_ASSIGN_OR_RETURN(Linear linear,
+                         load_linear(source_, prefix_ + name, out, in, bias, options_));
+  linears_->push_back(std::move(linear));
+  *slot = &linears_->back();
+  return absl::OkStatus();
+}
+
+absl::Status BlockReader::parameter(const std::string& name, const std::vector<int64_t>& shape,
+                                    Parameter** slot) {
+  SWAGE_ASSIGN_OR_RETURN(Parameter parameter,
+                         load_parameter(source_, prefix_ + name, shape, options_));
+  parameters_->push_back(std::move(parameter));
+  *slot = &parameters_->back();
+  return absl::OkStatus();
+}
+
+absl::Status BlockReader::norm(const std::string& name, NormKind kind, double eps, int64_t width,
+                               bool bias, Norm* norm) {
+  norm->kind = kind;
+  norm->eps = eps;
+  SWAGE_RETURN_IF_ERROR(parameter(name + ".weight", {width}, &norm->weight));
+  return bias ? parameter(name + ".bias", {width}, &norm->bias) : absl::OkStatus();
+}
+
+}  // namespace swage::nn

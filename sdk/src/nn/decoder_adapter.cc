@@ -1,0 +1,82 @@
+// The adapter of a described decoder.
+#include "swage/nn/decoder.h"
+#include "swage/status.h"
+
+namespace swage::nn {
+namespace {
+
+absl::Status check_sizes(const DecoderDescription& d) {
+  const std::pair<const char*, int64_t> sizes[] = {{"vocab_size", d.vocab_size},
+                                                   {"hidden_size", d.hidden_size},
+                                                   {"intermediate_size", d.intermediate_size},
+                                                   {"num_hidden_layers", d.block_count},
+                                                   {"num_attention_heads", d.heads},
+                                                   {"num_key_value_heads", d.kv_heads},
+                                                   {"head_dim", d.head_dim},
+                                                   {"max_position_embeddings", d.context_length}};
+  for (const auto& [key, value] : sizes) {
+    if (value <= 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("config.json: ", key, " is ", value, ", expected a positive number"));
+    }
+  }
+  if (d.heads % d.kv_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("config.json: num_attention_heads ", d.heads,
+                                                   " is no multiple of num_key_value_heads ",
+                                                   d.kv_heads));
+  }
+  if (d.window < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: sliding_window is ", d.window, ", expected a positive number"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status DecoderAdapter::open(const Value& config) {
+  if (config.has("quantization_config")) {
+    return absl::InvalidArgumentError(
+        "config.json: quantization_config is set: the checkpoint is already quantized, "
+        "start from the original one");
+  }
+  config_ = config;
+  SWAGE_ASSIGN_OR_RETURN(description_, describe(config));
+  SWAGE_RETURN_IF_ERROR(check_sizes(description_));
+  shape_.towers = {{"language", description_.block_count}};
+  shape_.hidden_size = description_.hidden_size;
+  shape_.vocab_size = description_.vocab_size;
+  shape_.context_length = description_.context_length;
+  shape_.tied_embeddings = description_.tied_embeddings;
+  return absl::OkStatus();
+}
+
+absl::Status DecoderAdapter::describe_block(const Value& config, int64_t index,
+                                            DecoderDescription& description) const {
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Embedding>> DecoderAdapter::load_embedding(
+    const WeightSource& source, const LoadOptions& options) {
+  return load_decoder_embedding(description_, source, options);
+}
+
+absl::StatusOr<std::unique_ptr<Block>> DecoderAdapter::load_block(const BlockId& id,
+                                                                  const WeightSource& source,
+                                                                  const LoadOptions& options) {
+  if (id.tower != "language" || id.index < 0 || id.index >= description_.block_count) {
+    return absl::InvalidArgumentError(absl::StrCat("no block ", id.tower, " ", id.index,
+                                                   ": the model has language 0 to ",
+                                                   description_.block_count - 1));
+  }
+  DecoderDescription description = description_;
+  SWAGE_RETURN_IF_ERROR(describe_block(config_, id.index, description));
+  return load_decoder_block(description, id, source, options);
+}
+
+absl::StatusOr<std::unique_ptr<Head>> DecoderAdapter::load_head(const WeightSource& source,
+                                                                const LoadOptions& options) {
+  return load_decoder_head(description_, source, options);
+}
+
+}  // namespace swage::nn

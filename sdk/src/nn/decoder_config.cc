@@ -1,0 +1,99 @@
+// What most families say in config.json under the same keys.
+#include "swage/nn/decoder.h"
+#include "swage/status.h"
+
+namespace swage::nn {
+
+bool stated(const Value& config, std::string_view key) {
+  return config.table() != nullptr && config.table()->count(key) > 0;
+}
+
+Value renamed(const Value& config, const std::vector<std::pair<std::string, std::string>>& keys) {
+  Value result = config;
+  if (result.table() == nullptr) return result;
+  for (const auto& [from, to] : keys) {
+    if (stated(config, from) && !stated(config, to)) (*result.table())[to] = config[from];
+  }
+  return result;
+}
+
+Value defaulted(const Value& config, const std::string& key, Value value) {
+  Value result = config;
+  if (result.table() != nullptr && !config.has(key) && !config["rope_parameters"].has(key))
+    (*result.table())[key] = std::move(value);
+  return result;
+}
+
+absl::Status read_decoder(const Value& config, DecoderDescription& d, double theta) {
+  d.vocab_size = config.i64("vocab_size", d.vocab_size);
+  d.hidden_size = config.i64("hidden_size", d.hidden_size);
+  d.intermediate_size = config.i64("intermediate_size", d.intermediate_size);
+  d.block_count = config.i64("num_hidden_layers", d.block_count);
+  d.context_length = config.i64("max_position_embeddings", d.context_length);
+  d.heads = config.i64("num_attention_heads", d.heads);
+  const bool grouped = d.kv_heads > 0 && !stated(config, "num_key_value_heads");
+  d.kv_heads = config.i64("num_key_value_heads", grouped ? d.kv_heads : d.heads);
+  if (d.head_dim == 0 && !config.has("head_dim") && d.heads > 0) {
+    if (d.hidden_size % d.heads != 0) {
+      return absl::InvalidArgumentError(absl::StrCat("config.json: hidden_size ", d.hidden_size,
+                                                     " is no multiple of num_attention_heads ",
+                                                     d.heads, " and there is no head_dim"));
+    }
+    d.head_dim = d.hidden_size / d.heads;
+  }
+  d.head_dim = config.i64("head_dim", d.head_dim);
+  d.norm_eps =
+      config.f64(d.norm == NormKind::kLayer ? "layer_norm_eps" : "rms_norm_eps", d.norm_eps);
+  d.tied_embeddings = config.flag("tie_word_embeddings", d.tied_embeddings);
+  if (config.has("hidden_act")) {
+    SWAGE_ASSIGN_OR_RETURN(d.activation, parse_activation(config.str("hidden_act", "")));
+  }
+  if (d.head_dim <= 0) return absl::OkStatus();  // open() names the size that is wrong
+  SWAGE_ASSIGN_OR_RETURN(auto rope, read_rope(config, d.head_dim, d.context_length, theta));
+  d.rope = std::make_shared<const Rope>(std::move(rope));
+  return absl::OkStatus();
+}
+
+DecoderDescription as_stored(const DecoderDescription& description, const WeightSource& source) {
+  DecoderDescription result = description;
+  DecoderDescription::Names& names = result.names;
+  if (names.prefix.empty() || source.has(names.embedding + ".weight")) return result;
+  const auto bare = [&](const std::string& name) {
+    return name.rfind(names.prefix, 0) == 0 ? name.substr(names.prefix.size()) : name;
+  };
+  if (!source.has(bare(names.embedding) + ".weight"))
+    return result;  // the reader names what is missing
+  for (std::string* name :
+       {&names.embedding, &names.blocks, &names.final_norm, &names.embedding_norm, &names.positions,
+        &names.project_in, &names.project_out}) {
+    *name = bare(*name);
+  }
+  return result;
+}
+
+absl::StatusOr<std::vector<int64_t>> read_windows(const Value& config, int64_t block_count,
+                                                  int64_t window) {
+  std::vector<int64_t> windows;
+  if (!config.has("layer_types")) return windows;
+  const Value::List* types = config["layer_types"].list();
+  if (types == nullptr || static_cast<int64_t>(types->size()) != block_count) {
+    return absl::InvalidArgumentError(absl::StrCat("config.json: layer_types must be a list of ",
+                                                   block_count, " words, one for every layer"));
+  }
+  for (const Value& type : *types) {
+    const std::string word = type.text() != nullptr ? *type.text() : type.type_name();
+    if (word != "full_attention" && word != "sliding_attention") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("config.json: layer_types holds \"", word,
+                       "\"; \"full_attention\" and \"sliding_attention\" are supported"));
+    }
+    if (word == "sliding_attention" && window <= 0) {
+      return absl::InvalidArgumentError(
+          "config.json: layer_types asks for sliding_attention, but sliding_window is not set");
+    }
+    windows.push_back(word == "sliding_attention" ? window : 0);
+  }
+  return windows;
+}
+
+}  // namespace swage::nn

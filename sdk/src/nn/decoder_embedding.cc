@@ -1,0 +1,93 @@
+// From token ids to the residual stream.
+#include <ATen/ops/index_select.h>
+
+#include "nn/block_reader.h"
+#include "swage/nn/decoder.h"
+#include "swage/nn/load.h"
+#include "swage/status.h"
+
+namespace swage::nn {
+namespace {
+
+class DecoderEmbedding final : public Embedding {
+ public:
+  DecoderEmbedding(const DecoderDescription& description, const LoadOptions& options)
+      : description_(description), options_(options) {}
+
+  absl::Status load(const WeightSource& source) {
+    const DecoderDescription& d = description_;
+    const int64_t width = d.embedding_width > 0 ? d.embedding_width : d.hidden_size;
+    SWAGE_RETURN_IF_ERROR(load_table(source, d.names.embedding, {d.vocab_size, width}, &table_));
+    if (!d.names.positions.empty()) {
+      const int64_t rows = d.context_length + d.position_offset;
+      SWAGE_RETURN_IF_ERROR(
+          load_table(source, d.names.positions, {rows, d.hidden_size}, &positions_));
+    }
+    // Linears of a block are compressed; this one only widens the rows of the table.
+    BlockReader reader(source, options_, "", nullptr, &parameters_);
+    if (!d.names.project_in.empty()) {
+      SWAGE_RETURN_IF_ERROR(
+          reader.parameter(d.names.project_in + ".weight", {d.hidden_size, width}, &project_in_));
+    }
+    if (d.names.embedding_norm.empty()) return absl::OkStatus();
+    return reader.norm(d.names.embedding_norm, d.norm, d.norm_eps, d.hidden_size,
+                       d.norm == NormKind::kLayer, &norm_);
+  }
+
+  absl::Status embed(const at::Tensor& ids, Slots& slots) override {
+    SWAGE_RETURN_IF_ERROR(check_range(ids, table_->value.size(0), "token id", "the vocabulary of ",
+                                      ": do tokenizer and model belong together?"));
+    at::Tensor rows = gather(*table_, ids);
+    if (description_.embedding_scale != 1.0) rows = rows * description_.embedding_scale;
+    if (project_in_ != nullptr) rows = affine(rows, project_in_->value, {});
+    if (positions_ != nullptr) {
+      const at::Tensor places = slots.positions + description_.position_offset;
+      SWAGE_RETURN_IF_ERROR(check_range(places, positions_->value.size(0), "position",
+                                        "the table of positions of ",
+                                        ": windows must not be longer than the model's context"));
+      rows = rows + gather(*positions_, places);
+    }
+    slots[kHidden] = norm_.weight != nullptr ? norm_.apply(rows) : rows;
+    return absl::OkStatus();
+  }
+
+ private:
+  // Tables keep their storage dtype: they are large, and few rows are read.
+  absl::Status load_table(const WeightSource& source, const std::string& module,
+                          const std::vector<int64_t>& shape, Parameter** slot) {
+    const std::string name = module + ".weight";
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor table, read_checked(source, name, shape));
+    parameters_.push_back({name, table.to(options_.device), table.scalar_type()});
+    *slot = &parameters_.back();
+    return absl::OkStatus();
+  }
+
+  at::Tensor gather(const Parameter& table, const at::Tensor& rows) const {
+    return table.value.index_select(0, rows.to(table.value.device())).to(options_.compute);
+  }
+
+  static absl::Status check_range(const at::Tensor& index, int64_t size, const char* what,
+                                  const char* of, const char* advice) {
+    if (index.numel() == 0) return absl::OkStatus();
+    const int64_t low = index.min().item<int64_t>(), high = index.max().item<int64_t>();
+    if (low >= 0 && high < size) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(what, " ", low < 0 ? low : high, " is outside ", of, size, advice));
+  }
+
+  const DecoderDescription description_;
+  const LoadOptions options_;
+  Parameter *table_ = nullptr, *positions_ = nullptr, *project_in_ = nullptr;
+  Norm norm_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Embedding>> load_decoder_embedding(
+    const DecoderDescription& description, const WeightSource& source, const LoadOptions& options) {
+  auto embedding = std::make_unique<DecoderEmbedding>(as_stored(description, source), options);
+  SWAGE_RETURN_IF_ERROR(embedding->load(source));
+  return std::unique_ptr<Embedding>(std::move(embedding));
+}
+
+}  // namespace swage::nn

@@ -1,0 +1,67 @@
+// From the residual stream to logits.
+#include "nn/block_reader.h"
+#include "swage/nn/decoder.h"
+#include "swage/nn/load.h"
+#include "swage/status.h"
+
+namespace swage::nn {
+namespace {
+
+class DecoderHead final : public Head {
+ public:
+  explicit DecoderHead(const DecoderDescription& description) : description_(description) {}
+
+  absl::Status load(const WeightSource& source, const LoadOptions& options) {
+    const DecoderDescription& d = description_;
+    BlockReader reader(source, options, "", nullptr, &parameters_);
+    if (!d.names.final_norm.empty()) {
+      SWAGE_RETURN_IF_ERROR(reader.norm(d.names.final_norm, d.norm, d.norm_eps, d.hidden_size,
+                                        d.norm == NormKind::kLayer, &norm_));
+    }
+    const int64_t width = d.embedding_width > 0 ? d.embedding_width : d.hidden_size;
+    if (!d.names.project_out.empty()) {
+      SWAGE_RETURN_IF_ERROR(
+          reader.parameter(d.names.project_out + ".weight", {width, d.hidden_size}, &project_out_));
+    }
+    if (d.head_bias)
+      SWAGE_RETURN_IF_ERROR(reader.parameter(d.names.head + ".bias", {d.vocab_size}, &bias_));
+    const std::vector<int64_t> shape = {d.vocab_size, width};
+    if (!d.tied_embeddings) return reader.parameter(d.names.head + ".weight", shape, &weight_);
+    SWAGE_ASSIGN_OR_RETURN(Parameter table,
+                           load_parameter(source, d.names.embedding + ".weight", shape, options));
+    tied_ = std::move(table.value);
+    return absl::OkStatus();
+  }
+
+  at::Tensor normalize(const at::Tensor& hidden) override {
+    const at::Tensor x = norm_.weight != nullptr ? norm_.apply(hidden) : hidden;
+    return project_out_ != nullptr ? affine(x, project_out_->value, {}) : x;
+  }
+
+  at::Tensor logits(const at::Tensor& normalized) override {
+    const DecoderDescription& d = description_;
+    const at::Tensor x = d.head_scale == 1.0 ? normalized : normalized * d.head_scale;
+    const at::Tensor y = affine(x, tied_.defined() ? tied_ : weight_->value,
+                                bias_ != nullptr ? bias_->value : at::Tensor());
+    if (d.logit_softcap == 0) return y;
+    return (y / d.logit_softcap).tanh() * d.logit_softcap;
+  }
+
+ private:
+  const DecoderDescription description_;
+  Norm norm_;
+  Parameter *weight_ = nullptr, *bias_ = nullptr, *project_out_ = nullptr;
+  at::Tensor tied_;  // the embedding's table, where it serves as the output matrix
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Head>> load_decoder_head(const DecoderDescription& description,
+                                                        const WeightSource& source,
+                                                        const LoadOptions& options) {
+  auto head = std::make_unique<DecoderHead>(as_stored(description, source));
+  SWAGE_RETURN_IF_ERROR(head->load(source, options));
+  return std::unique_ptr<Head>(std::move(head));
+}
+
+}  // namespace swage::nn

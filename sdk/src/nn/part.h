@@ -1,0 +1,34 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/block_reader.h"
+#include "swage/block.h"
+
+namespace swage::nn {
+
+// What stands between the residual stream and itself: attention or an MLP of some kind. A part has
+// subsets in order; the block, which owns linears and parameters, puts the input of the first into
+// its slot.
+class Part {
+ public:
+  virtual ~Part() = default;
+
+  // From the input of subset `index` in its slot: puts that of the next one into its slot, or
+  // returns the part's output (a tensor of its own) where `index` is the last. Takes every slot but
+  // the first subset's, which others may read.
+  virtual at::Tensor run(size_t index, Slots& slots) const = 0;
+
+  // The part's output from the input of subset `index` on; the slots stay as they are.
+  at::Tensor output(size_t index, const Slots& slots) const {
+    Slots scratch = slots;
+    at::Tensor result;
+    for (; index < subsets.size(); ++index) result = run(index, scratch);
+    return result;
+  }
+
+  std::vector<Subset>
+      subsets;  // names, inputs, linears, folds; the block sets the first one's fold
+};
+
+}  // namespace swage::nn

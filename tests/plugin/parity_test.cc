@@ -1,0 +1,118 @@
+// Every family against reference values of small models whose parameters are all random.
+#include <gtest/gtest.h>
+
+#include "swage/transform/fold.h"
+#include "tiny_model.h"
+
+namespace swage {
+namespace {
+
+using testing_support::must;
+using testing_support::tensors_of;
+using testing_support::Tiny;
+
+class ParityTest : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ParityTest, HiddenStatesAndLogitsAgreeWithTransformers) {
+  // config_min.json is what the hub holds, config.json what transformers makes of it: both must
+  // mean the same.
+  for (const char* config : {"config.json", "config_min.json"}) {
+    const Tiny tiny(GetParam(), config);
+    const auto reference = tensors_of(tiny.folder / "io.safetensors");
+    const at::Tensor ids = must(reference->read("input_ids")).flatten();
+    const std::vector<at::Tensor> states = tiny.run(ids, {ids.size(0)}, at::kFloat);
+    for (size_t i = 0; i < states.size(); ++i) {
+      const std::string name = i + 1 < states.size() ? absl::StrCat("hidden_", i) : "logits";
+      const at::Tensor expected = must(reference->read(name)).squeeze(0);
+      EXPECT_LE((states[i] - expected).abs().max().item<double>(), 2e-5)
+          << name << " with " << config;
+    }
+  }
+}
+
+TEST_P(ParityTest, BytesDoNotDependOnTheMicroBatchOrTheThreads) {
+  const Tiny tiny(GetParam());
+  constexpr int64_t kLength = 20, kCount = 4;
+  const at::Tensor ids =
+      at::arange(kLength * kCount, at::kLong) * 37 % tiny.adapter->shape().vocab_size;
+  at::set_num_threads(1);
+  const std::vector<at::Tensor> whole =
+      tiny.run(ids, std::vector<int64_t>(kCount, kLength), at::kFloat);
+  for (int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    for (int64_t batch : {1, 2, 4}) {
+      for (int64_t first = 0; first < kCount; first += batch) {
+        const int64_t begin = first * kLength, end = (first + batch) * kLength;
+        const auto part =
+            tiny.run(ids.slice(0, begin, end),
+                     std::vector<int64_t>(static_cast<size_t>(batch), kLength), at::kFloat);
+        for (size_t i = 0; i < part.size(); ++i) {
+          EXPECT_TRUE(part[i].equal(whole[i].slice(0, begin, end)))
+              << batch << " sequences, " << threads << " threads";
+        }
+      }
+    }
+  }
+}
+
+TEST_P(ParityTest, DoublePrecisionStaysClose) {
+  const Tiny tiny(GetParam());
+  const at::Tensor ids = at::arange(24, at::kLong) * 11 % tiny.adapter->shape().vocab_size;
+  const at::Tensor wide = tiny.run(ids, {24}, at::kDouble).back(),
+                   narrow = tiny.run(ids, {24}, at::kFloat).back();
+  EXPECT_EQ(wide.scalar_type(), at::kDouble);
+  const double worst = (wide - narrow).abs().max().item<double>();
+  EXPECT_GT(worst, 0.0);
+  EXPECT_LT(worst, 2e-5);
+}
+
+// Logits of a sequence with a random scale folded into every subset that has a target.
+at::Tensor folded_logits(const Tiny& tiny, const at::Tensor& ids, int64_t* folds) {
+  LoadOptions options;
+  options.compute = at::kDouble;
+  Slots slots;
+  slots.lengths = {ids.size(0)};
+  slots.positions = at::arange(ids.size(0), at::kLong);
+  EXPECT_TRUE(must(tiny.adapter->load_embedding(*tiny.weights, options))->embed(ids, slots).ok());
+  for (int64_t i = 0; i < tiny.adapter->shape().towers.back().block_count; ++i) {
+    const auto block = must(tiny.adapter->load_block({"language", i}, *tiny.weights, options));
+    for (Subset& subset : block->subsets()) {
+      const at::Tensor scale = at::rand({subset.linears.front()->in()}, at::kDouble) * 3 + 0.2;
+      if (subset.fold.kind == FoldTarget::Kind::kNone) {
+        EXPECT_FALSE(subset.fold.why_none.empty()) << subset.name;
+        EXPECT_FALSE(transform::fold_scale(subset, scale).ok());
+        continue;
+      }
+      EXPECT_TRUE(transform::fold_scale(subset, transform::tie_channels(subset.fold, scale)).ok());
+      ++*folds;
+    }
+    block->forward(slots);
+  }
+  const auto head = must(tiny.adapter->load_head(*tiny.weights, options));
+  return head->logits(head->normalize(slots.at(kHidden)));
+}
+
+TEST_P(ParityTest, EveryFoldKeepsTheFunction) {
+  const Tiny tiny(GetParam());
+  const at::Tensor ids = at::arange(24, at::kLong) * 11 % tiny.adapter->shape().vocab_size;
+  const at::Tensor expected = tiny.run(ids, {24}, at::kDouble).back();
+  int64_t folds = 0;
+  const at::Tensor found = folded_logits(tiny, ids, &folds);
+  EXPECT_GT(folds, 0);
+  EXPECT_LT(((found - expected).abs().max() / expected.abs().max()).item<double>(), 1e-9);
+}
+
+std::vector<std::string> fixtures() {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(testing_support::test_data() / "parity"))
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ParityTest, ::testing::ValuesIn(fixtures()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace swage
