@@ -56,9 +56,9 @@ at::Tensor fold_norm(const FoldTarget& fold, const at::Tensor& scale) {
   weight.value = stored.to(weight.value.scalar_type());
   const at::Tensor folded = at::where(factor.eq(0), scale, factor / (stored + offset));
   if (fold.norm_bias != nullptr) {
+    // No other tensor could make up for a rounded bias; it is rounded once, when the block is done.
     Parameter& bias = *fold.norm_bias;
-    bias.value =
-        (bias.value.to(at::kDouble) / folded).to(bias.storage).to(bias.value.scalar_type());
+    bias.value = (bias.value.to(at::kDouble) / folded).to(bias.value.scalar_type());
   }
   return folded;
 }
