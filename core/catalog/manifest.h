@@ -37,7 +37,8 @@ struct ComponentManifest {
   std::vector<std::string> architectures, model_types;
   std::vector<std::string>
       linears;                    // "model.layers.*.self_attn.q_proj": weights that steps compress
-  std::vector<std::string> kept;  // tensors written as they are
+  std::vector<std::string> routers;  // linears that follow folds but are never compressed
+  std::vector<std::string> kept;     // tensors written as they are
   std::vector<std::string> ignored;  // tensors of a checkpoint that are dropped (rotary buffers)
   std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
 };

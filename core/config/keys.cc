@@ -56,19 +56,26 @@ std::vector<Section> make_sections() {
        "",
        {key("path", "path", Value(), "Folder of a Hugging Face checkpoint, or a GGUF file.")},
        {}});
-  all.push_back({"calibration",
-                 "Text that steps measure activations on. Needed when a step says so.",
-                 false,
-                 "",
-                 {key("source", "path", Value(),
-                      "Text (.txt), one document a line (.jsonl), or token ids (.json)."),
-                  choice("recipe", "even", {"even", "gptq", "awq", "whole"},
-                         "How windows are drawn: at an even stride, at random places, from "
-                         "shuffled documents, one per document."),
-                  integer("samples", 128, 1, 1 << 20, "Windows drawn at most."),
-                  integer("length", 2048, 1, 1 << 20, "Tokens of a window."),
-                  seed("Seed of the random recipes.")},
-                 {}});
+  all.push_back(
+      {"calibration",
+       "Text that steps measure activations on. Needed when a step says so.",
+       false,
+       "",
+       {key("source", "path", Value(),
+            "Text (.txt), one document a line (.jsonl), or token ids (.json)."),
+        choice("recipe", "even", {"even", "gptq", "awq", "whole"},
+               "How windows are drawn: at an even stride, at random places, from "
+               "shuffled documents, one per document."),
+        integer("samples", 128, 1, 1 << 20, "Windows drawn at most."),
+        integer("length", 2048, 1, 1 << 20, "Tokens of a window."),
+        seed("Seed of the random recipes."),
+        key("experts", "string", Value("routed"),
+            "Tokens that a mixture's experts are measured on: \"routed\", \"top-8\" (so many "
+            "experts see each token), or \"all\"; outputs stay routed."),
+        integer("expert_tokens", 32, 0, 1 << 20,
+                "An expert with fewer takes the statistics of all tokens, or is rounded "
+                "to nearest where it has none to share.")},
+       {}});
   all.push_back({"scheme",
                  "Number formats that hold for every step unless it says otherwise.",
                  false,

@@ -11,6 +11,7 @@
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/config/param_check.h"
+#include "swage/scheme.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -91,8 +92,8 @@ void check_groups(const Step& step, const std::vector<ModelOutline::Linear>& lin
     if (!scheme.ok()) return problems->add({}, std::string(scheme.status().message()));
     const WeightScheme& weight = scheme->weight;
     // Without a weight table, a step that names activations quantizes those alone.
-    const bool quantizes = step.takes_weight && scheme->applies && !scheme->keep &&
-                           (step.weight_given || !scheme->activation);
+    const bool quantizes = linear.kept_by.empty() && step.takes_weight && scheme->applies &&
+                           !scheme->keep && (step.weight_given || !scheme->activation);
     if (!quantizes || weight.granularity != Granularity::kGroup || weight.group_tail_short)
       continue;
     uneven.common = std::gcd(uneven.common, linear.in);
@@ -114,6 +115,7 @@ std::string owner_of(const std::string& tensor) {
 
 TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor) {
   if (fits(adapter.linears, tensor)) return TensorRule::kLinear;
+  if (fits(adapter.routers, tensor)) return TensorRule::kRouter;
   if (fits(adapter.kept, tensor)) return TensorRule::kKept;
   return fits(adapter.ignored, tensor) ? TensorRule::kIgnored : TensorRule::kNone;
 }
@@ -130,9 +132,11 @@ absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
     outline.parameters +=
         std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies<>());
     outline.bytes += info.end - info.begin;
-    if (rule == TensorRule::kLinear && info.shape.size() >= 2)
-      outline.linears.push_back(
-          {owner_of(name), info.shape[info.shape.size() - 2], info.shape.back()});
+    const bool linear = rule == TensorRule::kLinear || rule == TensorRule::kRouter;
+    if (linear && info.shape.size() >= 2)
+      outline.linears.push_back({owner_of(name), info.shape[info.shape.size() - 2],
+                                 info.shape.back(),
+                                 rule == TensorRule::kRouter ? kRouterRule : ""});
   }
   if (!unknown.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(

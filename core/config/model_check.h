@@ -16,6 +16,7 @@ struct ModelOutline {
   struct Linear {
     std::string name;  // "model.layers.0.mlp.up_proj"
     int64_t out = 0, in = 0;
+    std::string kept_by;  // not empty: no step compresses it, and by which rule
   };
   std::string adapter;
   std::vector<Linear> linears;  // in the order of their names
@@ -25,7 +26,7 @@ struct ModelOutline {
 
 // What an adapter does with a tensor: the first of these lists of its manifest that names the
 // tensor or the module it belongs to.
-enum class TensorRule { kLinear, kKept, kIgnored, kNone };
+enum class TensorRule { kLinear, kRouter, kKept, kIgnored, kNone };
 TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor);
 // "model.norm" of "model.norm.weight" and "model.norm.bias".
 std::string owner_of(const std::string& tensor);

@@ -39,7 +39,8 @@ Value calibration_value(const std::optional<CalibrationSpec>& spec) {
                             {"seed", spec->seed}});
 }
 
-// Without threads, micro_batch and reference_cache: no result depends on them, so a run may go on with others.
+// Without threads, micro_batch and reference_cache: no result depends on them, so a run may go on
+// with others.
 Value run_value(const RunSpec& run) {
   return Value(Value::Table{{"work", run.work},
                             {"device", run.device},

@@ -93,6 +93,17 @@ void PipelineReader::read_calibration() {
   spec.samples = integer_or_zero(keys, "samples");
   spec.length = integer_or_zero(keys, "length");
   spec.seed = integer_or_zero(keys, "seed");
+  spec.expert_tokens = integer_or_zero(keys, "expert_tokens");
+  const std::string experts = text_or(keys, "experts", "");
+  if (experts == "all") {
+    spec.experts_seen = -1;
+  } else if (experts != "routed" &&
+             (!absl::StartsWith(experts, "top-") ||
+              !absl::SimpleAtoi(experts.substr(4), &spec.experts_seen) || spec.experts_seen < 1)) {
+    problems_.add(document_.place("calibration.experts").value,
+                  absl::StrCat("\"experts\" is \"", experts,
+                               "\"; expected \"routed\", \"all\" or, for example, \"top-8\""));
+  }
   spec.where = document_.place("calibration").key;
   std::error_code error;
   const bool folder = std::filesystem::is_directory(spec.source, error);

@@ -146,7 +146,8 @@ absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipel
     summary.in = linear.in;
     SWAGE_ASSIGN_OR_RETURN(const at::ScalarType storage,
                            model.checkpoint().weights().dtype(linear.name + ".weight"));
-    const Decision decision = decide(pipeline.steps, linear.name);
+    const Decision decision = linear.kept_by.empty() ? decide(pipeline.steps, linear.name)
+                                                     : Decision{nullptr, linear.kept_by};
     summary.kept_by = decision.kept_by;
     summary.scale_dtype = storage;
     if (decision.step != nullptr) {

@@ -17,8 +17,10 @@ struct Totals {
   double cpu_seconds = 0;
   int64_t peak_host = 0, peak_device = 0, parameters = 0, parameter_bits = 0, model_bytes = 0;
   Value::List notes;
+  Value::Table expert_tokens;
 
-  void add(const Value& figures) {
+  void add(const std::string& key, const Value& figures) {
+    if (figures.has("expert_tokens")) expert_tokens[key] = figures["expert_tokens"];
     if (const Value::Table* parts = figures["seconds"].table()) {
       for (const auto& [what, value] : *parts) {
         double now = 0, before = 0;
@@ -84,7 +86,7 @@ absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeli
   Totals totals;
   for (const char* kind : {"block", "phase"}) {
     SWAGE_ASSIGN_OR_RETURN(const auto entries, journal.all(kind));
-    for (const Journal::Entry& entry : entries) totals.add(entry.value);
+    for (const Journal::Entry& entry : entries) totals.add(entry.key, entry.value);
   }
   Linears linears;
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
@@ -106,6 +108,7 @@ absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeli
       {"linears_kept", linears.kept},
       {"parameters", weights + totals.parameters},
       {"notes", std::move(totals.notes)}};
+  if (!totals.expert_tokens.empty()) result["expert_tokens"] = std::move(totals.expert_tokens);
   if (linears.compressed_weights > 0) {
     result["bits_per_weight"] = static_cast<double>(linears.compressed_bits) /
                                 static_cast<double>(linears.compressed_weights);

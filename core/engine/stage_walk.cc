@@ -1,7 +1,6 @@
 #include "core/engine/stage_walk.h"
 
 #include <ATen/ops/aminmax.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 
@@ -24,10 +23,11 @@ struct SubsetInput {
 
 SubsetInput input_of(const Subset& subset, const Slots& slots) {
   const at::Tensor& x = slots.at(subset.input);
-  if (subset.rows.empty()) return {x, slots.lengths};
+  if (subset.route.empty()) return {x, slots.lengths};
   // Rows go up: those of one sequence lie together.
-  const at::Tensor rows = slots.at(subset.rows).to(at::kCPU);
-  SubsetInput input{x.index_select(0, rows.to(x.device())), {}};
+  const at::Tensor rows = slots.rows_of(subset.route).to(at::kCPU);
+  const bool routed = slots.is_routed(subset.input);
+  SubsetInput input{routed ? x : x.index_select(0, rows.to(x.device())), {}};
   const int64_t* row = rows.const_data_ptr<int64_t>();
   const int64_t* const end = row + rows.numel();
   int64_t limit = 0;
@@ -55,10 +55,13 @@ absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
 
 }  // namespace
 
-StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter)
+StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter,
+                     int64_t experts_seen)
     : block_(block), view_(view), adapter_(adapter) {
-  for (const SequenceSet::Batch& batch : stream.sequences->batches())
+  for (const SequenceSet::Batch& batch : stream.sequences->batches()) {
     batches_.push_back(stream.sequences->slots(batch, stream.hidden));
+    batches_.back().experts_seen = experts_seen;
+  }
 }
 
 absl::Status StageWalk::run_stage(int64_t stage) {
@@ -86,18 +89,9 @@ Slots StageWalk::sample(int64_t tokens) const {
   int64_t sequences = 0;
   for (const Slots& slots : batches_) sequences += static_cast<int64_t>(slots.lengths.size());
   const int64_t of_each = std::max<int64_t>(1, tokens / std::max<int64_t>(1, sequences));
-  Slots all;
-  std::vector<at::Tensor> positions;
-  std::map<std::string, std::vector<at::Tensor>> parts;
-  for (const Slots& slots : batches_) {
-    const Slots part = slots.prefix(of_each);
-    all.lengths.insert(all.lengths.end(), part.lengths.begin(), part.lengths.end());
-    positions.push_back(part.positions);
-    for (const auto& [name, tensor] : part.tensors()) parts[name].push_back(tensor);
-  }
-  all.positions = at::cat(positions);
-  for (const auto& [name, tensors] : parts) all[name] = at::cat(tensors);
-  return all;
+  std::vector<Slots> parts;
+  for (const Slots& slots : batches_) parts.push_back(slots.prefix(of_each));
+  return Slots::concatenate(parts);
 }
 
 void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, SubsetStats& stats) {

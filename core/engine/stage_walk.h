@@ -13,7 +13,9 @@ namespace swage {
 class StageWalk {
  public:
   // The stream's hidden states are read, not changed. All references outlive the walk.
-  StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter);
+  // `experts_seen`: Slots::experts_seen of the walk.
+  StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter,
+            int64_t experts_seen);
 
   absl::Status run_stage(int64_t stage);
   // Statistics of the subset's input, and the sample that a search compares on.

@@ -1,5 +1,8 @@
 #include "core/engine/step_run.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "core/engine/opened_model.h"
 #include "core/engine/outcome.h"
@@ -56,10 +59,14 @@ class StepRun::Context : public Base {
 
 class StepRun::SubsetRun final : public Context<SubsetContext> {
  public:
-  SubsetRun(StepRun& run, int64_t index, std::vector<Linear*> linears, SubsetStats stats)
-      : Context(run, index), linears_(std::move(linears)), stats_(std::move(stats)) {}
+  SubsetRun(StepRun& run, Subset& subset, int64_t index, std::vector<Linear*> linears,
+            SubsetStats stats)
+      : Context(run, index),
+        subset_(subset),
+        linears_(std::move(linears)),
+        stats_(std::move(stats)) {}
 
-  Subset& subset() override { return run_.block_.subsets()[static_cast<size_t>(index_)]; }
+  Subset& subset() override { return subset_; }
   const std::vector<Linear*>& linears() override { return linears_; }
   const SubsetStats& stats() override { return stats_; }
   at::Tensor inspect(const Slots& sample) override {
@@ -70,9 +77,10 @@ class StepRun::SubsetRun final : public Context<SubsetContext> {
     for (const Linear* linear : linears_) outputs.push_back(linear->apply(x));
     return at::cat(outputs, 1);
   }
-  absl::Status fold(const at::Tensor& scale) override { return run_.fold(index_, scale, stats_); }
+  absl::Status fold(const at::Tensor& scale) override { return run_.fold(subset_, scale, stats_); }
 
  private:
+  Subset& subset_;
   const std::vector<Linear*> linears_;
   SubsetStats stats_;
 };
@@ -116,7 +124,8 @@ absl::Status StepRun::walk(const std::function<absl::Status(SubsetContext&)>& vi
     for (int64_t i = 0; i < count; ++i) SWAGE_RETURN_IF_ERROR(visit_subset(i, visit));
     return absl::OkStatus();
   }
-  walk_ = std::make_unique<StageWalk>(block_, *input_.stream, input_.view, adapter_);
+  walk_ = std::make_unique<StageWalk>(block_, *input_.stream, input_.view, adapter_,
+                                      input_.experts_seen);
   for (int64_t i = 0; i < count; ++i) {
     reporter_.at(
         absl::StrCat(planned_.step->name, ": ", block_.subsets()[static_cast<size_t>(i)].name),
@@ -136,22 +145,88 @@ absl::Status StepRun::walk(const std::function<absl::Status(SubsetContext&)>& vi
 absl::Status StepRun::visit_subset(int64_t index,
                                    const std::function<absl::Status(SubsetContext&)>& visit) {
   Subset& subset = block_.subsets()[static_cast<size_t>(index)];
+  if (work_of(subset).empty()) return absl::OkStatus();
+  if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs) return visit_parts(index, visit);
+  SubsetStats stats;
+  if (walk_ != nullptr) {
+    SWAGE_ASSIGN_OR_RETURN(stats, walk_->measure(subset, planned_.needs));
+    if (starved(subset, stats)) return round_to_nearest(subset, stats.tokens);
+  }
+  return visit_measured(subset, index, std::move(stats), visit);
+}
+
+// Experts on one input, one after the other: one of their Hessians lies in memory at a time.
+absl::Status StepRun::visit_parts(int64_t index,
+                                  const std::function<absl::Status(SubsetContext&)>& visit) {
+  Subset& subset = block_.subsets()[static_cast<size_t>(index)];
+  std::optional<SubsetStats> whole;  // of all tokens
+  for (Subset& part : subset.parts) {
+    if (work_of(part).empty()) continue;
+    SubsetStats stats;
+    if (walk_ != nullptr) {
+      SWAGE_ASSIGN_OR_RETURN(stats, walk_->measure(part, planned_.needs));
+      if (starved(part, stats)) {
+        note(absl::StrCat(part.name, ": ", stats.tokens, " tokens reach this expert, fewer than ",
+                          input_.expert_tokens, ": measured on all tokens instead"));
+        if (!whole) {
+          SWAGE_ASSIGN_OR_RETURN(whole, walk_->measure(subset, planned_.needs));
+        }
+        stats = *whole;
+        if (stats.hessian.defined()) stats.hessian = stats.hessian.clone();
+      }
+    }
+    SWAGE_RETURN_IF_ERROR(visit_measured(part, index, std::move(stats), visit));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StepRun::visit_measured(Subset& subset, int64_t index, SubsetStats stats,
+                                     const std::function<absl::Status(SubsetContext&)>& visit) {
+  SubsetRun context(*this, subset, index, work_of(subset), std::move(stats));
+  if (context.stats().minimum.defined()) {
+    const Range range = {context.stats().minimum.item<float>(),
+                         context.stats().maximum.item<float>()};
+    for (const Linear* linear : context.linears()) ranges_[linear] = range;
+  }
+  return annotate(visit(context), subset.name);
+}
+
+std::vector<Linear*> StepRun::work_of(const Subset& subset) const {
   std::vector<Linear*> linears;
   for (Linear* linear : subset.linears) {
     if (applies(*linear)) linears.push_back(linear);
   }
-  if (linears.empty()) return absl::OkStatus();
-  SubsetStats stats;
-  if (walk_ != nullptr) {
-    SWAGE_ASSIGN_OR_RETURN(stats, walk_->measure(subset, planned_.needs));
+  return linears;
+}
+
+// Do too few tokens reach this expert to measure it?
+bool StepRun::starved(const Subset& subset, const SubsetStats& stats) {
+  if (subset.route.empty()) return false;
+  expert_tokens_[subset.name] = stats.tokens;
+  return stats.tokens < std::max<int64_t>(input_.expert_tokens, 1);
+}
+
+// A pure transform leaves such an expert alone.
+absl::Status StepRun::round_to_nearest(const Subset& subset, int64_t tokens) {
+  const bool rounds = planned_.step->takes_weight;
+  note(absl::StrCat(subset.name, ": ", tokens, " tokens reach this expert, fewer than ",
+                    input_.expert_tokens, ": ", rounds ? "rounded to nearest" : "left as it is"));
+  if (!rounds) return absl::OkStatus();
+  for (Linear* linear : work_of(subset)) {
+    const LinearScheme scheme = scheme_for(*planned_.step, linear->name);
+    SWAGE_ASSIGN_OR_RETURN(
+        CompressedLinear result,
+        quant::quantize(*linear, scheme.weight, swage::scale_dtype(scheme, linear->storage)));
+    result.provenance = absl::StrCat("round to nearest, in place of ", planned_.provenance);
+    if (scheme.activation && !scheme.activation->dynamic) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(linear->name,
+                       ": too few tokens for a static scale of its input; give [calibration] more "
+                       "samples, or experts = \"all\""));
+    }
+    SWAGE_RETURN_IF_ERROR(emit(*linear, std::move(result)));
   }
-  SubsetRun context(*this, index, linears, std::move(stats));
-  if (context.stats().minimum.defined()) {
-    const Range range = {context.stats().minimum.item<float>(),
-                         context.stats().maximum.item<float>()};
-    for (const Linear* linear : linears) ranges_[linear] = range;
-  }
-  return annotate(visit(context), subset.name);
+  return absl::OkStatus();
 }
 
 bool StepRun::applies(const Linear& linear) const {
@@ -189,8 +264,7 @@ absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& res
   return absl::OkStatus();
 }
 
-absl::Status StepRun::fold(int64_t index, const at::Tensor& scale, SubsetStats& stats) {
-  Subset& subset = block_.subsets()[static_cast<size_t>(index)];
+absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats) {
   std::vector<Linear*> touched = subset.linears;
   touched.insert(touched.end(), subset.readers.begin(), subset.readers.end());
   if (subset.fold.linear != nullptr) touched.push_back(subset.fold.linear);

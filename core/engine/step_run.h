@@ -18,6 +18,8 @@ class StepRun {
     const TokenStream* stream = nullptr;  // null: the step measures nothing
     View view = View::kFloat;             // weights that the walk passes through
     bool wants_output = false;            // walk through the last stage
+    int64_t experts_seen = 0;             // CalibrationSpec
+    int64_t expert_tokens = 0;
   };
   // All references outlive the object.
   StepRun(const PlannedStep& planned, Block& block, const Input& input, const std::string& adapter,
@@ -30,6 +32,8 @@ class StepRun {
   // Nothing was emitted or folded after the walk had ended.
   bool output_is_final() const { return !output_.empty() && changes_ == changes_at_output_; }
   const std::vector<std::string>& notes() const { return notes_; }
+  // Tokens that each part of a mixture was measured on; empty where there is none.
+  const Value::Table& expert_tokens() const { return expert_tokens_; }
 
  private:
   template <class Base>
@@ -43,9 +47,16 @@ class StepRun {
   absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
   absl::Status visit_subset(int64_t index,
                             const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status visit_parts(int64_t index, const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status visit_measured(Subset& subset, int64_t index, SubsetStats stats,
+                              const std::function<absl::Status(SubsetContext&)>& visit);
+  std::vector<Linear*> work_of(
+      const Subset& subset) const;  // the linears to which the step applies
+  bool starved(const Subset& subset, const SubsetStats& stats);
+  absl::Status round_to_nearest(const Subset& subset, int64_t tokens);
   absl::Status emit(Linear& linear, CompressedLinear result);
   absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
-  absl::Status fold(int64_t index, const at::Tensor& scale, SubsetStats& stats);
+  absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);
   uint64_t random(int64_t subset, uint64_t counter) const;
   bool applies(const Linear& linear) const;
@@ -61,6 +72,7 @@ class StepRun {
   std::vector<at::Tensor> output_;
   int64_t changes_ = 0, changes_at_output_ = 0;
   std::vector<std::string> notes_;
+  Value::Table expert_tokens_;
 };
 
 }  // namespace swage

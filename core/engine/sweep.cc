@@ -168,9 +168,14 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
     if (measures_compressed) input.stream = stream(Role::kCompressed, setup_.calibration);
     input.view = measures_compressed ? View::kCompressed : View::kFloat;
     input.wants_output = step.leaves_output && !last;
+    if (setup_.pipeline.calibration) {
+      input.experts_seen = setup_.pipeline.calibration->experts_seen;
+      input.expert_tokens = setup_.pipeline.calibration->expert_tokens;
+    }
     StepRun run(step, block, input, adapter, setup_.pipeline.run.seed, reporter_);
     SWAGE_RETURN_IF_ERROR(run.transform());
     record->notes(run.notes());
+    if (!run.expert_tokens().empty()) record->set("expert_tokens", Value(run.expert_tokens()));
     if (measures_compressed && run.output_is_final()) compressed_output = std::move(run.output());
     if (step.needs.stream == Stream::kOriginal && !run.output().empty())
       original_output = std::move(run.output());

@@ -1,12 +1,15 @@
 #include "swage/block.h"
 
+#include <ATen/ops/isin.h>
+
 #include <stdexcept>
 
 namespace swage {
 
 const at::Tensor& Slots::at(std::string_view name) const {
   const auto it = tensors_.find(name);
-  if (it == tensors_.end()) throw std::out_of_range("no slot \"" + std::string(name) + "\" at this stage");
+  if (it == tensors_.end())
+    throw std::out_of_range("no slot \"" + std::string(name) + "\" at this stage");
   return it->second;
 }
 
@@ -24,6 +27,18 @@ at::Tensor Slots::take(std::string_view name) {
 void Slots::erase(std::string_view name) {
   const auto it = tensors_.find(name);
   if (it != tensors_.end()) tensors_.erase(it);
+  const auto route = routes_.find(name);
+  if (route != routes_.end()) routes_.erase(route);
+}
+
+void Slots::put_routed(std::string_view name, at::Tensor value, Route route) {
+  (*this)[name] = std::move(value);
+  routes_[std::string(name)] = std::move(route);
+}
+
+at::Tensor Slots::rows_of(const Route& route) const {
+  if (route.empty()) return at::arange(tokens(), at::kLong);
+  return at(route.slot).eq(route.expert).any(1).nonzero().flatten();
 }
 
 int64_t Slots::tokens() const {
@@ -43,11 +58,37 @@ Slots Slots::prefix(int64_t count) const {
     first += length;
   }
   const at::Tensor rows = at::cat(ranges);
-  if (positions.defined()) result.positions = positions.index_select(0, rows.to(positions.device()));
+  result.experts_seen = experts_seen;
+  if (positions.defined())
+    result.positions = positions.index_select(0, rows.to(positions.device()));
   for (const auto& [name, tensor] : tensors_) {
-    result[name] = tensor.index_select(0, rows.to(tensor.device()));
+    const auto route = routes_.find(name);
+    if (route == routes_.end()) {
+      result[name] = tensor.index_select(0, rows.to(tensor.device()));
+      continue;
+    }
+    const at::Tensor held =
+        at::isin(rows_of(route->second), rows.to(at(route->second.slot).device()));
+    result.put_routed(name, tensor.index_select(0, held.nonzero().flatten().to(tensor.device())),
+                      route->second);
   }
   return result;
+}
+
+Slots Slots::concatenate(const std::vector<Slots>& parts) {
+  Slots all;
+  std::vector<at::Tensor> positions;
+  std::map<std::string, std::vector<at::Tensor>> tensors;
+  for (const Slots& part : parts) {
+    all.lengths.insert(all.lengths.end(), part.lengths.begin(), part.lengths.end());
+    all.experts_seen = part.experts_seen;
+    positions.push_back(part.positions);
+    for (const auto& [name, tensor] : part.tensors_) tensors[name].push_back(tensor);
+    all.routes_.insert(part.routes_.begin(), part.routes_.end());
+  }
+  if (!positions.empty() && positions.front().defined()) all.positions = at::cat(positions);
+  for (const auto& [name, list] : tensors) all.tensors_[name] = at::cat(list);
+  return all;
 }
 
 void Block::forward(Slots& slots) {

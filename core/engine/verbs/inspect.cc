@@ -175,7 +175,11 @@ class BlockPrinter {
     for (const Linear* linear : subset.linears) absl::PrintF("    %s\n", text(*linear));
     for (const Linear* reader : subset.readers)
       absl::PrintF("    %s, which only follows a fold\n", text(*reader));
-    if (!subset.rows.empty()) absl::PrintF("    tokens         those of %s\n", subset.rows);
+    if (!subset.parts.empty())
+      absl::PrintF("    experts        %d, each by the tokens that reach it\n",
+                   subset.parts.size());
+    if (!subset.route.empty())
+      absl::PrintF("    tokens         those of expert %d\n", subset.route.expert);
     absl::PrintF("    folds into     %s\n", fold(subset.fold));
     absl::PrintF("    a search sees  %s\n",
                  subset.inspect_module ? "the output of the module" : "the outputs of the linears");

@@ -24,6 +24,7 @@ struct SWAGE_API Needs {
   bool wants_absmax = false;
   bool wants_mean_abs = false;
   bool wants_range = false;
+  bool wants_whole_inputs = false;
   int64_t sample_tokens = 0;
 
   Needs& calibrate_on(Stream value) { stream = value; return *this; }
@@ -31,6 +32,9 @@ struct SWAGE_API Needs {
   Needs& absmax() { wants_absmax = true; return *this; }      // max |x| per channel
   Needs& mean_abs() { wants_mean_abs = true; return *this; }  // mean |x| per channel
   Needs& range() { wants_range = true; return *this; }        // min and max over the whole tensor
+  // A subset of several experts comes whole, with statistics over all tokens, instead of expert by expert with
+  // the tokens of each: for steps that fold.
+  Needs& whole_inputs() { wants_whole_inputs = true; return *this; }
   // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for searches over inspect().
   Needs& sample(int64_t tokens) { sample_tokens = tokens; return *this; }
 };

@@ -12,24 +12,41 @@
 
 namespace swage {
 
-// One micro-batch: whole token sequences laid end to end. Every slot is a tensor whose first dimension is the token.
+// The tokens that reach an expert: those in whose row of slot `slot` (int64 [tokens, n]) `expert` stands. Empty: all.
+struct SWAGE_API Route {
+  std::string slot;
+  int64_t expert = 0;
+  bool empty() const { return slot.empty(); }
+};
+
+// One micro-batch: whole token sequences laid end to end. Every slot is a tensor whose first dimension is the token, or,
+// where it was put with a route, the tokens of that route in ascending order.
 class SWAGE_API Slots {
  public:
   std::vector<int64_t> lengths;  // tokens of each sequence; their sum is the row count of every slot
   at::Tensor positions;          // int64 [tokens], position of each token in its sequence
+  // How many experts see a token while statistics are taken: 0 those it is routed to, n the n it scores highest, -1 all.
+  // Those beyond its own get it with weight 0: outputs stay what they are.
+  int64_t experts_seen = 0;
 
   bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
   const at::Tensor& at(std::string_view name) const;   // throws std::out_of_range, naming the slot
   at::Tensor& operator[](std::string_view name);       // makes an undefined tensor where absent
   at::Tensor take(std::string_view name);              // moves it out: the slot is gone
+  void put_routed(std::string_view name, at::Tensor value, Route route);
+  bool is_routed(std::string_view name) const { return routes_.find(name) != routes_.end(); }
+  at::Tensor rows_of(const Route& route) const;        // int64, ascending: the tokens of a route; all where it is empty
   void erase(std::string_view name);
   int64_t tokens() const;
   // The first `count` tokens of every sequence (shorter ones whole): a causal model computes the same for them.
   Slots prefix(int64_t count) const;
+  // Micro-batches with the same slots, one after the other.
+  static Slots concatenate(const std::vector<Slots>& parts);
   const std::map<std::string, at::Tensor, std::less<>>& tensors() const { return tensors_; }
 
  private:
   std::map<std::string, at::Tensor, std::less<>> tensors_;
+  std::map<std::string, Route, std::less<>> routes_;  // of the slots that hold some tokens only
 };
 
 inline constexpr std::string_view kHidden = "hidden";  // the residual stream: a block reads and writes it
@@ -52,10 +69,14 @@ struct SWAGE_API FoldTarget {
 struct SWAGE_API Subset {
   std::string name;                 // "attention.input", for logs and overrides
   std::string input;                // slot that holds the tensor they read, [tokens, in]
-  std::string rows;                 // slot with int64 token rows that reach them (experts); "" = all tokens
+  Route route;                      // the tokens that reach them, where not all do; the slot holds all, or only these
+                                    // if it was put with a route
   std::vector<Linear*> linears;     // to be compressed together
   std::vector<Linear*> readers;     // others that read it and only follow a fold (routers, kept linears)
   FoldTarget fold;
+  // The same linears by the tokens that reach them: experts on one input. A step that folds sees the whole subset (Needs::
+  // whole_inputs), every other one the parts, each with its own statistics.
+  std::vector<Subset> parts;
   bool inspect_module = false;      // false: a search compares the linears' own outputs; true: Block::inspect()
 };
 

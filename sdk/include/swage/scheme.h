@@ -24,6 +24,9 @@ enum class Convention { kMinmax, kGptq, kFullRange, kLlmc };
 // engines then multiply by the scale after the product and never round code x scale.
 enum class ScaleType { kAuto, kCheckpoint, kBf16, kFp16, kFp32 };
 
+// Linear::kept_by of routers and of gates of shared experts: small, and an error changes which experts a token takes.
+inline constexpr const char* kRouterRule = "a router keeps its precision";
+
 struct SWAGE_API WeightScheme {
   NumberFormat format = NumberFormat::kInt;
   int bits = 4;                                    // 2..8 for kInt, 8 for fp8

@@ -124,7 +124,8 @@ at::Tensor AttentionPart::attend(const at::Tensor& x, const Slots& slots) const 
 
 at::Tensor AttentionPart::run(size_t index, Slots& slots) const {
   if (index == 0) {
-    slots[subsets[1].input] = attend(slots.at(subsets[0].input), slots);
+    slots[subsets[1].input] = attend(slots.at(input()), slots);
+    drop_input(slots);
     return {};
   }
   return o_->apply(slots.take(subsets[1].input));

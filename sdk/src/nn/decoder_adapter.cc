@@ -25,6 +25,16 @@ absl::Status check_sizes(const DecoderDescription& d) {
                                                    " is no multiple of num_key_value_heads ",
                                                    d.kv_heads));
   }
+  if (d.experts) {
+    const Experts& e = *d.experts;
+    const bool fits = e.active >= 1 && e.active <= e.count && e.groups >= 1 &&
+                      e.count % e.groups == 0 && e.active_groups >= 1 && e.intermediate_size > 0;
+    if (!fits) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "config.json: ", e.active, " of ", e.count, " experts of ", e.intermediate_size,
+          " channels, ", e.active_groups, " of ", e.groups, " groups: these sizes do not fit"));
+    }
+  }
   if (d.window < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("config.json: sliding_window is ", d.window, ", expected a positive number"));

@@ -1,6 +1,8 @@
 #include "nn/decoder_block.h"
 
 #include "nn/attention_part.h"
+#include "nn/experts_part.h"
+#include "nn/latent_attention_part.h"
 #include "nn/mlp_part.h"
 #include "swage/status.h"
 
@@ -23,8 +25,10 @@ absl::Status DecoderBlock::load(const WeightSource& source, const LoadOptions& o
   BlockReader reader(source, options, absl::StrCat(d.names.blocks, ".", id().index, "."), &linears_,
                      &parameters_);
   SWAGE_RETURN_IF_ERROR(load_norms(reader));
-  SWAGE_RETURN_IF_ERROR(load_part<AttentionPart>(d, reader, &attention_));
-  SWAGE_RETURN_IF_ERROR(load_part<MlpPart>(d, reader, &mlp_));
+  SWAGE_RETURN_IF_ERROR(d.latent ? load_part<LatentAttentionPart>(d, reader, &attention_)
+                                 : load_part<AttentionPart>(d, reader, &attention_));
+  SWAGE_RETURN_IF_ERROR(d.experts ? load_part<ExpertsPart>(d, reader, &mlp_)
+                                  : load_part<MlpPart>(d, reader, &mlp_));
   arrange();
   return absl::OkStatus();
 }
@@ -80,7 +84,6 @@ void DecoderBlock::add_part(const Part& part, const Norm& out_norm, size_t first
     const bool last = i + 1 == part.subsets.size();
     stages_.push_back([this, &part, &out_norm, i, last](Slots& slots) {
       at::Tensor output = part.run(i, slots);
-      if (i == 0) slots.erase(part.subsets.front().input);
       if (last) add_to_hidden(std::move(output), out_norm, slots);
     });
   }
@@ -101,6 +104,7 @@ void DecoderBlock::add_sequential() {
     const at::Tensor x = post ? hidden : post_norm_.apply(hidden);
     if (!post && description_.residual_after_norm) slots[kHidden] = x;
     slots[mlp_->subsets.front().input] = x;
+    mlp_->prepare(slots);
   };
   add_part(*mlp_, mlp_norm_);
   if (!post) return;
@@ -115,6 +119,7 @@ void DecoderBlock::add_parallel() {
   stages_.push_back([this, shared](Slots& slots) {
     slots[attention_->subsets.front().input] = input_norm_.apply(slots.at(kHidden));
     if (!shared) slots[mlp_->subsets.front().input] = post_norm_.apply(slots.at(kHidden));
+    mlp_->prepare(slots);
   });
   add_part(*attention_, attention_norm_);
   if (!shared) return add_part(*mlp_, mlp_norm_);
@@ -125,10 +130,10 @@ void DecoderBlock::add_parallel() {
   inspections_.front() = [this](const Slots& slots) {
     return attention_->output(0, slots) + mlp_->output(0, slots);
   };
+  attention_->shares_input = true;
   stages_[1] = [this](Slots& slots) {
     attention_->run(0, slots);
     mlp_->run(0, slots);
-    slots.erase(attention_->subsets.front().input);
   };
   add_part(*mlp_, mlp_norm_, 1);
 }

@@ -71,7 +71,8 @@ at::Tensor MlpPart::widen(const at::Tensor& x) const {
 
 at::Tensor MlpPart::run(size_t index, Slots& slots) const {
   if (index == 0) {
-    slots[subsets[1].input] = widen(slots.at(subsets[0].input));
+    slots[subsets[1].input] = widen(slots.at(input()));
+    drop_input(slots);
     return {};
   }
   return down_->apply(slots.take(subsets[1].input));

@@ -14,9 +14,12 @@ class Part {
  public:
   virtual ~Part() = default;
 
+  // Called when the input of the first subset is in its slot.
+  virtual void prepare(Slots& slots) const {}
+
   // From the input of subset `index` in its slot: puts that of the next one into its slot, or
-  // returns the part's output (a tensor of its own) where `index` is the last. Takes every slot but
-  // the first subset's, which others may read.
+  // returns the part's output (a tensor of its own) where `index` is the last. Drops slots that
+  // nothing reads any more.
   virtual at::Tensor run(size_t index, Slots& slots) const = 0;
 
   // The part's output from the input of subset `index` on; the slots stay as they are.
@@ -27,8 +30,14 @@ class Part {
     return result;
   }
 
-  std::vector<Subset>
-      subsets;  // names, inputs, linears, folds; the block sets the first one's fold
+  bool shares_input = false;    // another part reads the first input after this one
+  std::vector<Subset> subsets;  // names, inputs, linears, folds; the block sets the first fold
+
+ protected:
+  const std::string& input() const { return subsets.front().input; }
+  void drop_input(Slots& slots) const {
+    if (!shares_input) slots.erase(input());
+  }
 };
 
 }  // namespace swage::nn

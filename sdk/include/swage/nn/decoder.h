@@ -32,6 +32,35 @@ enum class HeadNorm { kNone, kShared, kPerHead };
 // before the scale, slope · p (Falcon).
 enum class Alibi { kNone, kAfterScale, kBeforeScale };
 
+// Multi-head latent attention (DeepSeek-V2, Liu et al. 2024): keys and values out of one narrow
+// vector per token, one rotated key for all heads.
+struct SWAGE_API LatentAttention {
+  int64_t query_rank = 0;   // 0: one projection to queries, without a narrow step
+  int64_t latent_rank = 0;  // of keys and values
+  int64_t nope_dim = 0, rope_dim = 0, value_dim = 0;  // of one head: not rotated, rotated, value
+  bool interleaved = true;  // the checkpoint rotates pairs (2j, 2j + 1)
+};
+
+// A mixture of experts in place of the MLP: gate, up and down of every expert at
+// `names.experts`.<index>, a router, and perhaps a shared expert that every token takes.
+struct SWAGE_API Experts {
+  enum class Score { kSoftmax, kSigmoid };
+  enum class GroupScore { kGreatest, kTwoGreatest };
+  struct Names {
+    std::string router = "mlp.gate", experts = "mlp.experts";
+    std::string shared = "mlp.shared_expert", shared_gate;
+    std::string correction_bias;  // added to scores for the choice alone (DeepSeek-V3)
+    std::string gate = "gate_proj", up = "up_proj", down = "down_proj";
+  } names;
+  int64_t count = 0, active = 0, intermediate_size = 0;
+  int64_t shared_size = 0;  // intermediate size of the shared expert; 0: none
+  Score score = Score::kSoftmax;
+  int64_t groups = 1, active_groups = 1;  // a token's experts lie in so many groups
+  GroupScore group_score = GroupScore::kGreatest;
+  bool normalized = false;  // weights of a token's experts add up to 1 …
+  double scale = 1.0;       // … times this
+};
+
 // A decoder as data: names of its modules, sizes and switches. An adapter fills one in from
 // config.json and hands it to DecoderAdapter; docs/add-a-model.md walks through it.
 struct SWAGE_API DecoderDescription {
@@ -80,6 +109,9 @@ struct SWAGE_API DecoderDescription {
   bool gated = true;  // false: down(act(up(x))), and there is no gate
   bool fused_gate = false;
   bool mlp_bias = false;
+
+  std::shared_ptr<const LatentAttention> latent;  // null: q, k, v as above
+  std::shared_ptr<const Experts> experts;         // null: an MLP as above
 
   bool tied_embeddings = false;
   int64_t embedding_width = 0;   // of the table where project_in widens its rows; 0: hidden_size

@@ -1,0 +1,87 @@
+// Every algorithm on every family: the run ends with each linear compressed or kept by a named
+// rule, and its exports verify.
+#include <gmock/gmock.h>
+
+#include "run_support.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+using testing_support::RunTest;
+using testing_support::test_data;
+
+struct Recipe {
+  const char* name;
+  const char* steps;
+};
+
+constexpr const char* kWeights = "[scheme]\nweight = { bits = 4, group = 8, symmetric = false }\n";
+const Recipe kRecipes[] = {
+    {"rtn", "[[step]]\nuse = \"rtn\"\n"},
+    {"gptq", "[[step]]\nuse = \"gptq\"\n"},
+    {"awq", "[[step]]\nuse = \"awq\"\n"},
+    {"awq-gptq", "[[step]]\nuse = \"awq\"\n[[step]]\nuse = \"gptq\"\n"},
+    {"smoothquant-rtn", "[[step]]\nuse = \"smoothquant\"\n[[step]]\nuse = \"rtn\"\n"},
+};
+constexpr const char* kExports =
+    "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n[[export]]\nuse = "
+    "\"huggingface\"\npath = \"dense\"\n";
+
+std::vector<std::string> families() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(test_data() / "parity"))
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::string> {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    for (const char* file : {"config.json", "model.safetensors"}) {
+      fs::copy(test_data() / "parity" / GetParam() / file, root_ / "model",
+               fs::copy_options::overwrite_existing);
+    }
+    std::ofstream ids("ids.json");
+    ids << "{\"input_ids\": [";
+    for (int window = 0; window < 6; ++window) {
+      ids << (window > 0 ? ", [" : "[");
+      for (int i = 0; i < 48; ++i)
+        ids << (i > 0 ? ", " : "") << (window * 53 + i * i * 7 + 3) % 128;
+      ids << "]";
+    }
+    ids << "]}";
+  }
+
+  void run_recipe(const Recipe& recipe) {
+    SCOPED_TRACE(recipe.name);
+    for (const char* folder : {"packed", "dense", "work"}) fs::remove_all(folder);
+    const absl::Status status =
+        run(std::string("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\nsamples "
+                        "= 6\nlength = 48\n"
+                        "expert_tokens = 4\n") +
+            kWeights + recipe.steps + kExports + "[run]\nwork = \"work\"\n");
+    ASSERT_TRUE(status.ok()) << status;
+    const Value outcome = result();
+    EXPECT_GT(outcome.i64("linears_compressed", 0), 0);
+    for (const Value& linear : *outcome["linears"].list()) {
+      const std::string rule = linear.str("kept_by", "");
+      EXPECT_TRUE(linear.has("weight") || rule == "a router keeps its precision")
+          << linear.str("name", "") << ": " << rule;
+    }
+    for (const Value& written : *outcome["exports"].list())
+      EXPECT_EQ(written.str("verdict", ""), "ok") << written.str("use", "");
+  }
+};
+
+TEST_P(FamiliesTest, EveryAlgorithmEndsWithEveryLinearAccountedFor) {
+  for (const Recipe& recipe : kRecipes) run_recipe(recipe);
+}
+
+INSTANTIATE_TEST_SUITE_P(Parity, FamiliesTest, ::testing::ValuesIn(families()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace swage
