@@ -21,7 +21,7 @@ std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> keys = {"kind", "name", "interface", "summary", "param"};
   std::vector<std::string> own;
   if (kind == "algorithm") own = {"schemes", "calibration"};
-  if (kind == "model") own = {"architectures", "model_types", "linears", "routers", "kept", "ignored"};
+  if (kind == "model") own = {"architectures", "model_types", "linears", "routers", "kept", "ignored", "blocks"};
   if (kind == "exporter") own = {"quant_method"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
@@ -80,6 +80,7 @@ class ManifestReader {
     result.kept = texts(path, "kept");
     result.ignored = texts(path, "ignored");
     result.routers = texts(path, "routers");
+    if (has(path, "blocks")) result.blocks = text(path, "blocks");
     if (has(path, "quant_method")) result.quant_method = text(path, "quant_method");
     const size_t count = tables(path, "param");
     std::set<std::string> names;

@@ -39,6 +39,8 @@ struct ComponentManifest {
       linears;                    // "model.layers.*.self_attn.q_proj": weights that steps compress
   std::vector<std::string> routers;  // linears that follow folds but are never compressed
   std::vector<std::string> kept;     // tensors written as they are
+  std::string blocks;  // path of the decoder's blocks where those from num_hidden_layers on are
+                       // draft layers: they are dropped
   std::vector<std::string> ignored;  // tensors of a checkpoint that are dropped (rotary buffers)
   std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
 };

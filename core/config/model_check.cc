@@ -6,11 +6,13 @@
 #include <numeric>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/config/param_check.h"
+#include "swage/io/fp8.h"
 #include "swage/scheme.h"
 #include "swage/status.h"
 
@@ -120,6 +122,25 @@ TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor) 
   return fits(adapter.ignored, tensor) ? TensorRule::kIgnored : TensorRule::kNone;
 }
 
+absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value& config,
+                                          const ComponentManifest& adapter) {
+  io::Header result = header;
+  if (io::is_fp8(config)) {
+    SWAGE_ASSIGN_OR_RETURN(result, io::header_in_floats(header, io::float_type(config)));
+  }
+  const int64_t* const count = config["num_hidden_layers"].integer();
+  if (adapter.blocks.empty() || count == nullptr) return result;
+  const std::string prefix = adapter.blocks + ".";
+  for (auto tensor = result.lower_bound(prefix);
+       tensor != result.end() && absl::StartsWith(tensor->first, prefix);) {
+    int64_t index = 0;
+    const std::string rest = tensor->first.substr(prefix.size());
+    const bool draft = absl::SimpleAtoi(rest.substr(0, rest.find('.')), &index) && index >= *count;
+    tensor = draft ? result.erase(tensor) : std::next(tensor);
+  }
+  return result;
+}
+
 absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
                                            const ComponentManifest& adapter) {
   ModelOutline outline;
@@ -157,7 +178,9 @@ absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Cata
   SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(text, file));
   SWAGE_ASSIGN_OR_RETURN(const Catalog::Found adapter, catalog.find_model(config));
   SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(folder));
-  auto outline = outline_model(header, *adapter.component);
+  auto adapted = adapted_header(header, config, *adapter.component);
+  if (!adapted.ok()) return annotate(adapted.status(), folder);
+  auto outline = outline_model(*adapted, *adapter.component);
   if (!outline.ok()) return annotate(outline.status(), folder);
   return outline;
 }

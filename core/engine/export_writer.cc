@@ -30,7 +30,7 @@ class Context final : public ExportContext {
       : model_(model), tensors_(tensors), linears_(linears), directory_(std::move(directory)) {}
   const WeightSource& tensors() const override { return tensors_; }
   const std::string& directory() const override { return directory_; }
-  const Value& model_config() const override { return model_.checkpoint().config(); }
+  const Value& model_config() const override { return model_.export_config(); }
   const std::vector<LinearSummary>& linears() const override { return linears_; }
   absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const override {
     return model_.checkpoint().side_files();

@@ -3,14 +3,17 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/source_header.h"
 #include "swage/border.h"
-#include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
 constexpr const char* kQuantizationKey = "quantization_config";
+
+// Numbers of draft layers.
+constexpr const char* kDraftKeys[] = {"num_nextn_predict_layers", "num_mtp_layers"};
 
 Value without_quantization(const Value& config) {
   Value::Table table = *config.table();
@@ -68,10 +71,18 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
     config = without_quantization(config);
     model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, found.component->linears);
   } else {
-    SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(path));
-    auto outline = outline_model(header, *found.component);
+    SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint_->weights()));
+    SWAGE_ASSIGN_OR_RETURN(const io::Header adapted,
+                           adapted_header(header, config, *found.component));
+    model.draft_tensors_ = static_cast<int64_t>(header.size() - adapted.size());
+    auto outline = outline_model(adapted, *found.component);
     if (!outline.ok()) return annotate(outline.status(), path);
     model.outline_ = *std::move(outline);
+  }
+  model.export_config_ = model.checkpoint_->config();
+  for (const char* key : kDraftKeys) {
+    if (model.draft_tensors_ > 0 && model.export_config_.has(key))
+      (*model.export_config_.table())[key] = int64_t{0};
   }
   // An accessor that throws met a key of another type.
   SWAGE_RETURN_IF_ERROR(with_exit_code(

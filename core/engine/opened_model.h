@@ -33,6 +33,9 @@ class OpenedModel {
   const ModelShape& shape() const { return adapter_->shape(); }
   const LoadOptions& options() const { return options_; }
   const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
+  // config.json that exports start from: it does not promise the draft layers that are left out.
+  const Value& export_config() const { return export_config_; }
+  int64_t draft_tensors() const { return draft_tensors_; }
   bool quantized() const { return reader_ != nullptr; }
 
   // What a run records of the model, to notice that it changed: of checkpoint and adapter.
@@ -57,6 +60,8 @@ class OpenedModel {
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
   ModelOutline outline_;
+  Value export_config_;
+  int64_t draft_tensors_ = 0;
   LoadOptions options_;
 };
 

@@ -130,6 +130,10 @@ absl::Status Sweep::embed_streams() {
   record.parameters(parameter_count(embedding->parameters()),
                     parameter_bits(embedding->parameters()));
   record.set("model_bytes", setup_.model->outline().bytes);
+  if (setup_.model->draft_tensors() > 0) {
+    record.notes({absl::StrCat(setup_.model->draft_tensors(),
+                               " tensors of draft layers behind the last block are left out")});
+  }
   record.seconds("embed", watch.lap());
   return record.commit(journal_, "phase", "embed");
 }

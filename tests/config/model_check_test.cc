@@ -70,6 +70,46 @@ TEST_F(ModelCheck, NamesTensorsThatNoRuleCovers) {
             "needs an adapter that knows them");
 }
 
+TEST_F(ModelCheck, RoutersAreLinearsThatStayInFloats) {
+  ComponentManifest adapter = tiny_adapter();
+  adapter.routers = {"model.layers.*.gate"};
+  io::Header header = tiny_header();
+  header["model.layers.0.gate.weight"].shape = {4, 48};
+  const auto outline = outline_model(header, adapter);
+  ASSERT_TRUE(outline.ok()) << outline.status();
+  ASSERT_EQ(outline->linears.size(), 5u);
+  EXPECT_EQ(outline->linears[1].name, "model.layers.0.gate");
+  EXPECT_EQ(outline->linears[1].kept_by, "a router keeps its precision");
+  EXPECT_EQ(outline->linears[0].kept_by, "");
+}
+
+TEST_F(ModelCheck, DraftLayersBehindTheLastBlockAreLeftOut) {
+  ComponentManifest adapter = tiny_adapter();
+  io::Header header = tiny_header();
+  header["model.layers.2.up.weight"].shape = {96, 48};
+  header["model.layers.2.eh_proj.weight"].shape = {48, 96};
+  header["model.layers.20.up.weight"].shape = {96, 48};
+  const Value config = Value::Table{{"num_hidden_layers", int64_t{2}}};
+  EXPECT_EQ(adapted_header(header, config, adapter)->size(), header.size());
+  adapter.blocks = "model.layers";
+  EXPECT_EQ(adapted_header(header, config, adapter)->size(), tiny_header().size());
+}
+
+TEST_F(ModelCheck, Fp8WeightsCountAsTheFloatsTheyAreReadAs) {
+  io::Header header = tiny_header();
+  io::TensorInfo& weight = header["model.layers.0.up.weight"];
+  weight.type = io::StoredType::kF8E4M3;
+  const Value config = Value::Table{{"quantization_config", Value::Table{{"quant_method", "fp8"}}}};
+  EXPECT_EQ(std::string(adapted_header(header, config, tiny_adapter()).status().message()),
+            "tensor model.layers.0.up.weight is in fp8, but there is no scale beside it "
+            "(weight_scale_inv or weight_scale)");
+  header["model.layers.0.up.weight_scale_inv"].shape = {1, 1};
+  const auto adapted = adapted_header(header, config, tiny_adapter());
+  ASSERT_TRUE(adapted.ok()) << adapted.status();
+  EXPECT_EQ(adapted->size(), tiny_header().size());
+  EXPECT_EQ(adapted->find("model.layers.0.up.weight")->second.type, io::StoredType::kBF16);
+}
+
 TEST_F(ModelCheck, NamesTheGroupsThatWouldDo) {
   EXPECT_EQ(problems("use = \"round\"\nweight = { group = 64 }\n"),
             "./p.toml:5:1: step \"round\": group = 64 does not divide the input width 48 of 2 "

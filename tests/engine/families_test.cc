@@ -48,7 +48,7 @@ class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::s
     ids << "{\"input_ids\": [";
     for (int window = 0; window < 6; ++window) {
       ids << (window > 0 ? ", [" : "[");
-      for (int i = 0; i < 48; ++i)
+      for (int i = 0; i < 24; ++i)
         ids << (i > 0 ? ", " : "") << (window * 53 + i * i * 7 + 3) % 128;
       ids << "]";
     }

@@ -7,7 +7,9 @@
 #include "absl/strings/str_join.h"
 #include "core/base/bytes.h"
 #include "core/catalog/catalog.h"
+#include "core/config/model_check.h"
 #include "core/config/model_summary.h"
+#include "core/engine/source_header.h"
 #include "core/engine/verbs/verbs.h"
 #include "core/load/loader.h"
 #include "swage/border.h"
@@ -24,6 +26,7 @@ constexpr size_t kShownTensors = 20;
 struct OpenModel {
   std::unique_ptr<io::Checkpoint> checkpoint;
   io::Header header;
+  size_t drafts = 0;  // tensors of draft layers, which are not read
   const PluginEntry* plugin = nullptr;
   const ComponentManifest* manifest = nullptr;
   std::shared_ptr<ModelAdapter> adapter;
@@ -34,9 +37,12 @@ absl::StatusOr<OpenModel> open_model(const std::string& path, const Catalog& cat
                                      Loader& loader) {
   OpenModel model;
   SWAGE_ASSIGN_OR_RETURN(model.checkpoint, io::open_checkpoint(path));
-  SWAGE_ASSIGN_OR_RETURN(model.header, io::read_checkpoint_header(path));
+  SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint->weights()));
   SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
                          catalog.find_model(model.checkpoint->config()));
+  SWAGE_ASSIGN_OR_RETURN(model.header,
+                         adapted_header(header, model.checkpoint->config(), *found.component));
+  model.drafts = header.size() - model.header.size();
   model.plugin = found.plugin;
   model.manifest = found.component;
   SWAGE_ASSIGN_OR_RETURN(model.adapter, loader.model(found.component->name));
@@ -245,6 +251,8 @@ absl::Status inspect(const Arguments& arguments) {
   SWAGE_RETURN_IF_ERROR(print_model(model, summary));
   for (const Tower& tower : model.shape.towers) SWAGE_RETURN_IF_ERROR(print_tower(model, tower));
   if (!summary.linears.empty()) print_schemes(summary);
+  if (model.drafts > 0)
+    absl::PrintF("\n%d tensors of draft layers behind the last block are left out\n", model.drafts);
   print_uncovered(summary.uncovered);
   return absl::OkStatus();
 }
