@@ -27,10 +27,19 @@ class Context final : public ExportContext {
  public:
   Context(const OpenedModel& model, const WeightSource& tensors,
           const std::vector<LinearSummary>& linears, std::string directory)
-      : model_(model), tensors_(tensors), linears_(linears), directory_(std::move(directory)) {}
+      : model_(model),
+        tensors_(tensors),
+        linears_(linears),
+        directory_(std::move(directory)),
+        config_(model.export_config()) {
+    // A step that changed the embedding has untied the head.
+    if (model.shape().tied_embeddings && tensors.has(model.shape().head) &&
+        config_.table() != nullptr)
+      (*config_.table())["tie_word_embeddings"] = false;
+  }
   const WeightSource& tensors() const override { return tensors_; }
   const std::string& directory() const override { return directory_; }
-  const Value& model_config() const override { return model_.export_config(); }
+  const Value& model_config() const override { return config_; }
   const std::vector<LinearSummary>& linears() const override { return linears_; }
   absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const override {
     return model_.checkpoint().side_files();
@@ -41,6 +50,7 @@ class Context final : public ExportContext {
   const WeightSource& tensors_;
   const std::vector<LinearSummary>& linears_;
   const std::string directory_;
+  Value config_;
 };
 
 }  // namespace

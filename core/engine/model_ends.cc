@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/outcome.h"
 #include "core/engine/random.h"
 #include "swage/border.h"
 #include "swage/status.h"
@@ -55,6 +56,8 @@ absl::Status ModelEnds::transform(const std::vector<PlannedStep>& steps, Reporte
     SWAGE_RETURN_IF_ERROR(guarded({step.step->name, "model_transform"},
                                   [&] { return step.algorithm->model_transform(context); }));
   }
+  if (embedding_) round_to_storage(embedding_->parameters());
+  if (head_) round_to_storage(head_->parameters());
   return absl::OkStatus();
 }
 

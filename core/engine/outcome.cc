@@ -185,10 +185,15 @@ absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vecto
   return outcomes;
 }
 
-bool round_to_storage(Block& block) {
+bool round_to_storage(std::deque<Parameter>& parameters) {
   bool changed = false;
-  for (Parameter& parameter : block.parameters())
+  for (Parameter& parameter : parameters)
     changed |= round_tensor(parameter.value, parameter.storage);
+  return changed;
+}
+
+bool round_to_storage(Block& block) {
+  bool changed = round_to_storage(block.parameters());
   for (Linear& linear : block.linears()) {
     changed |= round_tensor(linear.bias, linear.storage);
     if (!linear.result()) changed |= round_tensor(linear.weight, linear.storage);

@@ -26,6 +26,9 @@ at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage);
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model);
 
+// Rounds to what is stored; true where that changed a value.
+bool round_to_storage(std::deque<Parameter>& parameters);
+
 // What became of the block's linears: compressed, or kept and by which rule. Internal: a step that
 // should have compressed one emitted nothing for it.
 absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vector<Step>& steps);

@@ -23,6 +23,16 @@ ExportContext::~ExportContext() = default;
 Exporter::~Exporter() = default;
 io::Checkpoint::~Checkpoint() = default;
 
+EmbeddingSites Embedding::residual_sites() {
+  return {"the adapter does not say what its embedding writes to it", {}, at::kFloat};
+}
+
+HeadSites Head::residual_sites() {
+  HeadSites sites;
+  sites.why_none = "the adapter does not say what its head reads of it";
+  return sites;
+}
+
 absl::Status Algorithm::block_transform(BlockContext& block) {
   return block.for_each_subset([this](SubsetContext& subset) { return subset_transform(subset); });
 }

@@ -55,15 +55,16 @@ class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::s
     ids << "]}";
   }
 
-  void run_recipe(const Recipe& recipe) {
-    SCOPED_TRACE(recipe.name);
+  absl::Status run_steps(const std::string& steps) {
     for (const char* folder : {"packed", "dense", "work"}) fs::remove_all(folder);
-    const absl::Status status =
-        run(std::string("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\nsamples "
-                        "= 6\nlength = 48\n"
-                        "expert_tokens = 4\n") +
-            kWeights + recipe.steps + kExports + "[run]\nwork = \"work\"\n");
-    ASSERT_TRUE(status.ok()) << status;
+    return run(
+        std::string("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\nsamples "
+                    "= 4\nlength = 24\n"
+                    "expert_tokens = 4\n") +
+        kWeights + steps + kExports + "[run]\nwork = \"work\"\nthreads = 1\n");
+  }
+
+  void expect_all_accounted_for() {
     const Value outcome = result();
     EXPECT_GT(outcome.i64("linears_compressed", 0), 0);
     for (const Value& linear : *outcome["linears"].list()) {
@@ -77,7 +78,27 @@ class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::s
 };
 
 TEST_P(FamiliesTest, EveryAlgorithmEndsWithEveryLinearAccountedFor) {
-  for (const Recipe& recipe : kRecipes) run_recipe(recipe);
+  for (const Recipe& recipe : kRecipes) {
+    SCOPED_TRACE(recipe.name);
+    ASSERT_OK(run_steps(recipe.steps));
+    expect_all_accounted_for();
+  }
+}
+
+// The tied head becomes a matrix of its own, which the exports hold and say.
+TEST_P(FamiliesTest, RotatedModelsAreQuantizedAndReadBackOrRefusedByName) {
+  const absl::Status status = run_steps("[[step]]\nuse = \"quarot\"\n[[step]]\nuse = \"rtn\"\n");
+  for (const char* family : {"gemma", "bloom", "opt_narrow"}) {
+    if (GetParam().rfind(family, 0) != 0) continue;
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::HasSubstr("the residual stream cannot be rotated: "));
+    return;
+  }
+  ASSERT_OK(status);
+  expect_all_accounted_for();
+  const Value config = testing_support::must(
+      parse_json(testing_support::read_text("packed/config.json"), "config.json"));
+  EXPECT_FALSE(config.flag("tie_word_embeddings", false));
 }
 
 INSTANTIATE_TEST_SUITE_P(Parity, FamiliesTest, ::testing::ValuesIn(families()),

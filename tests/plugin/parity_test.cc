@@ -1,7 +1,9 @@
 // Every family against reference values of small models whose parameters are all random.
 #include <gtest/gtest.h>
 
+#include "swage/status.h"
 #include "swage/transform/fold.h"
+#include "swage/transform/rotate.h"
 #include "tiny_model.h"
 
 namespace swage {
@@ -103,6 +105,72 @@ TEST_P(ParityTest, EveryFoldKeepsTheFunction) {
   const at::Tensor found = folded_logits(tiny, ids, &folds);
   EXPECT_GT(folds, 0);
   EXPECT_LT(((found - expected).abs().max() / expected.abs().max()).item<double>(), 1e-9);
+}
+
+uint64_t mixed(uint64_t counter) {
+  uint64_t x = counter * 0x9e3779b97f4a7c15u + 12345;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+// Logits after rotating residual stream and values everywhere, or what stands against it.
+absl::StatusOr<at::Tensor> rotated_logits(const Tiny& tiny, const at::Tensor& ids,
+                                          transform::Rotation kind) {
+  LoadOptions options;
+  options.compute = at::kDouble;
+  const auto head = must(tiny.adapter->load_head(*tiny.weights, options));
+  const auto embedding = must(tiny.adapter->load_embedding(*tiny.weights, options));
+  const at::Tensor q = transform::random_rotation(
+      tiny.adapter->shape().hidden_size, kind, head->residual_sites().norm_subtracts_mean, mixed);
+  SWAGE_RETURN_IF_ERROR(transform::rotate_residual(*head, q));
+  SWAGE_RETURN_IF_ERROR(transform::rotate_residual(*embedding, q));
+  Slots slots;
+  slots.lengths = {ids.size(0)};
+  slots.positions = at::arange(ids.size(0), at::kLong);
+  EXPECT_TRUE(embedding->embed(ids, slots).ok());
+  for (int64_t i = 0; i < tiny.adapter->shape().towers.back().block_count; ++i) {
+    const auto block = must(tiny.adapter->load_block({"language", i}, *tiny.weights, options));
+    SWAGE_RETURN_IF_ERROR(transform::rotate_residual(*block, q));
+    for (Subset& subset : block->subsets()) {
+      const int64_t width = subset.fold.head_dim;
+      if (width == 0) continue;
+      SWAGE_RETURN_IF_ERROR(
+          transform::rotate_values(subset, transform::random_rotation(width, kind, false, mixed)));
+    }
+    block->forward(slots);
+  }
+  return head->logits(head->normalize(slots.at(kHidden)));
+}
+
+// Families whose residual stream cannot be rotated, and why.
+const std::map<std::string, std::string>& unrotatable() {
+  static const auto* const reasons = new std::map<std::string, std::string>{
+      {"gemma2", "norms with a weight for each channel stand behind attention and MLP"},
+      {"gemma3_text", "norms with a weight for each channel stand behind attention and MLP"},
+      {"gemma3_types", "norms with a weight for each channel stand behind attention and MLP"},
+      {"bloom", "a norm stands behind the embedding"},
+      {"bloom_residual", "a norm stands behind the embedding"},
+      {"bloom_six_heads", "a norm stands behind the embedding"},
+      {"opt_narrow", "the head reads less than the stream"}};
+  return *reasons;
+}
+
+TEST_P(ParityTest, RotationsKeepTheFunctionOrAreRefusedByName) {
+  const Tiny tiny(GetParam());
+  const at::Tensor ids = at::arange(24, at::kLong) * 11 % tiny.adapter->shape().vocab_size;
+  const at::Tensor expected = tiny.run(ids, {24}, at::kDouble).back();
+  for (const auto kind : {transform::Rotation::kHadamard, transform::Rotation::kRandom}) {
+    const auto found = rotated_logits(tiny, ids, kind);
+    const auto reason = unrotatable().find(GetParam());
+    if (reason != unrotatable().end()) {
+      EXPECT_EQ(std::string(found.status().message()),
+                "the residual stream cannot be rotated: " + reason->second);
+      continue;
+    }
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_LT(((*found - expected).abs().max() / expected.abs().max()).item<double>(), 1e-9);
+  }
 }
 
 std::vector<std::string> fixtures() {

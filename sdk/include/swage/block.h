@@ -61,6 +61,7 @@ struct SWAGE_API FoldTarget {
   Parameter* norm_bias = nullptr;    // kNorm, may be null
   bool norm_offset = false;          // kNorm: the op multiplies by 1 + weight (Gemma)
   Linear* linear = nullptr;          // kLinearRows: rows (and bias) of this linear
+  int64_t head_dim = 0;              // kLinearRows: channels of one head where they are heads of values, else 0
   at::Tensor row_of_channel;         // kLinearRows: int64 [in], which row feeds each channel of the subset's input.
                                      // Channels that share a row (GQA) must share a scale: transform::tie_channels.
 };
@@ -78,6 +79,13 @@ struct SWAGE_API Subset {
   // whole_inputs), every other one the parts, each with its own statistics.
   std::vector<Subset> parts;
   bool inspect_module = false;      // false: a search compares the linears' own outputs; true: Block::inspect()
+};
+
+// Where a block reads and writes the residual stream: what a change of its basis touches.
+struct SWAGE_API ResidualSites {
+  std::string why_none;          // not empty: no change of basis keeps the function, and why
+  std::vector<size_t> readers;   // subsets behind a norm of the stream
+  std::vector<Linear*> writers;  // linears whose outputs are added to it
 };
 
 struct SWAGE_API BlockId {
@@ -107,6 +115,9 @@ class SWAGE_API Block {
   // Output [tokens, …] of the sub-module that a search compares for this subset, from its input slot (and what else the
   // stage after it reads); the slots are left as they were.
   virtual at::Tensor inspect(int64_t subset, const Slots& slots) = 0;
+
+  // Default: none, since the block does not say.
+  virtual ResidualSites residual_sites();
 
   // All stages in order: kHidden in, kHidden out. Differentiable.
   void forward(Slots& slots);

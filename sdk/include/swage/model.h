@@ -23,6 +23,22 @@ struct SWAGE_API ModelShape {
   int64_t vocab_size = 0;
   int64_t context_length = 0;     // max_position_embeddings
   bool tied_embeddings = false;   // the head's weight is the embedding's
+  std::string head;               // tensor of a head that is untied: "lm_head.weight"
+};
+
+// Where embedding and head meet the residual stream; see ResidualSites.
+struct SWAGE_API EmbeddingSites {
+  std::string why_none;
+  std::vector<Parameter*> tables;  // [n, hidden]: their rows are added up to the stream
+  at::ScalarType compute = at::kFloat;
+};
+struct SWAGE_API HeadSites {
+  std::string why_none;
+  Parameter* norm_weight = nullptr;
+  Parameter* norm_bias = nullptr;  // may be null
+  bool norm_offset = false;
+  Parameter* matrix = nullptr;     // [vocab, hidden]; null while it is the embedding's
+  bool norm_subtracts_mean = false;
 };
 
 struct SWAGE_API LoadOptions {
@@ -36,6 +52,7 @@ class SWAGE_API Embedding {
   virtual ~Embedding();
   // ids int64 [tokens]; lengths and positions of `slots` are set; puts kHidden.
   virtual absl::Status embed(const at::Tensor& ids, Slots& slots) = 0;
+  virtual EmbeddingSites residual_sites();  // default: none, since the embedding does not say
   // Tensors that exporters write. Values may be in storage dtype (an embedding is large); a step that changes one
   // upcasts it first.
   std::deque<Parameter>& parameters() { return parameters_; }
@@ -50,6 +67,9 @@ class SWAGE_API Head {
   virtual ~Head();
   virtual at::Tensor normalize(const at::Tensor& hidden) = 0;  // [tokens, hidden] -> after the final norm: what the output matrix reads
   virtual at::Tensor logits(const at::Tensor& normalized) = 0;  // -> [tokens, vocab]
+  virtual HeadSites residual_sites();  // default: none, since the head does not say
+  // Gives the head a matrix of its own where it is the embedding's; parameters() has it from then on.
+  virtual void untie() {}
   std::deque<Parameter>& parameters() { return parameters_; }  // without what is tied to the embedding
 
  protected:

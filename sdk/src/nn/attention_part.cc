@@ -29,9 +29,11 @@ absl::Status AttentionPart::load(BlockReader& reader) {
   output.name = output.input = "attention.output";
   output.linears = {o_};
   output.fold.kind = FoldTarget::Kind::kLinearRows;
+  output.fold.head_dim = d.head_dim;
   output.fold.linear = qkv_ != nullptr ? qkv_ : v_;
   output.fold.row_of_channel = value_rows();
   subsets = {std::move(input), std::move(output)};
+  writers = {o_};
   return absl::OkStatus();
 }
 

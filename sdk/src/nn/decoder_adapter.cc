@@ -58,6 +58,7 @@ absl::Status DecoderAdapter::open(const Value& config) {
   shape_.vocab_size = description_.vocab_size;
   shape_.context_length = description_.context_length;
   shape_.tied_embeddings = description_.tied_embeddings;
+  shape_.head = description_.names.head + ".weight";
   return absl::OkStatus();
 }
 

@@ -153,6 +153,21 @@ at::Tensor DecoderBlock::inspect(int64_t subset, const Slots& slots) {
   return inspections_.at(static_cast<size_t>(subset))(slots);
 }
 
+ResidualSites DecoderBlock::residual_sites() {
+  ResidualSites sites;
+  if (attention_norm_.weight != nullptr || mlp_norm_.weight != nullptr) {
+    sites.why_none = "norms with a weight for each channel stand behind attention and MLP";
+  } else if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {
+    sites.why_none = "it passes through the norms itself";
+  }
+  if (!sites.why_none.empty()) return sites;
+  sites.readers = {0};
+  if (!shares_norm()) sites.readers.push_back(attention_->subsets.size());
+  sites.writers = attention_->writers;
+  sites.writers.insert(sites.writers.end(), mlp_->writers.begin(), mlp_->writers.end());
+  return sites;
+}
+
 absl::StatusOr<std::unique_ptr<Block>> load_decoder_block(const DecoderDescription& description,
                                                           const BlockId& id,
                                                           const WeightSource& source,

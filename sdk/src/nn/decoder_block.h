@@ -17,6 +17,7 @@ class DecoderBlock final : public Block {
   absl::Status load(const WeightSource& source, const LoadOptions& options);
   void run_stage(int64_t stage, Slots& slots) override;
   at::Tensor inspect(int64_t subset, const Slots& slots) override;
+  ResidualSites residual_sites() override;
 
  private:
   absl::Status load_norms(BlockReader& reader);

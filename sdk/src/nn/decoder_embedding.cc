@@ -51,6 +51,16 @@ class DecoderEmbedding final : public Embedding {
     return absl::OkStatus();
   }
 
+  EmbeddingSites residual_sites() override {
+    EmbeddingSites sites;
+    sites.compute = options_.compute;
+    if (norm_.weight != nullptr) sites.why_none = "a norm stands behind the embedding";
+    if (project_in_ != nullptr) sites.why_none = "the embedding is narrower than the stream";
+    sites.tables = {table_};
+    if (positions_ != nullptr) sites.tables.push_back(positions_);
+    return sites;
+  }
+
  private:
   // Tables keep their storage dtype: they are large, and few rows are read.
   absl::Status load_table(const WeightSource& source, const std::string& module,

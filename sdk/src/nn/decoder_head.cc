@@ -30,6 +30,7 @@ class DecoderHead final : public Head {
     SWAGE_ASSIGN_OR_RETURN(Parameter table,
                            load_parameter(source, d.names.embedding + ".weight", shape, options));
     tied_ = std::move(table.value);
+    storage_ = table.storage;
     return absl::OkStatus();
   }
 
@@ -47,11 +48,31 @@ class DecoderHead final : public Head {
     return (y / d.logit_softcap).tanh() * d.logit_softcap;
   }
 
+  HeadSites residual_sites() override {
+    HeadSites sites;
+    if (norm_.weight == nullptr) sites.why_none = "no norm stands in front of the head";
+    if (project_out_ != nullptr) sites.why_none = "the head reads less than the stream";
+    sites.norm_weight = norm_.weight;
+    sites.norm_bias = norm_.bias;
+    sites.norm_offset = norm_.kind == NormKind::kRmsOffset;
+    sites.norm_subtracts_mean = norm_.kind == NormKind::kLayer;
+    sites.matrix = weight_;
+    return sites;
+  }
+
+  void untie() override {
+    if (!tied_.defined()) return;
+    parameters_.push_back({description_.names.head + ".weight", tied_, storage_});
+    weight_ = &parameters_.back();
+    tied_ = at::Tensor();
+  }
+
  private:
   const DecoderDescription description_;
   Norm norm_;
   Parameter *weight_ = nullptr, *bias_ = nullptr, *project_out_ = nullptr;
   at::Tensor tied_;  // the embedding's table, where it serves as the output matrix
+  at::ScalarType storage_ = at::kFloat;  // of it
 };
 
 }  // namespace

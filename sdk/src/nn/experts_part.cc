@@ -24,8 +24,8 @@ absl::Status ExpertsPart::load(BlockReader& reader) {
   for (int64_t i = 0; i < e.count; ++i) {
     Expert& expert = all_[static_cast<size_t>(i)];
     expert.route = {kChoice, i};
-    SWAGE_RETURN_IF_ERROR(load_expert(reader, absl::StrCat(e.names.experts, ".", i),
-                                      e.intermediate_size, &expert));
+    SWAGE_RETURN_IF_ERROR(
+        load_expert(reader, absl::StrCat(e.names.experts, ".", i), e.intermediate_size, &expert));
   }
   if (e.shared_size > 0)
     SWAGE_RETURN_IF_ERROR(load_expert(reader, e.names.shared, e.shared_size, &all_.back()));
@@ -83,6 +83,7 @@ void ExpertsPart::add_subsets() {
     output.fold.linear = expert.up;
     output.fold.row_of_channel = at::arange(expert.up->out(), at::kLong);
     outputs.push_back(std::move(output));
+    writers.push_back(expert.down);
   }
   subsets.push_back(std::move(input));
   for (Subset& output : outputs) subsets.push_back(std::move(output));

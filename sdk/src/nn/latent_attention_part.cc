@@ -70,10 +70,12 @@ void LatentAttentionPart::add_subsets() {
   FoldTarget values;
   values.kind = FoldTarget::Kind::kLinearRows;
   values.linear = kv_b_;
+  values.head_dim = latent_.value_dim;
   const int64_t head_rows = latent_.nope_dim + latent_.value_dim;
   const at::Tensor first = at::arange(description_.heads, at::kLong) * head_rows + latent_.nope_dim;
   values.row_of_channel = (first.unsqueeze(1) + at::arange(latent_.value_dim, at::kLong)).flatten();
   add(kOutputInput, {o_}, std::move(values), false);
+  writers = {o_};
 }
 
 void LatentAttentionPart::narrow(Slots& slots) const {

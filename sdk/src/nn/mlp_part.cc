@@ -30,6 +30,7 @@ absl::Status MlpPart::load(BlockReader& reader) {
   output.linears = {down_};
   output.fold = output_fold();
   subsets = {std::move(input), std::move(output)};
+  writers = {down_};
   return absl::OkStatus();
 }
 

@@ -30,8 +30,9 @@ class Part {
     return result;
   }
 
-  bool shares_input = false;    // another part reads the first input after this one
-  std::vector<Subset> subsets;  // names, inputs, linears, folds; the block sets the first fold
+  std::vector<Linear*> writers;  // linears whose outputs add up to the part's
+  bool shares_input = false;     // another part reads the first input after this one
+  std::vector<Subset> subsets;   // names, inputs, linears, folds; the block sets the first fold
 
  protected:
   const std::string& input() const { return subsets.front().input; }

@@ -1,0 +1,49 @@
+#include "swage/plugin.h"
+#include "swage/transform/rotate.h"
+
+namespace {
+
+using namespace swage;
+
+// Spreads outliers over all channels by rotations that leave the function as it is: of the residual
+// stream, and of the values within each head (Ashkboos et al. 2024). Both are folded into weights,
+// so any engine serves the result. A transform only: steps that quantize follow.
+class QuaRot final : public Algorithm {
+ public:
+  explicit QuaRot(const Params& params)
+      : kind_(params.choice<transform::Rotation>("rotation", {"hadamard", "random"})),
+        residual_(params.flag("residual")),
+        values_(params.flag("values")) {}
+
+  absl::Status model_transform(ModelContext& model) override {
+    if (!residual_) return absl::OkStatus();
+    const bool keeps_mean = model.head().residual_sites().norm_subtracts_mean;
+    const auto random = [&](uint64_t counter) { return model.random(counter); };
+    basis_ = transform::random_rotation(model.shape().hidden_size, kind_, keeps_mean, random);
+    SWAGE_RETURN_IF_ERROR(transform::rotate_residual(model.embedding(), basis_));
+    return transform::rotate_residual(model.head(), basis_);
+  }
+
+  absl::Status block_transform(BlockContext& block) override {
+    if (residual_) SWAGE_RETURN_IF_ERROR(transform::rotate_residual(block.block(), basis_));
+    return block.for_each_subset(
+        [this](SubsetContext& subset) { return subset_transform(subset); });
+  }
+
+  absl::Status subset_transform(SubsetContext& subset) override {
+    const int64_t width = subset.subset().fold.head_dim;
+    if (!values_ || width == 0) return absl::OkStatus();
+    const auto random = [&](uint64_t counter) { return subset.random(counter); };
+    return transform::rotate_values(subset.subset(),
+                                    transform::random_rotation(width, kind_, false, random));
+  }
+
+ private:
+  const transform::Rotation kind_;
+  const bool residual_, values_;
+  at::Tensor basis_;
+};
+
+}  // namespace
+
+SWAGE_ALGORITHM(QuaRot, "quarot");
