@@ -159,8 +159,6 @@ INSTANTIATE_TEST_SUITE_P(
         "{% set x = 'a' * 10 ** 7 %}{% for i in range(99999) %}{% set y = x in x ~ 'b' %}{% endfor "
         "%}",
         "{% set l = range(99999) | list %}{% for i in l %}{% set y = l == l[:] %}{% endfor %}",
-        "{{ range(99999) | map('tojson', indent=1000) | map('tojson', indent='x' * 10 ** 8) | list "
-        "}}",
         "{{ [[[[range(99999) | list]]]] | tojson(indent='x' * 10 ** 6) }}",
         "{{ 'a\n' * 10 ** 6 | int }}{{ ('a\n' * 10 ** 6) | indent('x' * 10 ** 6) }}",
         "{{ '%99999999d' % 1 }}", "{{ strftime_now('%' ~ '9' * 9 ~ 'd') }}",
@@ -182,7 +180,7 @@ TEST(ChatTemplate, LimitsHowDeepTemplatesNest) {
         "{{ x" + repeated("()") + " }}", "{{ 1" + repeated(" if 1 else 1") + " }}",
         "{{ 1" + repeated(" and 1") + " }}", "{{ 1" + repeated(" is odd()") + " }}",
         repeated("{% if 1 %}"), repeated("{% for a in b %}"), "{% for " + repeated("("),
-        "{{ x" + repeated("[1:"), "{{ f" + repeated("(a="), "{{ " + repeated("{1:")}) {
+        "{{ " + repeated("x[1:"), "{{ " + repeated("f(a="), "{{ " + repeated("{1:")}) {
     const auto chat = ChatTemplate::parse(text);
     ASSERT_FALSE(chat.ok()) << text.substr(0, 40);
     EXPECT_THAT(chat.status().ToString(), testing::AnyOf(HasSubstr("nested deeper than"),
