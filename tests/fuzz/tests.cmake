@@ -18,3 +18,8 @@ foreach(source IN LISTS targets)
   add_test(NAME ${target} COMMAND ${target} ${arguments} ${CMAKE_CURRENT_LIST_DIR}/corpus/${parser})
   set_tests_properties(${target} PROPERTIES LABELS fuzz-replay)
 endforeach()
+# The templates' interpreter needs nothing of the SDK's library, which links LibTorch.
+file(GLOB interpreter CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sdk/src/text/jinja/*.cc)
+target_sources(fuzz_chat_template PRIVATE ${interpreter} ${PROJECT_SOURCE_DIR}/sdk/src/text/unicode.cc)
+target_include_directories(fuzz_chat_template PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
+target_link_libraries(fuzz_chat_template PRIVATE nlohmann_json::nlohmann_json PkgConfig::utf8proc)
