@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -75,6 +76,20 @@ bool needs_torch(const std::string& header) {
 }
 
 const std::vector<std::string> kPluginFolders = {"models", "plugins", "evaluators", "backends"};
+
+// An adapter is read in a few minutes; its length is printed, so that growth is seen.
+TEST_F(SourceRules, AdaptersAreShort) {
+  int adapters = 0;
+  for (const std::string& file : sources({"models"})) {
+    std::ifstream stream(root_ / file);
+    int lines = 0;
+    for (std::string line; std::getline(stream, line);) ++lines;
+    std::printf("%4d lines  %s\n", lines, file.c_str());
+    EXPECT_LT(lines, 200) << file;
+    ++adapters;
+  }
+  EXPECT_GE(adapters, 15);
+}
 
 TEST_F(SourceRules, AreCheckedOnRealFiles) {
   EXPECT_GT(sources({"core", "sdk"}).size(), 30u);
