@@ -36,7 +36,9 @@ Value calibration_value(const std::optional<CalibrationSpec>& spec) {
                             {"recipe", spec->recipe},
                             {"samples", spec->samples},
                             {"length", spec->length},
-                            {"seed", spec->seed}});
+                            {"seed", spec->seed},
+                            {"experts_seen", spec->experts_seen},
+                            {"expert_tokens", spec->expert_tokens}});
 }
 
 // Without threads, micro_batch and reference_cache: no result depends on them, so a run may go on
