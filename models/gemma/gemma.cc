@@ -51,10 +51,9 @@ class Gemma final : public swage::nn::DecoderAdapter {
     const bool third = is_third(config);
     const int64_t window = config.i64("sliding_window", 4096);
     const int64_t pattern = third ? config.i64("sliding_window_pattern", 6) : 2;
-    SWAGE_ASSIGN_OR_RETURN(const auto windows,
-                           swage::nn::read_windows(config, d.block_count, window));
-    const bool full = pattern > 0 && (index + 1) % pattern == 0;
-    d.window = !windows.empty() ? windows[static_cast<size_t>(index)] : full ? 0 : window;
+    const bool slides = pattern <= 0 || (index + 1) % pattern != 0;
+    SWAGE_ASSIGN_OR_RETURN(d.window,
+                           swage::nn::read_window(config, d.block_count, index, window, slides));
     if (!third || d.window == 0) return absl::OkStatus();
     // Local blocks have a rotation of their own, without the scaling of the global one.
     const Value local = rope_of(config, "sliding_attention");

@@ -35,10 +35,9 @@ class Qwen final : public swage::nn::DecoderAdapter {
     const bool sliding = config.flag("use_sliding_window", false);
     const bool chosen = swage::nn::stated(config, "sliding_window");
     const int64_t window = sliding ? config.i64("sliding_window", chosen ? 0 : 4096) : 0;
-    SWAGE_ASSIGN_OR_RETURN(const auto windows,
-                           swage::nn::read_windows(config, d.block_count, window));
     const bool upper = index >= config.i64("max_window_layers", 28);
-    d.window = !windows.empty() ? windows[static_cast<size_t>(index)] : upper ? window : 0;
+    SWAGE_ASSIGN_OR_RETURN(d.window,
+                           swage::nn::read_window(config, d.block_count, index, window, upper));
     return absl::OkStatus();
   }
 };

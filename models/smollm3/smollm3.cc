@@ -41,9 +41,8 @@ class SmolLm3 final : public swage::nn::DecoderAdapter {
     if (!rotates) d.rope = nullptr;
     const int64_t window =
         config.flag("use_sliding_window", false) ? config.i64("sliding_window", 0) : 0;
-    SWAGE_ASSIGN_OR_RETURN(const auto windows,
-                           swage::nn::read_windows(config, d.block_count, window));
-    d.window = !windows.empty() ? windows[static_cast<size_t>(index)] : rotates ? 0 : window;
+    SWAGE_ASSIGN_OR_RETURN(d.window,
+                           swage::nn::read_window(config, d.block_count, index, window, !rotates));
     return absl::OkStatus();
   }
 };

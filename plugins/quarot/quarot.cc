@@ -26,8 +26,7 @@ class QuaRot final : public Algorithm {
 
   absl::Status block_transform(BlockContext& block) override {
     if (residual_) SWAGE_RETURN_IF_ERROR(transform::rotate_residual(block.block(), basis_));
-    return block.for_each_subset(
-        [this](SubsetContext& subset) { return subset_transform(subset); });
+    return Algorithm::block_transform(block);
   }
 
   absl::Status subset_transform(SubsetContext& subset) override {

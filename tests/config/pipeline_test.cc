@@ -93,6 +93,22 @@ TEST_F(PipelineFile, IsEqualToItselfHoweverItIsWritten) {
               ElementsAre("step[0].weight.bits: 4, now 3"));
 }
 
+TEST_F(PipelineFile, ExpertsOfAMixtureSeeRoutedTokensUnlessToldOtherwise) {
+  const std::string text =
+      std::string(kModel) + "[calibration]\nsource = \"text.txt\"\n[[step]]\nuse = \"round\"\n";
+  const auto plain = load(text), all = load(text, {"calibration.experts=all"}),
+             top = load(text, {"calibration.experts=top-8", "calibration.expert_tokens=5"});
+  ASSERT_TRUE(plain.ok() && all.ok() && top.ok());
+  EXPECT_EQ(plain->calibration->experts_seen, 0);
+  EXPECT_EQ(all->calibration->experts_seen, -1);
+  // A run that goes on must measure as it began.
+  EXPECT_THAT(
+      differences(plain->effective, top->effective),
+      ElementsAre("calibration.expert_tokens: 32, now 5", "calibration.experts_seen: 0, now 8"));
+  EXPECT_THAT(std::string(load(text, {"calibration.experts=top-none"}).status().message()),
+              testing::HasSubstr("expected \"routed\", \"all\" or, for example, \"top-8\""));
+}
+
 TEST_F(PipelineFile, ListsEveryProblemWithItsPlace) {
   EXPECT_EQ(problems(R"([model]
 path = "gone"

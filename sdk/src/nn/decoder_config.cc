@@ -71,29 +71,25 @@ DecoderDescription as_stored(const DecoderDescription& description, const Weight
   return result;
 }
 
-absl::StatusOr<std::vector<int64_t>> read_windows(const Value& config, int64_t block_count,
-                                                  int64_t window) {
-  std::vector<int64_t> windows;
-  if (!config.has("layer_types")) return windows;
+absl::StatusOr<int64_t> read_window(const Value& config, int64_t block_count, int64_t index,
+                                    int64_t window, bool slides) {
+  if (!config.has("layer_types")) return slides ? window : 0;
   const Value::List* types = config["layer_types"].list();
   if (types == nullptr || static_cast<int64_t>(types->size()) != block_count) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: layer_types must be a list of ",
                                                    block_count, " words, one for every layer"));
   }
-  for (const Value& type : *types) {
-    const std::string word = type.text() != nullptr ? *type.text() : type.type_name();
-    if (word != "full_attention" && word != "sliding_attention") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("config.json: layer_types holds \"", word,
-                       "\"; \"full_attention\" and \"sliding_attention\" are supported"));
-    }
-    if (word == "sliding_attention" && window <= 0) {
-      return absl::InvalidArgumentError(
-          "config.json: layer_types asks for sliding_attention, but sliding_window is not set");
-    }
-    windows.push_back(word == "sliding_attention" ? window : 0);
+  const Value& type = (*types)[static_cast<size_t>(index)];
+  const std::string word = type.text() != nullptr ? *type.text() : type.type_name();
+  if (word == "full_attention") return 0;
+  if (word != "sliding_attention") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: layer_types holds \"", word,
+                     "\"; \"full_attention\" and \"sliding_attention\" are supported"));
   }
-  return windows;
+  if (window > 0) return window;
+  return absl::InvalidArgumentError(
+      "config.json: layer_types asks for sliding_attention, but sliding_window is not set");
 }
 
 }  // namespace swage::nn

@@ -70,8 +70,7 @@ absl::Status rotate_residual(Embedding& embedding, const at::Tensor& q) {
   const EmbeddingSites sites = embedding.residual_sites();
   SWAGE_RETURN_IF_ERROR(can_rotate({sites.why_none, {}, {}}));
   for (Parameter* table : sites.tables) {
-    const bool wide = table->value.scalar_type() == at::kDouble;
-    table->value = table->value.to(at::kDouble).matmul(q).to(wide ? at::kDouble : sites.compute);
+    table->value = table->value.to(at::kDouble).matmul(q).to(sites.compute);
   }
   return absl::OkStatus();
 }

@@ -13,9 +13,9 @@ struct SWAGE_API AttentionRule {
   double scale = 1.0;
   int64_t window = 0;    // keys a token sees, itself included; 0: all before it
   double softcap = 0.0;  // Gemma 2; 0: none
-  at::Tensor key_bias = {};   // [heads, positions] per key position, as ALiBi adds (Press et al. 2022);
-                         // or undefined
-  bool causal = true;    // false: every token of the sequence sees every other one
+  // [heads, positions], per key position, as ALiBi adds (Press et al. 2022); or undefined.
+  at::Tensor key_bias = {};
+  bool causal = true;  // false: every token of the sequence sees every other one
 };
 
 // Softmax attention over whole sequences that lie end to end.

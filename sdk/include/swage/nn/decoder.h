@@ -140,12 +140,11 @@ SWAGE_API Value defaulted(const Value& config, const std::string& key, Value val
 // False for a key that is absent; true for one that is there, null included (which often means
 // "none", not "the default").
 SWAGE_API bool stated(const Value& config, std::string_view key);
-// Windows per block as transformers 5 states them: 0 for "full_attention" in layer_types, else
-// `window`. Empty when the key is absent. InvalidArgument: another word, or a list of another
-// length.
-SWAGE_API absl::StatusOr<std::vector<int64_t>> read_windows(const Value& config,
-                                                            int64_t block_count, int64_t window);
-
+// The window of block `index`: `window` where layer_types (transformers 5) says "sliding_attention"
+// or, without that key, where the family `slides` there; else 0. InvalidArgument: another word, a
+// list of another length, or a word that asks for a window where there is none.
+SWAGE_API absl::StatusOr<int64_t> read_window(const Value& config, int64_t block_count,
+                                              int64_t index, int64_t window, bool slides);
 // The description with names as `source` spells them: without names.prefix where its embedding lies
 // there.
 SWAGE_API DecoderDescription as_stored(const DecoderDescription& description,
