@@ -12,8 +12,23 @@ void mkldnn_matmul(const Tensor& a, const Tensor& b, const Tensor& result, float
 namespace swage {
 namespace {
 
-// Below this many rows oneDNN picks other kernels, whose sums round differently.
+// Below this many rows oneDNN and MKL pick other kernels, whose sums round differently.
 constexpr int64_t kLeastRows = 128;
+
+// LibTorch refuses this entry of oneDNN, whatever the dtype, on processors without AVX-512 or the
+// bfloat16 conversions of AVX. There MKL is as fast.
+bool onednn_serves() {
+  static const bool serves = [] {
+    try {
+      const at::Tensor one = at::ones({1, 1});
+      at::native::mkldnn_matmul(one, one, at::empty({1, 1}), 0, 1);
+      return true;
+    } catch (const c10::Error&) {
+      return false;
+    }
+  }();
+  return serves;
+}
 
 }  // namespace
 
@@ -30,13 +45,14 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   const int64_t rows = a.size(0);
   const at::Tensor padded =
       rows < kLeastRows ? at::constant_pad_nd(a, {0, 0, 0, kLeastRows - rows}) : a;
+  if (!onednn_serves()) return at::mm(padded, b).narrow(0, 0, rows);
   at::Tensor result = at::empty({padded.size(0), b.size(1)}, a.options());
   at::native::mkldnn_matmul(padded, b, result, 0, 1);
   return result.narrow(0, 0, rows);
 }
 
 void add_product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, double alpha) {
-  if (fast_product_fits(a, b) && out.scalar_type() == at::kFloat) {
+  if (fast_product_fits(a, b) && out.scalar_type() == at::kFloat && onednn_serves()) {
     at::native::mkldnn_matmul(a, b, out, 1, static_cast<float>(alpha));
   } else {
     out.addmm_(a, b, 1, alpha);

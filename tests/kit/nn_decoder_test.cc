@@ -112,7 +112,7 @@ TEST(DecoderBlockTest, ForwardIsDifferentiable) {
       leaf->requires_grad_(false);
       const at::Tensor direction = at::randn_like(*leaf);
       const at::Tensor value = leaf->clone();
-      constexpr double kStep = 1e-5;
+      constexpr double kStep = 1e-6;
       *leaf = value + direction * kStep;
       const double above = loss().item<double>();
       *leaf = value - direction * kStep;
