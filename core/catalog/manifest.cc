@@ -4,8 +4,11 @@
 #include <regex>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "core/config/toml_reader.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -21,7 +24,10 @@ std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> keys = {"kind", "name", "interface", "summary", "param"};
   std::vector<std::string> own;
   if (kind == "algorithm") own = {"schemes", "calibration"};
-  if (kind == "model") own = {"architectures", "model_types", "linears", "routers", "kept", "ignored", "blocks"};
+  if (kind == "model")
+    own = {"architectures",     "model_types", "linears",   "routers", "kept",
+           "ignored",           "blocks",      "spellings", "towers",  "language",
+           "language_spellings"};
   if (kind == "exporter") own = {"quant_method"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
@@ -81,6 +87,10 @@ class ManifestReader {
     result.ignored = texts(path, "ignored");
     result.routers = texts(path, "routers");
     if (has(path, "blocks")) result.blocks = text(path, "blocks");
+    result.spellings = spellings(path, "spellings");
+    result.towers = towers(path);
+    if (has(path, "language")) result.language = text(path, "language");
+    result.language_spellings = spellings(path, "language_spellings");
     if (has(path, "quant_method")) result.quant_method = text(path, "quant_method");
     const size_t count = tables(path, "param");
     std::set<std::string> names;
@@ -220,6 +230,38 @@ class ManifestReader {
     for (const Value& item : *list) {
       if (item.text() == nullptr) return fail(path, key, "expected a list of texts"), result;
       result.push_back(*item.text());
+    }
+    return result;
+  }
+
+  // "known = stored"; either may be empty.
+  Spellings spellings(const std::string& path, const std::string& key) {
+    Spellings result;
+    for (const std::string& line : texts(path, key)) {
+      const std::pair<std::string, std::string> pair =
+          absl::StrSplit(line, absl::MaxSplits('=', 1));
+      if (!absl::StrContains(line, '=')) {
+        fail(path, key, absl::StrCat("found \"", line, "\", expected \"known = stored\""));
+      }
+      result.emplace_back(absl::StripAsciiWhitespace(pair.first),
+                          absl::StripAsciiWhitespace(pair.second));
+    }
+    return result;
+  }
+
+  std::vector<std::pair<std::string, std::vector<std::string>>> towers(const std::string& path) {
+    std::vector<std::pair<std::string, std::vector<std::string>>> result;
+    if (!has(path, "towers")) return result;
+    const Value::Table* const table = at(path, "towers").table();
+    if (table == nullptr) return fail(path, "towers", "expected a table of lists"), result;
+    for (const auto& [tower, globs] : *table) {
+      std::vector<std::string> list;
+      const bool fits = globs.list() != nullptr &&
+                        std::all_of(globs.list()->begin(), globs.list()->end(),
+                                    [](const Value& glob) { return glob.text() != nullptr; });
+      if (!fits) return fail(path, "towers", "expected a table of lists of texts"), result;
+      for (const Value& glob : *globs.list()) list.push_back(*glob.text());
+      result.emplace_back(tower, std::move(list));
     }
     return result;
   }

@@ -2,6 +2,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,6 +27,9 @@ struct ParamManifest {
   std::vector<std::string> choices;
 };
 
+// Beginnings of tensor names: as the adapter knows them, as some checkpoints spell them.
+using Spellings = std::vector<std::pair<std::string, std::string>>;
+
 struct ComponentManifest {
   std::string kind, name, interface, summary;  // interface: "algorithm/1"
   std::vector<ParamManifest> params;
@@ -36,12 +40,20 @@ struct ComponentManifest {
   // Models: config.json values served, and globs over tensor names.
   std::vector<std::string> architectures, model_types;
   std::vector<std::string>
-      linears;                    // "model.layers.*.self_attn.q_proj": weights that steps compress
+      linears;  // "model.layers.*.self_attn.q_proj": weights that steps compress
   std::vector<std::string> routers;  // linears that follow folds but are never compressed
   std::vector<std::string> kept;     // tensors written as they are
   std::string blocks;  // path of the decoder's blocks where those from num_hidden_layers on are
                        // draft layers: they are dropped
   std::vector<std::string> ignored;  // tensors of a checkpoint that are dropped (rotary buffers)
+  // Other names of the same tensors: spellings = ["model. = model.language_model."].
+  Spellings spellings;
+  // Modules of the towers before the language's: [component.towers] vision = ["visual.*"].
+  std::vector<std::pair<std::string, std::vector<std::string>>> towers;
+  // The key of config.json that holds the language model's own, where another adapter serves the
+  // language tower, and how its tensors are spelled here.
+  std::string language;
+  Spellings language_spellings;
   std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
 };
 

@@ -54,7 +54,10 @@ std::vector<Section> make_sections() {
        "The model to compress.",
        false,
        "",
-       {key("path", "path", Value(), "Folder of a Hugging Face checkpoint, or a GGUF file.")},
+       {key("path", "path", Value(), "Folder of a Hugging Face checkpoint, or a GGUF file."),
+        key("towers", "strings", Value(Value::List{"language"}),
+            "Towers whose linears are compressed: \"language\", and \"vision\" and \"projector\" "
+            "where images come in; the others keep their precision.")},
        {}});
   all.push_back(
       {"calibration",

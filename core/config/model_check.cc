@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
+#include "core/catalog/adapter_rules.h"
 #include "core/config/param_check.h"
 #include "swage/io/fp8.h"
 #include "swage/scheme.h"
@@ -156,8 +157,8 @@ absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
     const bool linear = rule == TensorRule::kLinear || rule == TensorRule::kRouter;
     if (linear && info.shape.size() >= 2)
       outline.linears.push_back({owner_of(name), info.shape[info.shape.size() - 2],
-                                 info.shape.back(),
-                                 rule == TensorRule::kRouter ? kRouterRule : ""});
+                                 info.shape.back(), rule == TensorRule::kRouter ? kRouterRule : "",
+                                 tower_of(adapter, owner_of(name))});
   }
   if (!unknown.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -176,13 +177,26 @@ absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Cata
   }
   SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxConfigBytes));
   SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(text, file));
-  SWAGE_ASSIGN_OR_RETURN(const Catalog::Found adapter, catalog.find_model(config));
   SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(folder));
-  auto adapted = adapted_header(header, config, *adapter.component);
+  std::vector<std::string> names;
+  for (const auto& [name, info] : header) names.push_back(name);
+  SWAGE_ASSIGN_OR_RETURN(const AdapterRules rules, adapter_rules(catalog, config, names));
+  auto adapted = adapted_header(header, config, rules.manifest);
   if (!adapted.ok()) return annotate(adapted.status(), folder);
-  auto outline = outline_model(*adapted, *adapter.component);
+  auto outline = outline_model(*adapted, rules.manifest);
   if (!outline.ok()) return annotate(outline.status(), folder);
   return outline;
+}
+
+void keep_other_towers(const std::vector<std::string>& towers, ModelOutline* outline) {
+  for (ModelOutline::Linear& linear : outline->linears) {
+    if (linear.kept_by.empty() && std::count(towers.begin(), towers.end(), linear.tower) == 0)
+      linear.kept_by = tower_rule(linear.tower);
+  }
+}
+
+std::string tower_rule(const std::string& tower) {
+  return absl::StrCat("the ", tower, " tower is not among [model] towers");
 }
 
 absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model) {
@@ -198,6 +212,7 @@ absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog) {
   if (std::filesystem::is_regular_file(pipeline.model_path)) return absl::OkStatus();
   auto model = outline_model(pipeline.model_path, catalog);
   if (!model.ok()) return with_exit_code(model.status(), ExitCode::kInput);
+  keep_other_towers(pipeline.towers, &*model);
   return check_steps(pipeline, *model);
 }
 

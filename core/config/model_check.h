@@ -17,6 +17,7 @@ struct ModelOutline {
     std::string name;  // "model.layers.0.mlp.up_proj"
     int64_t out = 0, in = 0;
     std::string kept_by;  // not empty: no step compresses it, and by which rule
+    std::string tower = "language";
   };
   std::string adapter;
   std::vector<Linear> linears;  // in the order of their names
@@ -36,6 +37,11 @@ std::string owner_of(const std::string& tensor);
 // blocks lie. InvalidArgument: an fp8 weight without scale.
 absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value& config,
                                           const ComponentManifest& adapter);
+
+// Linears of other towers than these are kept.
+void keep_other_towers(const std::vector<std::string>& towers, ModelOutline* outline);
+// The rule by which a tower is kept: "the vision tower is not among [model] towers".
+std::string tower_rule(const std::string& tower);
 
 // Errors: no adapter for config.json, a tensor that no rule of the adapter names (linears, kept,
 // ignored).

@@ -17,7 +17,8 @@ struct CalibrationSpec {
   int64_t samples = 128;
   int64_t length = 2048;
   int64_t seed = 0;
-  // Experts that see a token while statistics are taken: 0 those it is routed to, n its n best, -1 all.
+  // Experts that see a token while statistics are taken: 0 those it is routed to, n its n best, -1
+  // all.
   int64_t experts_seen = 0;
   int64_t expert_tokens = 32;  // an expert with fewer falls back, see docs/pipeline.md
   SourceLocation where;
@@ -73,6 +74,7 @@ struct RunSpec {
 struct Pipeline {
   std::string file;
   std::string model_path;
+  std::vector<std::string> towers = {"language"};  // whose linears steps compress
   std::optional<CalibrationSpec> calibration;
   std::vector<Step> steps;
   std::vector<EvaluateSpec> evaluates;

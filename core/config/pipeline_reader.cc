@@ -43,7 +43,10 @@ absl::StatusOr<Pipeline> PipelineReader::read() {
   pipeline_.file = source_.file;
   pipeline_.plugin_paths = source_.plugin_paths;
   check_sections();
-  pipeline_.model_path = text_or(read_section("model"), "path", "");
+  const Value::Table model = read_section("model");
+  pipeline_.model_path = text_or(model, "path", "");
+  const auto towers = model.find("towers");
+  if (towers != model.end()) pipeline_.towers = Params(model).texts("towers");
   read_section("plugins");
   read_calibration();
   read_run();

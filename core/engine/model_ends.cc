@@ -28,7 +28,7 @@ class ModelEnds::Context final : public ModelContext {
       : ends_(ends), step_(step), reporter_(reporter) {}
   const ModelShape& shape() const override { return ends_.model_.shape(); }
   Embedding& embedding() override {
-    if (!ends_.embedding_) ends_.embedding_ = or_throw(ends_.model_.load_embedding());
+    if (!ends_.embedding_) ends_.embedding_ = or_throw(ends_.model_.load_embedding(kLanguage));
     return *ends_.embedding_;
   }
   Head& head() override {
@@ -61,9 +61,10 @@ absl::Status ModelEnds::transform(const std::vector<PlannedStep>& steps, Reporte
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<Embedding>> ModelEnds::embedding(bool transformed) const {
-  if (transformed && embedding_) return embedding_;
-  SWAGE_ASSIGN_OR_RETURN(auto loaded, model_.load_embedding());
+absl::StatusOr<std::shared_ptr<Embedding>> ModelEnds::embedding(const std::string& tower,
+                                                                bool transformed) const {
+  if (tower == kLanguage && transformed && embedding_) return embedding_;
+  SWAGE_ASSIGN_OR_RETURN(auto loaded, model_.load_embedding(tower));
   return std::shared_ptr<Embedding>(std::move(loaded));
 }
 

@@ -18,7 +18,9 @@ class ModelEnds {
   // Calls model_transform of every step, in order.
   absl::Status transform(const std::vector<PlannedStep>& steps, Reporter& reporter);
 
-  absl::StatusOr<std::shared_ptr<Embedding>> embedding(bool transformed) const;
+  // Steps change the embedding of the language tower only.
+  absl::StatusOr<std::shared_ptr<Embedding>> embedding(const std::string& tower,
+                                                       bool transformed) const;
   absl::StatusOr<std::shared_ptr<Head>> head(bool transformed) const;
   bool embedding_transformed() const { return embedding_ != nullptr; }
   bool head_transformed() const { return head_ != nullptr; }

@@ -1,9 +1,13 @@
 #include "core/engine/opened_model.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/source_header.h"
+#include "core/load/adapter.h"
 #include "swage/border.h"
 #include "swage/status.h"
 
@@ -60,22 +64,23 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   OpenedModel model;
   model.options_ = options;
   SWAGE_ASSIGN_OR_RETURN(model.checkpoint_, io::open_checkpoint(path));
-  SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
-                         catalog.find_model(model.checkpoint_->config()));
-  model.adapter_name_ = found.component->name;
-  model.adapter_build_ = found.plugin->build_id;
-  SWAGE_ASSIGN_OR_RETURN(model.adapter_, loader.model(model.adapter_name_));
+  SWAGE_ASSIGN_OR_RETURN(
+      const AdapterRules rules,
+      adapter_rules(catalog, model.checkpoint_->config(), model.checkpoint_->weights().names()));
+  model.adapter_name_ = rules.adapter.component->name;
+  model.adapter_build_ = rules.adapter.plugin->build_id;
+  if (rules.language) absl::StrAppend(&model.adapter_build_, " ", rules.language->plugin->build_id);
   model.reader_ = std::move(reader);
   Value config = model.checkpoint_->config();
   if (model.reader_ != nullptr) {
     config = without_quantization(config);
-    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, found.component->linears);
+    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, rules.manifest.linears);
   } else {
     SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint_->weights()));
     SWAGE_ASSIGN_OR_RETURN(const io::Header adapted,
-                           adapted_header(header, config, *found.component));
+                           adapted_header(header, config, rules.manifest));
     model.draft_tensors_ = static_cast<int64_t>(header.size() - adapted.size());
-    auto outline = outline_model(adapted, *found.component);
+    auto outline = outline_model(adapted, rules.manifest);
     if (!outline.ok()) return annotate(outline.status(), path);
     model.outline_ = *std::move(outline);
   }
@@ -84,12 +89,23 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
     if (model.draft_tensors_ > 0 && model.export_config_.has(key))
       (*model.export_config_.table())[key] = int64_t{0};
   }
-  // An accessor that throws met a key of another type.
-  SWAGE_RETURN_IF_ERROR(with_exit_code(
-      annotate(guarded({model.adapter_name_, ""}, [&] { return model.adapter_->open(config); }),
-               path),
-      ExitCode::kInput));
+  auto adapter = open_adapter(loader, rules, config);
+  if (!adapter.ok()) return with_exit_code(annotate(adapter.status(), path), ExitCode::kInput);
+  model.adapter_ = *std::move(adapter);
   return model;
+}
+
+absl::Status OpenedModel::compress(const std::vector<std::string>& towers) {
+  for (const std::string& tower : towers) {
+    std::vector<std::string> known;
+    for (const Tower& one : shape().towers) known.push_back(one.name);
+    if (std::count(known.begin(), known.end(), tower) > 0) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "[model] towers names \"", tower, "\"; the model has ", absl::StrJoin(known, ", ")));
+  }
+  compressed_towers_ = towers;
+  keep_other_towers(towers, &outline_);
+  return absl::OkStatus();
 }
 
 std::vector<BlockId> OpenedModel::blocks() const {
@@ -100,10 +116,11 @@ std::vector<BlockId> OpenedModel::blocks() const {
   return all;
 }
 
-absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding() const {
+absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding(
+    const std::string& tower) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
   return load<std::unique_ptr<Embedding>>(adapter_name_, "load the embedding", [&] {
-    return adapter_->load_embedding(source, options_);
+    return adapter_->load_embedding(tower, source, options_);
   });
 }
 
@@ -120,6 +137,12 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_block(const BlockId& id
                                            return adapter_->load_block(id, source, options_);
                                          }));
   if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
+  const auto& towers = compressed_towers_;
+  if (std::count(towers.begin(), towers.end(), id.tower) == 0) {
+    for (Linear& linear : block->linears()) {
+      if (linear.kept_by.empty()) linear.kept_by = tower_rule(id.tower);
+    }
+  }
   return block;
 }
 

@@ -43,7 +43,10 @@ class OpenedModel {
     return checkpoint_->identity() + " " + adapter_name_ + " " + adapter_build_;
   }
   std::vector<BlockId> blocks() const;  // in the order in which they run
-  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding() const;
+  // Steps compress linears of these towers; blocks of all others come with their linears kept.
+  // InvalidArgument: the model has no such tower.
+  absl::Status compress(const std::vector<std::string>& towers);
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower) const;
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
   absl::StatusOr<std::unique_ptr<Head>> load_head() const;
 
@@ -59,6 +62,7 @@ class OpenedModel {
   std::shared_ptr<ModelAdapter> adapter_;
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
+  std::vector<std::string> compressed_towers_ = {kLanguage};
   ModelOutline outline_;
   Value export_config_;
   int64_t draft_tensors_ = 0;

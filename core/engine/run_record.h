@@ -14,7 +14,8 @@ namespace swage {
 //   block   "language-00003"      seconds, stored bits, notes
 //   linear  module path           outcome.h
 //   stored  "<export>/<name>"     digests that verification compares
-//   phase   "embed", "head", "evaluate", "export/<name>", "verify/<name>"   seconds and results
+//   phase   "embed", "embed/<tower>", "head", "evaluate", "export/<name>", "verify/<name>" seconds
+//   and results
 // One RunRecord becomes one commit.
 class RunRecord {
  public:

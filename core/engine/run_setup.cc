@@ -36,6 +36,7 @@ absl::Status open_the_model(RunSetup& setup) {
                      ": is compressed already (config.json has quantization_config); start from "
                      "the original, or measure it with `swage eval`"));
   }
+  SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
   return check_steps(pipeline, setup.model->outline());
 }
 

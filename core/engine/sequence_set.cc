@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "swage/compressed_linear.h"
+#include "swage/status.h"
 
 namespace swage {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 constexpr int64_t kBatchTokens = 512;
 
 int64_t sequences_at_once(const TokenSet& tokens, int64_t micro_batch) {
+  if (!tokens.inputs.empty()) return 1;
   if (micro_batch > 0) return micro_batch;
   size_t longest = 1;
   for (const auto& sequence : tokens.sequences) longest = std::max(longest, sequence.size());
@@ -39,21 +41,23 @@ absl::Status check_ids(const TokenSet& tokens, int64_t vocab_size) {
 }
 
 SequenceSet::SequenceSet(TokenSet tokens, int64_t micro_batch, at::Device device)
-    : tokens_(std::move(tokens)) {
-  const int64_t at_once = sequences_at_once(tokens_, micro_batch);
+    : tokens_(std::make_shared<TokenSet>(std::move(tokens))) {
+  SWAGE_CHECK(!has_inputs() || tokens_->inputs.size() == tokens_->sequences.size());
+  const int64_t at_once = sequences_at_once(*tokens_, micro_batch);
   std::vector<int64_t> ids;
   for (int64_t i = 0; i < sequence_count(); i += at_once) {
     Batch batch;
     batch.first = static_cast<int64_t>(ids.size());
     std::vector<at::Tensor> positions;
     for (int64_t j = i; j < std::min(sequence_count(), i + at_once); ++j) {
-      const auto& sequence = tokens_.sequences[static_cast<size_t>(j)];
+      const auto& sequence = tokens_->sequences[static_cast<size_t>(j)];
       ids.insert(ids.end(), sequence.begin(), sequence.end());
       batch.lengths.push_back(static_cast<int64_t>(sequence.size()));
       positions.push_back(at::arange(batch.lengths.back(), at::kLong));
     }
     batch.tokens = static_cast<int64_t>(ids.size()) - batch.first;
     batch.positions = at::cat(positions).to(device);
+    if (has_inputs()) batch.inputs = &tokens_->inputs[static_cast<size_t>(i)];
     batches_.push_back(std::move(batch));
   }
   ids_ = at::tensor(ids, at::kLong);
@@ -61,16 +65,21 @@ SequenceSet::SequenceSet(TokenSet tokens, int64_t micro_batch, at::Device device
 
 std::string SequenceSet::digest() const {
   std::vector<int64_t> lengths;
-  for (const auto& sequence : tokens_.sequences)
+  for (const auto& sequence : tokens_->sequences)
     lengths.push_back(static_cast<int64_t>(sequence.size()));
-  return swage::digest(at::cat({ids_, at::tensor(lengths, at::kLong)}));
+  std::string result = swage::digest(at::cat({ids_, at::tensor(lengths, at::kLong)}));
+  for (const SequenceInputs& inputs : tokens_->inputs) {
+    for (const auto& [name, tensor] : inputs)
+      absl::StrAppend(&result, " ", name, " ", swage::digest(tensor));
+  }
+  return result;
 }
 
-Slots SequenceSet::slots(const Batch& batch, const at::Tensor& hidden) const {
+Slots SequenceSet::slots(const Batch& batch) const {
   Slots slots;
   slots.lengths = batch.lengths;
   slots.positions = batch.positions;
-  slots[kHidden] = hidden.narrow(0, batch.first, batch.tokens);
+  slots[kIds] = ids_.narrow(0, batch.first, batch.tokens);
   return slots;
 }
 

@@ -58,8 +58,9 @@ absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
 StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter,
                      int64_t experts_seen)
     : block_(block), view_(view), adapter_(adapter) {
-  for (const SequenceSet::Batch& batch : stream.sequences->batches()) {
-    batches_.push_back(stream.sequences->slots(batch, stream.hidden));
+  for (const TokenStream::Batch& batch : stream.batches) {
+    if (batch.rows == 0) continue;
+    batches_.push_back(stream.slots(batch));
     batches_.back().experts_seen = experts_seen;
   }
 }
@@ -122,11 +123,12 @@ void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, Subs
   }
 }
 
-std::vector<at::Tensor> StageWalk::take_output() {
-  std::vector<at::Tensor> output;
-  for (Slots& slots : batches_) output.push_back(slots.take(kHidden));
-  batches_.clear();
-  return output;
+std::vector<Slots> StageWalk::take_output() {
+  for (Slots& slots : batches_) {
+    slots.keep_border();
+    slots.experts_seen = 0;
+  }
+  return std::exchange(batches_, {});
 }
 
 }  // namespace swage

@@ -25,7 +25,7 @@ class StageWalk {
   // The micro-batches as they enter the block.
   const std::vector<Slots>& batches() const { return batches_; }
   // After the last stage: hidden states behind the block, in the order of the stream's tokens.
-  std::vector<at::Tensor> take_output();
+  std::vector<Slots> take_output();
 
  private:
   Slots sample(int64_t tokens) const;

@@ -89,9 +89,8 @@ class StepRun::BlockRun final : public Context<BlockContext> {
  public:
   explicit BlockRun(StepRun& run) : Context(run, -1) {
     if (run_.input_.stream == nullptr) return;
-    const SequenceSet& sequences = *run_.input_.stream->sequences;
-    for (const SequenceSet::Batch& batch : sequences.batches())
-      inputs_.push_back(sequences.slots(batch, run_.input_.stream->hidden));
+    for (const TokenStream::Batch& batch : run_.input_.stream->batches)
+      if (batch.rows > 0) inputs_.push_back(run_.input_.stream->slots(batch));
   }
   const std::vector<Slots>& inputs() override { return inputs_; }
   absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) override {

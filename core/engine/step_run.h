@@ -27,8 +27,8 @@ class StepRun {
 
   absl::Status transform();
 
-  // Hidden states behind the block as the walk left them; empty when it did not go that far.
-  std::vector<at::Tensor>& output() { return output_; }
+  // The micro-batches behind the block as the walk left them; empty when it did not go that far.
+  std::vector<Slots>& output() { return output_; }
   // Nothing was emitted or folded after the walk had ended.
   bool output_is_final() const { return !output_.empty() && changes_ == changes_at_output_; }
   const std::vector<std::string>& notes() const { return notes_; }
@@ -69,7 +69,7 @@ class StepRun {
   Reporter& reporter_;
   std::unique_ptr<StageWalk> walk_;  // while the block is walked
   std::map<const Linear*, Range> ranges_;
-  std::vector<at::Tensor> output_;
+  std::vector<Slots> output_;
   int64_t changes_ = 0, changes_at_output_ = 0;
   std::vector<std::string> notes_;
   Value::Table expert_tokens_;

@@ -90,6 +90,9 @@ absl::Status Sweep::run() {
     reporter_.begin_phase(setup_.steps.empty() ? "measure" : "compress", count, done);
     BlockLoader loader(*setup_.model, blocks_, static_cast<size_t>(done));
     for (int64_t i = done; i < count; ++i) {
+      const std::string& tower = blocks_[static_cast<size_t>(i)].tower;
+      if (i == 0 || tower != blocks_[static_cast<size_t>(i - 1)].tower)
+        SWAGE_RETURN_IF_ERROR(enter_tower(tower));
       SWAGE_ASSIGN_OR_RETURN(const auto loaded, loader.next());
       SWAGE_RETURN_IF_ERROR(annotate(block(*loaded, i), text_of(blocks_[static_cast<size_t>(i)])));
       SWAGE_RETURN_IF_ERROR(interrupted());
@@ -100,42 +103,42 @@ absl::Status Sweep::run() {
 }
 
 absl::Status Sweep::begin(int64_t done) {
-  if (done > 0) {
-    if (streams_.empty()) return absl::OkStatus();
-    const bool evaluated = is_done(journal_, "phase", "evaluate").value_or(false);
-    if (evaluated) return absl::OkStatus();  // nothing is left that would need the streams
-    return load_streams(setup_.state_file(done), setup_.model->options().device, &streams_);
-  }
-  return embed_streams();
+  if (done == 0 || streams_.empty()) return absl::OkStatus();
+  const bool evaluated = is_done(journal_, "phase", "evaluate").value_or(false);
+  if (evaluated) return absl::OkStatus();  // nothing is left that would need the streams
+  return load_streams(setup_.state_file(done), setup_.model->options().device,
+                      blocks_[static_cast<size_t>(done - 1)].tower, &streams_);
 }
 
-absl::Status Sweep::embed_streams() {
+absl::Status Sweep::enter_tower(const std::string& tower) {
+  const bool language = tower == kLanguage;
+  const std::string part = language ? "embedding" : tower + "-embedding";
   Stopwatch watch;
   RunRecord record;
-  SWAGE_ASSIGN_OR_RETURN(const auto embedding, ends_.embedding(true));
+  SWAGE_ASSIGN_OR_RETURN(const auto embedding, ends_.embedding(tower, true));
   std::shared_ptr<Embedding> original = embedding;
-  if (ends_.embedding_transformed()) {
-    SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(false));
+  if (language && ends_.embedding_transformed()) {
+    SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(tower, false));
   }
   for (TokenStream& stream : streams_) {
     if (stream.finished) continue;
     Embedding& used = stream.role == Role::kReference ? *original : *embedding;
-    SWAGE_RETURN_IF_ERROR(embed(used, setup_.model->adapter_name(), stream));
+    SWAGE_RETURN_IF_ERROR(enter(used, tower, setup_.model->adapter_name(), stream));
   }
   for (ExportWriter& writer : setup_.writers) {
     SWAGE_ASSIGN_OR_RETURN(const auto items,
-                           writer.write_parameters("embedding", embedding->parameters()));
+                           writer.write_parameters(part, embedding->parameters()));
     record.stored(writer.spec().name, items);
   }
   record.parameters(parameter_count(embedding->parameters()),
                     parameter_bits(embedding->parameters()));
-  record.set("model_bytes", setup_.model->outline().bytes);
-  if (setup_.model->draft_tensors() > 0) {
+  if (language) record.set("model_bytes", setup_.model->outline().bytes);
+  if (language && setup_.model->draft_tensors() > 0) {
     record.notes({absl::StrCat(setup_.model->draft_tensors(),
                                " tensors of draft layers behind the last block are left out")});
   }
   record.seconds("embed", watch.lap());
-  return record.commit(journal_, "phase", "embed");
+  return record.commit(journal_, "phase", language ? "embed" : "embed/" + tower);
 }
 
 absl::Status Sweep::block(Block& block, int64_t index) {
@@ -164,12 +167,14 @@ absl::Status Sweep::block(Block& block, int64_t index) {
 absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   const std::string& adapter = setup_.model->adapter_name();
   TokenStream* const original = stream(Role::kOriginal, setup_.calibration);
-  std::vector<at::Tensor> original_output, compressed_output;
+  std::vector<Slots> original_output, compressed_output;
   for (const PlannedStep& step : setup_.steps) {
     const bool measures_compressed = step.needs.stream == Stream::kCompressed;
     StepRun::Input input;
     if (step.needs.stream == Stream::kOriginal) input.stream = original;
     if (measures_compressed) input.stream = stream(Role::kCompressed, setup_.calibration);
+    // Text does not pass through a tower of images.
+    if (input.stream != nullptr && input.stream->batches.empty()) input.stream = nullptr;
     input.view = measures_compressed ? View::kCompressed : View::kFloat;
     input.wants_output = step.leaves_output && !last;
     if (setup_.pipeline.calibration) {
@@ -188,15 +193,11 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, settle(block, setup_.pipeline.steps));
   for (const LinearOutcome& outcome : outcomes) record->linear(outcome);
   calibration_left_ = !compressed_output.empty() && !rounded;
-  const auto take = [](const std::vector<at::Tensor>& output, TokenStream& stream) {
-    const auto& batches = stream.sequences->batches();
-    for (size_t i = 0; i < output.size(); ++i)
-      stream.hidden.narrow(0, batches[i].first, batches[i].tokens).copy_(output[i]);
-  };
-  if (calibration_left_) take(compressed_output, *stream(Role::kCompressed, setup_.calibration));
+  if (calibration_left_)
+    replace(std::move(compressed_output), *stream(Role::kCompressed, setup_.calibration));
   if (original == nullptr || last) return absl::OkStatus();
   if (original_output.empty()) return run_pass(block, View::kFloat, adapter, *original);
-  take(original_output, *original);
+  replace(std::move(original_output), *original);
   return absl::OkStatus();
 }
 

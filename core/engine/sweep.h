@@ -29,7 +29,7 @@ class Sweep {
   void make_streams(bool with_calibration);
   TokenStream* stream(Role role, const SequenceSet& sequences);
   absl::Status begin(int64_t done);
-  absl::Status embed_streams();
+  absl::Status enter_tower(const std::string& tower);
   absl::Status block(Block& block, int64_t index);
   absl::Status run_steps(Block& block, bool last, RunRecord* record);
   absl::Status pass_compressed(Block& block, bool last);

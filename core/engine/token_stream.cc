@@ -5,25 +5,70 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/opened_model.h"
 #include "swage/border.h"
-#include "swage/io/safetensors.h"
 #include "swage/status.h"
 
 namespace swage {
+namespace {
 
-absl::Status embed(Embedding& embedding, const std::string& adapter, TokenStream& stream) {
-  return guarded({adapter, "embed"}, [&] {
-    const SequenceSet& sequences = *stream.sequences;
-    for (const SequenceSet::Batch& batch : sequences.batches()) {
-      Slots slots;
-      slots.lengths = batch.lengths;
-      slots.positions = batch.positions;
-      SWAGE_RETURN_IF_ERROR(
-          embedding.embed(sequences.ids().narrow(0, batch.first, batch.tokens), slots));
-      const at::Tensor& rows = slots.at(kHidden);
-      if (!stream.hidden.defined())
-        stream.hidden = at::empty({sequences.token_count(), rows.size(1)}, rows.options());
-      stream.hidden.narrow(0, batch.first, batch.tokens).copy_(rows);
+// What the embedding of `tower` finds (model.h), for one micro-batch.
+Slots entrance(const TokenStream& stream, const std::string& tower, size_t index) {
+  const SequenceSet& sequences = *stream.sequences;
+  const SequenceSet::Batch& batch = sequences.batches()[index];
+  Slots slots;
+  if (tower == kLanguage) {
+    slots = sequences.slots(batch);
+  } else if (!stream.tower.empty()) {
+    return stream.slots(stream.batches[index]);
+  }
+  if (batch.inputs != nullptr) {
+    for (const auto& [name, tensor] : *batch.inputs) slots.put_aside(name, tensor);
+  }
+  if (stream.batches.empty() || stream.batches[index].rows == 0) return slots;
+  const Slots left = stream.slots(stream.batches[index]);
+  for (const auto& [name, tensor] : left.tensors())
+    slots.put_aside(name == kHidden ? kFeatures : name, tensor);
+  return slots;
+}
+
+}  // namespace
+
+Slots TokenStream::slots(const Batch& batch) const {
+  Slots slots = batch.slots;
+  slots[kHidden] = hidden.narrow(0, batch.first, batch.rows);
+  return slots;
+}
+
+absl::Status enter(Embedding& embedding, const std::string& tower, const std::string& adapter,
+                   TokenStream& stream) {
+  if (tower != kLanguage && !stream.sequences->has_inputs()) return absl::OkStatus();
+  return guarded({adapter, absl::StrCat("embedding of the ", tower, " tower")}, [&] {
+    std::vector<TokenStream::Batch> batches;
+    at::Tensor hidden;
+    int64_t first = 0;
+    for (size_t i = 0; i < stream.sequences->batches().size(); ++i) {
+      const SequenceInputs* const inputs = stream.sequences->batches()[i].inputs;
+      if (tower != kLanguage && inputs->empty()) {  // text among images
+        batches.push_back({first, 0, {}});
+        continue;
+      }
+      Slots slots = entrance(stream, tower, i);
+      SWAGE_RETURN_IF_ERROR(embedding.embed(slots));
+      const at::Tensor rows = slots.take(kHidden);
+      slots.keep_border();
+      if (tower == kLanguage) {
+        // The width is known now, and nothing grows: no second copy of the states is needed.
+        if (!hidden.defined())
+          hidden = at::empty({stream.sequences->token_count(), rows.size(1)}, rows.options());
+        hidden.narrow(0, first, rows.size(0)).copy_(rows);
+      } else {
+        hidden = hidden.defined() ? at::cat({hidden, rows}) : rows;
+      }
+      batches.push_back({first, rows.size(0), std::move(slots)});
+      first += rows.size(0);
     }
+    stream.batches = std::move(batches);
+    stream.hidden = std::move(hidden);
+    stream.tower = tower;
     return absl::OkStatus();
   });
 }
@@ -31,37 +76,25 @@ absl::Status embed(Embedding& embedding, const std::string& adapter, TokenStream
 absl::Status run_pass(Block& block, View view, const std::string& adapter, TokenStream& stream) {
   block.set_view(view);
   return guarded({adapter, absl::StrCat("forward of ", text_of(block.id()))}, [&] {
-    for (const SequenceSet::Batch& batch : stream.sequences->batches()) {
-      Slots slots = stream.sequences->slots(batch, stream.hidden);
+    for (TokenStream::Batch& batch : stream.batches) {
+      if (batch.rows == 0) continue;
+      Slots slots = stream.slots(batch);
       block.forward(slots);
-      stream.hidden.narrow(0, batch.first, batch.tokens).copy_(slots.at(kHidden));
+      slots.keep_border();
+      stream.hidden.narrow(0, batch.first, batch.rows).copy_(slots.take(kHidden));
+      batch.slots = std::move(slots);
     }
     return absl::OkStatus();
   });
 }
 
-absl::Status save_streams(const std::string& file, const std::vector<TokenStream>& streams) {
-  std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const TokenStream& stream : streams) {
-    if (!stream.finished) tensors.emplace_back(stream.name, stream.hidden);
+void replace(std::vector<Slots> output, TokenStream& stream) {
+  auto next = output.begin();
+  for (TokenStream::Batch& batch : stream.batches) {
+    if (batch.rows == 0) continue;
+    stream.hidden.narrow(0, batch.first, batch.rows).copy_(next->take(kHidden));
+    batch.slots = std::move(*next++);
   }
-  return io::write_safetensors(file, tensors);
-}
-
-absl::Status load_streams(const std::string& file, at::Device device,
-                          std::vector<TokenStream>* streams) {
-  SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
-  for (TokenStream& stream : *streams) {
-    if (stream.finished) continue;
-    SWAGE_ASSIGN_OR_RETURN(const at::Tensor hidden, source->read(stream.name));
-    if (hidden.dim() != 2 || hidden.size(0) != stream.sequences->token_count()) {
-      return absl::DataLossError(absl::StrCat(
-          file, ": \"", stream.name, "\" holds ", hidden.dim() == 2 ? hidden.size(0) : 0,
-          " tokens, the run has ", stream.sequences->token_count()));
-    }
-    stream.hidden = hidden.to(device);
-  }
-  return absl::OkStatus();
 }
 
 }  // namespace swage

@@ -5,9 +5,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "core/engine/block_loader.h"
 #include "core/engine/decoded_source.h"
-#include "core/engine/token_stream.h"
+#include "core/engine/passage.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
 
@@ -52,16 +51,11 @@ absl::StatusOr<TokenStream> run_windows(const RunSetup& setup, const ExportWrite
   stream.name = "verification.compressed";
   stream.role = Role::kCompressed;
   stream.sequences = &setup.verification;
-  SWAGE_ASSIGN_OR_RETURN(const auto embedding, model.load_embedding());
-  SWAGE_RETURN_IF_ERROR(embed(*embedding, model.adapter_name(), stream));
-  const std::vector<BlockId> blocks = model.blocks();
-  BlockLoader loader(model, blocks, 0);
-  for (const BlockId& id : blocks) {
-    reporter.at(absl::StrCat(writer.spec().name, ": windows, ", text_of(id)),
-                static_cast<double>(id.index) / static_cast<double>(blocks.size()));
-    SWAGE_ASSIGN_OR_RETURN(const auto block, loader.next());
-    SWAGE_RETURN_IF_ERROR(run_pass(*block, View::kCompressed, model.adapter_name(), stream));
-  }
+  const auto count = static_cast<double>(model.blocks().size());
+  double passed = 0;
+  SWAGE_RETURN_IF_ERROR(pass_through(model, View::kCompressed, stream, [&](const BlockId& id) {
+    reporter.at(absl::StrCat(writer.spec().name, ": windows, ", text_of(id)), passed++ / count);
+  }));
   return stream;
 }
 
@@ -71,7 +65,8 @@ absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, 
   std::vector<TokenStream> own(1);
   own[0].name = "verification.compressed";
   own[0].sequences = &setup.verification;
-  SWAGE_RETURN_IF_ERROR(load_streams(setup.verified_file(), setup.model->options().device, &own));
+  SWAGE_RETURN_IF_ERROR(
+      load_streams(setup.verified_file(), setup.model->options().device, kLanguage, &own));
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open_with(writer.spec().path, setup.catalog, *setup.loader,
                                                 setup.model->options(), writer.exporter()));

@@ -29,6 +29,21 @@ void Slots::erase(std::string_view name) {
   if (it != tensors_.end()) tensors_.erase(it);
   const auto route = routes_.find(name);
   if (route != routes_.end()) routes_.erase(route);
+  const auto aside = aside_.find(name);
+  if (aside != aside_.end()) aside_.erase(aside);
+}
+
+void Slots::put_aside(std::string_view name, at::Tensor value) {
+  (*this)[name] = std::move(value);
+  aside_.insert(std::string(name));
+}
+
+void Slots::keep_border() {
+  std::vector<std::string> gone;
+  for (const auto& [name, tensor] : tensors_) {
+    if (name != kHidden && !is_of_tower(name)) gone.push_back(name);
+  }
+  for (const std::string& name : gone) erase(name);
 }
 
 void Slots::put_routed(std::string_view name, at::Tensor value, Route route) {
@@ -62,6 +77,10 @@ Slots Slots::prefix(int64_t count) const {
   if (positions.defined())
     result.positions = positions.index_select(0, rows.to(positions.device()));
   for (const auto& [name, tensor] : tensors_) {
+    if (is_aside(name)) {
+      result.put_aside(name, tensor);
+      continue;
+    }
     const auto route = routes_.find(name);
     if (route == routes_.end()) {
       result[name] = tensor.index_select(0, rows.to(tensor.device()));
@@ -85,6 +104,7 @@ Slots Slots::concatenate(const std::vector<Slots>& parts) {
     positions.push_back(part.positions);
     for (const auto& [name, tensor] : part.tensors_) tensors[name].push_back(tensor);
     all.routes_.insert(part.routes_.begin(), part.routes_.end());
+    all.aside_.insert(part.aside_.begin(), part.aside_.end());
   }
   if (!positions.empty() && positions.front().defined()) all.positions = at::cat(positions);
   for (const auto& [name, list] : tensors) all.tensors_[name] = at::cat(list);

@@ -4,9 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
-#include "core/engine/block_loader.h"
-#include "core/engine/opened_model.h"
-#include "core/engine/token_stream.h"
+#include "core/engine/passage.h"
 #include "core/engine/verbs/verbs.h"
 #include "swage/border.h"
 #include "swage/io/safetensors.h"
@@ -17,23 +15,48 @@ namespace {
 
 using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-absl::StatusOr<at::Tensor> read_ids(const std::string& file) {
+// What transformers' processors give: input_ids, and what else a sequence holds.
+struct Inputs {
+  at::Tensor ids;  // int64 [batch, tokens]
+  SequenceInputs others;
+};
+
+absl::StatusOr<Inputs> read_inputs(const std::string& file) {
   SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
+  Inputs inputs;
+  SWAGE_ASSIGN_OR_RETURN(inputs.ids, source->read("input_ids"));
+  if (inputs.ids.dim() != 2 || inputs.ids.numel() == 0 ||
+      !at::isIntegralType(inputs.ids.scalar_type(), false)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, ": input_ids has ", inputs.ids.dim(), " dimensions of ",
+        at::toString(inputs.ids.scalar_type()), ", expected integers [batch, tokens]"));
+  }
+  inputs.ids = inputs.ids.to(at::kLong);
   for (const std::string& name : source->names()) {
     if (name == "input_ids") continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        file, ": input \"", name, "\" is not known to this model; expected input_ids"));
+    SWAGE_ASSIGN_OR_RETURN(inputs.others[name], source->read(name));
   }
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor ids, source->read("input_ids"));
-  if (ids.dim() == 2 && ids.numel() > 0 && at::isIntegralType(ids.scalar_type(), false))
-    return ids.to(at::kLong);
-  return absl::InvalidArgumentError(absl::StrCat(file, ": input_ids has ", ids.dim(),
-                                                 " dimensions of ", at::toString(ids.scalar_type()),
-                                                 ", expected integers [batch, tokens]"));
+  return inputs;
 }
 
-TokenSet rows_of(const at::Tensor& ids) {
+// A model of language alone knows no other inputs, and those of a batch do not say which sequence
+// they belong to.
+absl::Status check_inputs(const Inputs& inputs, const OpenedModel& model) {
+  if (inputs.others.empty()) return absl::OkStatus();
+  const std::string& name = inputs.others.begin()->first;
+  if (model.shape().towers.size() == 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input \"", name, "\" is not known to this model; expected input_ids"));
+  }
+  if (inputs.ids.size(0) == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("input \"", name, "\" beside ", inputs.ids.size(0),
+                                                 " sequences; give one sequence at a time"));
+}
+
+TokenSet sequences_of(const Inputs& inputs) {
+  const at::Tensor& ids = inputs.ids;
   TokenSet tokens;
+  if (!inputs.others.empty()) tokens.inputs.push_back(inputs.others);
   for (int64_t row = 0; row < ids.size(0); ++row) {
     const at::Tensor sequence = ids[row].contiguous();
     const auto* first = sequence.const_data_ptr<int64_t>();
@@ -43,30 +66,25 @@ TokenSet rows_of(const at::Tensor& ids) {
 }
 
 // hidden_0 … hidden_L and logits, [batch, tokens, …] fp32. hidden_L is taken after the final norm.
-absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const at::Tensor& ids,
+absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const Inputs& inputs,
                                     int64_t micro_batch) {
-  const SequenceSet sequences(rows_of(ids), micro_batch, model.options().device);
+  const SequenceSet sequences(sequences_of(inputs), micro_batch, model.options().device);
   Tensors outputs;
   const auto put = [&](const std::string& name, const at::Tensor& rows) {
     outputs.emplace_back(
-        name, rows.to(at::kCPU, at::kFloat).view({ids.size(0), ids.size(1), -1}).clone());
+        name,
+        rows.to(at::kCPU, at::kFloat).view({inputs.ids.size(0), inputs.ids.size(1), -1}).clone());
   };
   TokenStream stream;
   stream.sequences = &sequences;
-  SWAGE_ASSIGN_OR_RETURN(const auto embedding, model.load_embedding());
-  SWAGE_RETURN_IF_ERROR(embed(*embedding, model.adapter_name(), stream));
-  const std::vector<BlockId> blocks = model.blocks();
-  BlockLoader loader(model, blocks, 0);
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    put(absl::StrCat("hidden_", i), stream.hidden);
-    SWAGE_ASSIGN_OR_RETURN(const auto block, loader.next());
-    const View view = model.quantized() ? View::kCompressed : View::kFloat;
-    SWAGE_RETURN_IF_ERROR(run_pass(*block, view, model.adapter_name(), stream));
-  }
+  const View view = model.quantized() ? View::kCompressed : View::kFloat;
+  SWAGE_RETURN_IF_ERROR(pass_through(model, view, stream, [&](const BlockId& id) {
+    if (id.tower == kLanguage) put(absl::StrCat("hidden_", id.index), stream.hidden);
+  }));
   SWAGE_ASSIGN_OR_RETURN(const auto head, model.load_head());
   SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name(), "head"}, [&] {
     const at::Tensor normalized = head->normalize(stream.hidden);
-    put(absl::StrCat("hidden_", blocks.size()), normalized);
+    put(absl::StrCat("hidden_", model.shape().towers.back().block_count), normalized);
     put("logits", head->logits(normalized));
     return absl::OkStatus();
   }));
@@ -100,13 +118,14 @@ absl::Status compare(const Tensors& outputs, const std::string& file) {
 absl::Status forward(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   Loader loader(catalog);
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor ids, read_ids(arguments.input));
+  SWAGE_ASSIGN_OR_RETURN(const Inputs inputs, read_inputs(arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
   SWAGE_RETURN_IF_ERROR(
-      annotate(check_ids(rows_of(ids), model.shape().vocab_size), arguments.input));
+      annotate(check_ids(sequences_of(inputs), model.shape().vocab_size), arguments.input));
+  SWAGE_RETURN_IF_ERROR(annotate(check_inputs(inputs, model), arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
-                         forward_all(model, ids, arguments.micro_batch.value_or(0)));
+                         forward_all(model, inputs, arguments.micro_batch.value_or(0)));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(arguments.output, outputs));
   return arguments.compare.empty() ? absl::OkStatus() : compare(outputs, arguments.compare);
 }

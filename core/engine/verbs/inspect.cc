@@ -11,7 +11,7 @@
 #include "core/config/model_summary.h"
 #include "core/engine/source_header.h"
 #include "core/engine/verbs/verbs.h"
-#include "core/load/loader.h"
+#include "core/load/adapter.h"
 #include "swage/border.h"
 #include "swage/io/checkpoint.h"
 #include "swage/io/gguf_header.h"
@@ -27,8 +27,7 @@ struct OpenModel {
   std::unique_ptr<io::Checkpoint> checkpoint;
   io::Header header;
   size_t drafts = 0;  // tensors of draft layers, which are not read
-  const PluginEntry* plugin = nullptr;
-  const ComponentManifest* manifest = nullptr;
+  AdapterRules rules;
   std::shared_ptr<ModelAdapter> adapter;
   ModelShape shape;
 };
@@ -38,26 +37,20 @@ absl::StatusOr<OpenModel> open_model(const std::string& path, const Catalog& cat
   OpenModel model;
   SWAGE_ASSIGN_OR_RETURN(model.checkpoint, io::open_checkpoint(path));
   SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint->weights()));
-  SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found,
-                         catalog.find_model(model.checkpoint->config()));
-  SWAGE_ASSIGN_OR_RETURN(model.header,
-                         adapted_header(header, model.checkpoint->config(), *found.component));
+  const Value& config = model.checkpoint->config();
+  SWAGE_ASSIGN_OR_RETURN(model.rules,
+                         adapter_rules(catalog, config, model.checkpoint->weights().names()));
+  SWAGE_ASSIGN_OR_RETURN(model.header, adapted_header(header, config, model.rules.manifest));
   model.drafts = header.size() - model.header.size();
-  model.plugin = found.plugin;
-  model.manifest = found.component;
-  SWAGE_ASSIGN_OR_RETURN(model.adapter, loader.model(found.component->name));
-  SWAGE_RETURN_IF_ERROR(guarded({found.component->name, "open"}, [&]() -> absl::Status {
-    SWAGE_RETURN_IF_ERROR(model.adapter->open(model.checkpoint->config()));
-    model.shape = model.adapter->shape();
-    return absl::OkStatus();
-  }));
+  SWAGE_ASSIGN_OR_RETURN(model.adapter, open_adapter(loader, model.rules, config));
+  model.shape = model.adapter->shape();
   return model;
 }
 
 absl::StatusOr<std::unique_ptr<Block>> load_block(const OpenModel& model, const BlockId& id) {
   std::unique_ptr<Block> block;
   const std::string phase = absl::StrCat("load_block ", id.tower, " ", id.index);
-  SWAGE_RETURN_IF_ERROR(guarded({model.manifest->name, phase}, [&]() -> absl::Status {
+  SWAGE_RETURN_IF_ERROR(guarded({model.rules.manifest.name, phase}, [&]() -> absl::Status {
     SWAGE_ASSIGN_OR_RETURN(block, model.adapter->load_block(id, model.checkpoint->weights(), {}));
     return absl::OkStatus();
   }));
@@ -66,6 +59,11 @@ absl::StatusOr<std::unique_ptr<Block>> load_block(const OpenModel& model, const 
 
 void print_line(const char* what, const std::string& text) {
   if (!text.empty()) absl::PrintF("  %-14s %s\n", what, text);
+}
+
+std::string adapter_line(const Catalog::Found& found) {
+  const Manifest& plugin = found.plugin->manifest;
+  return absl::StrCat(found.component->name, " of plugin ", plugin.id, " ", plugin.version);
 }
 
 std::string architectures(const Value& config) {
@@ -105,8 +103,8 @@ absl::Status print_model(const OpenModel& model, const ModelSummary& summary) {
   for (const Tower& tower : model.shape.towers)
     towers.push_back(absl::StrCat(tower.name, " (", tower.block_count, " blocks)"));
   absl::PrintF("%s\n", path);
-  print_line("adapter", absl::StrCat(model.manifest->name, " of plugin ", model.plugin->manifest.id,
-                                     " ", model.plugin->manifest.version));
+  print_line("adapter", adapter_line(model.rules.adapter));
+  if (model.rules.language) print_line("language", adapter_line(*model.rules.language));
   print_line("architecture", architectures(model.checkpoint->config()));
   print_line("parameters", absl::StrCat(summary.parameters));
   print_line("size", absl::StrCat(bytes_to_text(bytes), ": ", absl::StrJoin(types, ", ")));
@@ -247,7 +245,7 @@ absl::Status inspect(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const OpenModel model, open_model(arguments.target, catalog, loader));
-  const ModelSummary summary = summarize(model.header, *model.manifest);
+  const ModelSummary summary = summarize(model.header, model.rules.manifest);
   SWAGE_RETURN_IF_ERROR(print_model(model, summary));
   for (const Tower& tower : model.shape.towers) SWAGE_RETURN_IF_ERROR(print_tower(model, tower));
   if (!summary.linears.empty()) print_schemes(summary);

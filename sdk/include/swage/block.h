@@ -1,6 +1,7 @@
 #pragma once
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,8 +20,9 @@ struct SWAGE_API Route {
   bool empty() const { return slot.empty(); }
 };
 
-// One micro-batch: whole token sequences laid end to end. Every slot is a tensor whose first dimension is the token, or,
-// where it was put with a route, the tokens of that route in ascending order.
+// One micro-batch: whole token sequences laid end to end. Every slot is a tensor whose first dimension is the token; where it
+// was put with a route, the tokens of that route in ascending order; where it was put aside, rows of its own (features of
+// the images of a sequence), which belong to the micro-batch as a whole.
 class SWAGE_API Slots {
  public:
   std::vector<int64_t> lengths;  // tokens of each sequence; their sum is the row count of every slot
@@ -35,10 +37,15 @@ class SWAGE_API Slots {
   at::Tensor take(std::string_view name);              // moves it out: the slot is gone
   void put_routed(std::string_view name, at::Tensor value, Route route);
   bool is_routed(std::string_view name) const { return routes_.find(name) != routes_.end(); }
+  void put_aside(std::string_view name, at::Tensor value);
+  bool is_aside(std::string_view name) const { return aside_.find(name) != aside_.end(); }
   at::Tensor rows_of(const Route& route) const;        // int64, ascending: the tokens of a route; all where it is empty
   void erase(std::string_view name);
   int64_t tokens() const;
-  // The first `count` tokens of every sequence (shorter ones whole): a causal model computes the same for them.
+  // Keeps what stands between two blocks: kHidden, and the slots of the tower (is_of_tower).
+  void keep_border();
+  // The first `count` tokens of every sequence (shorter ones whole): a causal model computes the same for them. Slots put
+  // aside stay whole.
   Slots prefix(int64_t count) const;
   // Micro-batches with the same slots, one after the other.
   static Slots concatenate(const std::vector<Slots>& parts);
@@ -47,9 +54,19 @@ class SWAGE_API Slots {
  private:
   std::map<std::string, at::Tensor, std::less<>> tensors_;
   std::map<std::string, Route, std::less<>> routes_;  // of the slots that hold some tokens only
+  std::set<std::string, std::less<>> aside_;
 };
 
 inline constexpr std::string_view kHidden = "hidden";  // the residual stream: a block reads and writes it
+inline constexpr std::string_view kIds = "ids";        // int64 [tokens], for the embedding of the language tower
+// Slots of a tower begin with "tower.": its embedding or a block puts them, and every later block finds them, as does the
+// embedding of the next tower.
+inline constexpr std::string_view kTowerSlot = "tower.";
+inline bool is_of_tower(std::string_view name) { return name.substr(0, kTowerSlot.size()) == kTowerSlot; }
+// int64 [tokens, axes]: positions of a token along several axes, in place of Slots::positions.
+inline constexpr std::string_view kPlaces = "tower.places";
+// Put aside, for the embedding of the language tower: what the tower before it has left, [features, hidden size].
+inline constexpr std::string_view kFeatures = "tower.features";
 
 // Where a per-channel scale of a subset's input can be folded: the input becomes x / s, so the op in front of it is
 // divided by s and every reader's columns are multiplied by s (models.md-type rules: norms, GQA v rows, up rows).

@@ -12,9 +12,14 @@ namespace swage {
 
 namespace text { class Tokenizer; }
 
+// What a sequence holds beside its ids, under the names that transformers gives such inputs ("pixel_values",
+// "image_grid_thw" …). The first dimension runs over all images of the sequence, in their order; there is no batch.
+using SequenceInputs = std::map<std::string, at::Tensor>;
+
 // Token sequences, laid end to end when they run.
 struct SWAGE_API TokenSet {
   std::vector<std::vector<int64_t>> sequences;
+  std::vector<SequenceInputs> inputs = {};  // of each sequence; empty: text alone
 };
 
 // What an evaluator may ask of the host before the sweep.

@@ -12,6 +12,9 @@
 
 namespace swage {
 
+inline constexpr const char* kLanguage = "language";
+
+// Blocks on one residual stream. A model of language has one; one that sees has "vision" and "projector" before it.
 struct SWAGE_API Tower {
   std::string name;
   int64_t block_count = 0;
@@ -24,6 +27,7 @@ struct SWAGE_API ModelShape {
   int64_t context_length = 0;     // max_position_embeddings
   bool tied_embeddings = false;   // the head's weight is the embedding's
   std::string head;               // tensor of a head that is untied: "lm_head.weight"
+  int64_t image_token = -1;       // in a sequence's ids, where a feature of an image stands; -1: no images
 };
 
 // Where embedding and head meet the residual stream; see ResidualSites.
@@ -46,12 +50,17 @@ struct SWAGE_API LoadOptions {
   at::Device device = at::kCPU;
 };
 
-// From token ids to kHidden of block 0 (any scaling or position embedding included).
+// The entrance of a tower: puts kHidden of its block 0 (any scaling or position embedding included), and what else its
+// blocks share (kTowerSlot). It finds
+//   in the language tower  kIds, lengths and positions; put aside: what the sequence's images hold (TokenSet::inputs),
+//                          kFeatures and the slots of the tower before it, where there are any
+//   in the first tower     put aside: what the images hold; it sets lengths and positions
+//   in any other           what the tower before it left, lengths and positions included; it may change all
 class SWAGE_API Embedding {
  public:
   virtual ~Embedding();
-  // ids int64 [tokens]; lengths and positions of `slots` are set; puts kHidden.
-  virtual absl::Status embed(const at::Tensor& ids, Slots& slots) = 0;
+  // InvalidArgument: ids outside of the vocabulary, inputs of another shape, features that fit no place.
+  virtual absl::Status embed(Slots& slots) = 0;
   virtual EmbeddingSites residual_sites();  // default: none, since the embedding does not say
   // Tensors that exporters write. Values may be in storage dtype (an embedding is large); a step that changes one
   // upcasts it first.
@@ -68,8 +77,9 @@ class SWAGE_API Head {
   virtual at::Tensor normalize(const at::Tensor& hidden) = 0;  // [tokens, hidden] -> after the final norm: what the output matrix reads
   virtual at::Tensor logits(const at::Tensor& normalized) = 0;  // -> [tokens, vocab]
   virtual HeadSites residual_sites();  // default: none, since the head does not say
-  // Gives the head a matrix of its own where it is the embedding's; parameters() has it from then on.
+  // Gives the head a matrix of its own where it is the embedding's; parameters() has it from then on, as `matrix_name`.
   virtual void untie() {}
+  std::string matrix_name;  // "lm_head.weight"
   std::deque<Parameter>& parameters() { return parameters_; }  // without what is tied to the embedding
 
  protected:
@@ -83,7 +93,8 @@ class SWAGE_API ModelAdapter {
   // InvalidArgument names the key of config.json that is wrong or not supported.
   virtual absl::Status open(const Value& config) = 0;
   virtual const ModelShape& shape() const = 0;
-  virtual absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const WeightSource& source, const LoadOptions& options) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower, const WeightSource& source,
+                                                                    const LoadOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
                                                             const LoadOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source, const LoadOptions& options) = 0;

@@ -68,7 +68,7 @@ absl::Status DecoderAdapter::describe_block(const Value& config, int64_t index,
 }
 
 absl::StatusOr<std::unique_ptr<Embedding>> DecoderAdapter::load_embedding(
-    const WeightSource& source, const LoadOptions& options) {
+    const std::string& tower, const WeightSource& source, const LoadOptions& options) {
   return load_decoder_embedding(description_, source, options);
 }
 

@@ -34,7 +34,8 @@ class DecoderEmbedding final : public Embedding {
                        d.norm == NormKind::kLayer, &norm_);
   }
 
-  absl::Status embed(const at::Tensor& ids, Slots& slots) override {
+  absl::Status embed(Slots& slots) override {
+    const at::Tensor& ids = slots.at(kIds);
     SWAGE_RETURN_IF_ERROR(check_range(ids, table_->value.size(0), "token id", "the vocabulary of ",
                                       ": do tokenizer and model belong together?"));
     at::Tensor rows = gather(*table_, ids);

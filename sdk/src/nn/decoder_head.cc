@@ -13,6 +13,7 @@ class DecoderHead final : public Head {
 
   absl::Status load(const WeightSource& source, const LoadOptions& options) {
     const DecoderDescription& d = description_;
+    matrix_name = d.names.head + ".weight";
     BlockReader reader(source, options, "", nullptr, &parameters_);
     if (!d.names.final_norm.empty()) {
       SWAGE_RETURN_IF_ERROR(reader.norm(d.names.final_norm, d.norm, d.norm_eps, d.hidden_size,
@@ -62,7 +63,7 @@ class DecoderHead final : public Head {
 
   void untie() override {
     if (!tied_.defined()) return;
-    parameters_.push_back({description_.names.head + ".weight", tied_, storage_});
+    parameters_.push_back({matrix_name, tied_, storage_});
     weight_ = &parameters_.back();
     tied_ = at::Tensor();
   }

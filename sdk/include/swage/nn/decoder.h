@@ -38,7 +38,7 @@ struct SWAGE_API LatentAttention {
   int64_t query_rank = 0;   // 0: one projection to queries, without a narrow step
   int64_t latent_rank = 0;  // of keys and values
   int64_t nope_dim = 0, rope_dim = 0, value_dim = 0;  // of one head: not rotated, rotated, value
-  bool interleaved = true;  // the checkpoint rotates pairs (2j, 2j + 1)
+  bool interleaved = true;                            // the checkpoint rotates pairs (2j, 2j + 1)
 };
 
 // A mixture of experts in place of the MLP: gate, up and down of every expert at
@@ -170,7 +170,8 @@ class SWAGE_API DecoderAdapter : public ModelAdapter {
   absl::Status open(
       const Value& config) override;  // refuses sizes that do not fit each other, by the key's name
   const ModelShape& shape() const override { return shape_; }
-  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const WeightSource& source,
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower,
+                                                            const WeightSource& source,
                                                             const LoadOptions& options) override;
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
                                                     const LoadOptions& options) override;

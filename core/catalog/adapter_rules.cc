@@ -1,0 +1,58 @@
+#include "core/catalog/adapter_rules.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/glob.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+void spell(const Spelling& spelling, std::vector<std::string>* globs) {
+  for (std::string& glob : *globs) glob = spelling.stored_glob(glob);
+}
+
+void add(const std::vector<std::string>& globs, const Spelling& spelling,
+         std::vector<std::string>* all) {
+  for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
+}
+
+}  // namespace
+
+std::string tower_of(const ComponentManifest& adapter, const std::string& module) {
+  for (const auto& [tower, globs] : adapter.towers) {
+    if (glob_match_any(globs, module)) return tower;
+  }
+  return "language";
+}
+
+absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& config,
+                                           const std::vector<std::string>& names) {
+  AdapterRules rules;
+  SWAGE_ASSIGN_OR_RETURN(rules.adapter, catalog.find_model(config));
+  rules.manifest = *rules.adapter.component;
+  ComponentManifest& all = rules.manifest;
+  rules.spelling = Spelling(all.spellings, names);
+  for (auto* globs : {&all.linears, &all.routers, &all.kept, &all.ignored})
+    spell(rules.spelling, globs);
+  for (auto& [tower, globs] : all.towers) spell(rules.spelling, &globs);
+  if (!all.blocks.empty()) all.blocks = rules.spelling.stored(all.blocks);
+  if (all.language.empty()) return rules;
+
+  rules.language_config = config[all.language];
+  auto language = catalog.find_model(rules.language_config);
+  if (!language.ok()) {
+    return annotate(language.status(),
+                    absl::StrCat("config.json: the language model, ", all.language));
+  }
+  rules.language = *language;
+  rules.language_spelling = Spelling(all.language_spellings, names);
+  const ComponentManifest& own = *rules.language->component;
+  add(own.linears, rules.language_spelling, &all.linears);
+  add(own.routers, rules.language_spelling, &all.routers);
+  add(own.kept, rules.language_spelling, &all.kept);
+  add(own.ignored, rules.language_spelling, &all.ignored);
+  if (!own.blocks.empty()) all.blocks = rules.language_spelling.stored(own.blocks);
+  return rules;
+}
+
+}  // namespace swage

@@ -1,0 +1,158 @@
+#include "core/load/adapter.h"
+
+#include "absl/strings/str_cat.h"
+#include "swage/border.h"
+#include "swage/nn/features.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+// A checkpoint under the names that an adapter knows.
+class SpelledSource final : public WeightSource {
+ public:
+  SpelledSource(const WeightSource& source, const Spelling& spelling)
+      : source_(source), spelling_(spelling) {}
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names = source_.names();
+    for (std::string& name : names) name = spelling_.known(name);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  bool has(std::string_view name) const override { return source_.has(spelling_.stored(name)); }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
+    return source_.shape(spelling_.stored(name));
+  }
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
+    return source_.dtype(spelling_.stored(name));
+  }
+  absl::StatusOr<at::Tensor> read(std::string_view name) const override {
+    return source_.read(spelling_.stored(name));
+  }
+  absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
+                                       int64_t end) const override {
+    return source_.read_rows(spelling_.stored(name), begin, end);
+  }
+
+ private:
+  const WeightSource& source_;
+  const Spelling& spelling_;
+};
+
+// One adapter behind a spelling.
+class SpelledAdapter final : public ModelAdapter {
+ public:
+  SpelledAdapter(std::shared_ptr<ModelAdapter> adapter, Spelling spelling)
+      : adapter_(std::move(adapter)), spelling_(std::move(spelling)) {}
+
+  absl::Status open(const Value& config) override {
+    SWAGE_RETURN_IF_ERROR(adapter_->open(config));
+    shape_ = adapter_->shape();
+    shape_.head = spelling_.stored(shape_.head);
+    return absl::OkStatus();
+  }
+  const ModelShape& shape() const override { return shape_; }
+
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower,
+                                                            const WeightSource& source,
+                                                            const LoadOptions& options) override {
+    const SpelledSource spelled(source, spelling_);
+    return renamed(adapter_->load_embedding(tower, spelled, options));
+  }
+  absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
+                                                    const LoadOptions& options) override {
+    const SpelledSource spelled(source, spelling_);
+    SWAGE_ASSIGN_OR_RETURN(auto block, renamed(adapter_->load_block(id, spelled, options)));
+    for (Linear& linear : block->linears()) linear.name = spelling_.stored(linear.name);
+    return block;
+  }
+  absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
+                                                  const LoadOptions& options) override {
+    const SpelledSource spelled(source, spelling_);
+    SWAGE_ASSIGN_OR_RETURN(auto head, renamed(adapter_->load_head(spelled, options)));
+    head->matrix_name = spelling_.stored(head->matrix_name);
+    return head;
+  }
+
+ private:
+  template <class Part>
+  absl::StatusOr<std::unique_ptr<Part>> renamed(absl::StatusOr<std::unique_ptr<Part>> part) const {
+    if (!part.ok()) return part;
+    for (Parameter& parameter : (*part)->parameters())
+      parameter.name = spelling_.stored(parameter.name);
+    return part;
+  }
+
+  const std::shared_ptr<ModelAdapter> adapter_;
+  const Spelling spelling_;
+  ModelShape shape_;
+};
+
+// Towers of images from one adapter, the language tower from another.
+class ComposedAdapter final : public ModelAdapter {
+ public:
+  ComposedAdapter(std::shared_ptr<ModelAdapter> vision, std::shared_ptr<ModelAdapter> language,
+                  Value language_config)
+      : vision_(std::move(vision)),
+        language_(std::move(language)),
+        language_config_(std::move(language_config)) {}
+
+  absl::Status open(const Value& config) override {
+    SWAGE_RETURN_IF_ERROR(vision_->open(config));
+    SWAGE_RETURN_IF_ERROR(annotate(language_->open(language_config_), "the language model"));
+    shape_ = language_->shape();
+    shape_.image_token = vision_->shape().image_token;
+    const std::vector<Tower>& before = vision_->shape().towers;
+    shape_.towers.insert(shape_.towers.begin(), before.begin(), before.end());
+    return absl::OkStatus();
+  }
+  const ModelShape& shape() const override { return shape_; }
+
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower,
+                                                            const WeightSource& source,
+                                                            const LoadOptions& options) override {
+    if (tower != kLanguage) return vision_->load_embedding(tower, source, options);
+    SWAGE_ASSIGN_OR_RETURN(auto embedding, language_->load_embedding(tower, source, options));
+    return nn::with_features(std::move(embedding), shape_.image_token);
+  }
+  absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
+                                                    const LoadOptions& options) override {
+    return (id.tower == kLanguage ? language_ : vision_)->load_block(id, source, options);
+  }
+  absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
+                                                  const LoadOptions& options) override {
+    return language_->load_head(source, options);
+  }
+
+ private:
+  const std::shared_ptr<ModelAdapter> vision_, language_;
+  const Value language_config_;
+  ModelShape shape_;
+};
+
+absl::StatusOr<std::shared_ptr<ModelAdapter>> make(Loader& loader, const Catalog::Found& found,
+                                                   const Spelling& spelling) {
+  SWAGE_ASSIGN_OR_RETURN(auto adapter, loader.model(found.component->name));
+  if (spelling.empty()) return adapter;
+  return std::shared_ptr<ModelAdapter>(
+      std::make_shared<SpelledAdapter>(std::move(adapter), spelling));
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
+                                                           const AdapterRules& rules,
+                                                           const Value& config) {
+  SWAGE_ASSIGN_OR_RETURN(auto adapter, make(loader, rules.adapter, rules.spelling));
+  if (rules.language) {
+    SWAGE_ASSIGN_OR_RETURN(auto language, make(loader, *rules.language, rules.language_spelling));
+    adapter = std::make_shared<ComposedAdapter>(std::move(adapter), std::move(language),
+                                                rules.language_config);
+  }
+  // An accessor that throws met a key of another type.
+  SWAGE_RETURN_IF_ERROR(
+      guarded({rules.adapter.component->name, ""}, [&] { return adapter->open(config); }));
+  return adapter;
+}
+
+}  // namespace swage

@@ -1,0 +1,50 @@
+#include "swage/nn/features.h"
+
+#include <ATen/ops/where.h>
+
+#include "swage/status.h"
+
+namespace swage::nn {
+namespace {
+
+class FeatureEmbedding final : public Embedding {
+ public:
+  FeatureEmbedding(std::unique_ptr<Embedding> embedding, int64_t image_token)
+      : embedding_(std::move(embedding)), image_token_(image_token) {
+    parameters_.swap(embedding_->parameters());
+  }
+
+  absl::Status embed(Slots& slots) override {
+    const at::Tensor places = slots.at(kIds).eq(image_token_);
+    const at::Tensor rows = places.nonzero().flatten();
+    const int64_t features = slots.has(kFeatures) ? slots.at(kFeatures).size(0) : 0;
+    if (slots.has(kFeatures) && rows.size(0) != features) {
+      return absl::InvalidArgumentError(absl::StrCat("the images of a sequence make ", features,
+                                                     " features, but its ids hold the image token ",
+                                                     image_token_, " ", rows.size(0), " times"));
+    }
+    // An id of images need not be one of the table's.
+    if (features > 0) slots[kIds] = slots.at(kIds).masked_fill(places, 0);
+    SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
+    if (features == 0) return absl::OkStatus();
+    const at::Tensor& hidden = slots.at(kHidden);
+    slots[kHidden] = hidden.index_copy(0, rows.to(hidden.device()),
+                                       slots.take(kFeatures).to(hidden.scalar_type()));
+    return absl::OkStatus();
+  }
+
+  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
+
+ private:
+  const std::unique_ptr<Embedding> embedding_;
+  const int64_t image_token_;
+};
+
+}  // namespace
+
+std::unique_ptr<Embedding> with_features(std::unique_ptr<Embedding> embedding,
+                                         int64_t image_token) {
+  return std::make_unique<FeatureEmbedding>(std::move(embedding), image_token);
+}
+
+}  // namespace swage::nn
