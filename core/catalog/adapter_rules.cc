@@ -16,6 +16,17 @@ void add(const std::vector<std::string>& globs, const Spelling& spelling,
   for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
 }
 
+// Of the language model: a table of config.json, or the whole of it, then under another name.
+Value language_config(const Value& config, const ComponentManifest& adapter) {
+  const bool whole = adapter.language == ".";
+  Value result = whole ? config : config[adapter.language];
+  if (result.is_null()) result = Value(Value::Table{});
+  if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
+  result.table()->erase("architectures");
+  (*result.table())["model_type"] = adapter.language_type;
+  return result;
+}
+
 }  // namespace
 
 std::string tower_of(const ComponentManifest& adapter, const std::string& module) {
@@ -38,7 +49,7 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
   if (!all.blocks.empty()) all.blocks = rules.spelling.stored(all.blocks);
   if (all.language.empty()) return rules;
 
-  rules.language_config = config[all.language];
+  rules.language_config = language_config(config, all);
   auto language = catalog.find_model(rules.language_config);
   if (!language.ok()) {
     return annotate(language.status(),

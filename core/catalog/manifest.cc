@@ -27,7 +27,8 @@ std::vector<std::string> component_keys(const std::string& kind) {
   if (kind == "model")
     own = {"architectures",     "model_types", "linears",   "routers", "kept",
            "ignored",           "blocks",      "spellings", "towers",  "language",
-           "language_spellings"};
+           "language_spellings",
+           "language_type"};
   if (kind == "exporter") own = {"quant_method"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
@@ -90,6 +91,7 @@ class ManifestReader {
     result.spellings = spellings(path, "spellings");
     result.towers = towers(path);
     if (has(path, "language")) result.language = text(path, "language");
+    if (has(path, "language_type")) result.language_type = text(path, "language_type");
     result.language_spellings = spellings(path, "language_spellings");
     if (has(path, "quant_method")) result.quant_method = text(path, "quant_method");
     const size_t count = tables(path, "param");

@@ -41,6 +41,11 @@ absl::Status AttentionPart::load_head_norms(BlockReader& reader, const std::stri
                                             int64_t heads, std::vector<Norm>& norms) {
   const DecoderDescription& d = description_;
   const bool shared = d.head_norm == HeadNorm::kShared;
+  if (d.head_norm == HeadNorm::kWhole) {
+    norms.resize(1);
+    return reader.norm(name, d.head_norm_kind, d.norm_eps, heads * d.head_dim, d.head_norm_bias,
+                       &norms.front());
+  }
   norms.resize(shared ? 1 : static_cast<size_t>(heads));
   for (size_t i = 0; i < norms.size(); ++i) {
     SWAGE_RETURN_IF_ERROR(reader.norm(shared ? name : absl::StrCat(name, ".norms.", i),
@@ -83,6 +88,8 @@ AttentionPart::Heads AttentionPart::project(const at::Tensor& x) const {
 
 at::Tensor AttentionPart::normalize(const std::vector<Norm>& norms, const at::Tensor& heads) const {
   if (norms.empty()) return heads;
+  if (description_.head_norm == HeadNorm::kWhole)
+    return norms.front().apply(heads.flatten(1)).view_as(heads);
   if (norms.size() == 1) return norms.front().apply(heads);
   std::vector<at::Tensor> parts;
   for (size_t i = 0; i < norms.size(); ++i) {
@@ -96,6 +103,7 @@ AttentionRule AttentionPart::rule(const Slots& slots, const at::Tensor& like) co
   AttentionRule rule;
   rule.scale =
       d.attention_scale != 0 ? d.attention_scale : 1.0 / std::sqrt(static_cast<double>(d.head_dim));
+  rule.causal = d.causal;
   rule.window = d.window;
   rule.softcap = d.attention_softcap;
   if (d.alibi == Alibi::kNone || slots.lengths.empty()) return rule;
@@ -112,16 +120,24 @@ AttentionRule AttentionPart::rule(const Slots& slots, const at::Tensor& like) co
   return rule;
 }
 
+std::vector<int64_t> AttentionPart::lengths(const Slots& slots) const {
+  if (!description_.segmented) return slots.lengths;
+  const at::Tensor& segments = slots.at(kSegments);
+  const auto* first = segments.const_data_ptr<int64_t>();
+  return {first, first + segments.numel()};
+}
+
 at::Tensor AttentionPart::attend(const at::Tensor& x, const Slots& slots) const {
   Heads heads = project(x);
   heads.q = normalize(q_norms_, heads.q);
   heads.k = normalize(k_norms_, heads.k);
   if (description_.rope) {
-    const RopeTable table = description_.rope->table(slots.positions, slots.lengths, heads.q);
+    const at::Tensor& places = slots.has(kPlaces) ? slots.at(kPlaces) : slots.positions;
+    const RopeTable table = description_.rope->table(places, slots.lengths, heads.q);
     heads.q = rotate(std::move(heads.q), table);
     heads.k = rotate(std::move(heads.k), table);
   }
-  return attention(heads.q, heads.k, heads.v, slots.lengths, rule(slots, heads.q));
+  return attention(heads.q, heads.k, heads.v, lengths(slots), rule(slots, heads.q));
 }
 
 at::Tensor AttentionPart::run(size_t index, Slots& slots) const {

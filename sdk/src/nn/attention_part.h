@@ -23,6 +23,7 @@ class AttentionPart final : public Part {
   at::Tensor value_rows() const;  // the row of v, or of the fused linear, for every channel of o
   Heads project(const at::Tensor& x) const;
   at::Tensor normalize(const std::vector<Norm>& norms, const at::Tensor& heads) const;
+  std::vector<int64_t> lengths(const Slots& slots) const;
   AttentionRule rule(const Slots& slots, const at::Tensor& like) const;
   at::Tensor attend(const at::Tensor& x, const Slots& slots) const;
 

@@ -44,7 +44,10 @@ absl::Status DecoderBlock::load_norms(BlockReader& reader) {
     SWAGE_RETURN_IF_ERROR(
         reader.norm(name, d.norm, d.norm_eps, d.hidden_size, d.norm == NormKind::kLayer, &norm));
   }
-  return absl::OkStatus();
+  if (d.output_scale == OutputScale::kNone) return absl::OkStatus();
+  const int64_t width = d.output_scale == OutputScale::kChannel ? d.hidden_size : 1;
+  SWAGE_RETURN_IF_ERROR(reader.parameter(d.names.attention_scale, {width}, &attention_scale_));
+  return reader.parameter(d.names.mlp_scale, {width}, &mlp_scale_);
 }
 
 bool DecoderBlock::shares_norm() const {
@@ -73,18 +76,24 @@ void DecoderBlock::arrange() {
     mlp_->subsets.front().fold = input_fold(post_norm_, *mlp_);
   }
   description_.form == BlockForm::kParallel ? add_parallel() : add_sequential();
+  if (description_.leaves.empty()) return;
+  stages_.back() = [this, run = std::move(stages_.back())](Slots& slots) {
+    run(slots);
+    slots[description_.leaves] = slots.at(kHidden);
+  };
 }
 
 // The stages after the input of subset `first` of the part, up to its output in the residual
 // stream.
-void DecoderBlock::add_part(const Part& part, const Norm& out_norm, size_t first) {
+void DecoderBlock::add_part(const Part& part, const Norm& out_norm, const Parameter* scale,
+                            size_t first) {
   for (size_t i = first; i < part.subsets.size(); ++i) {
     subsets_.push_back(part.subsets[i]);
     inspections_.push_back([&part, i](const Slots& slots) { return part.output(i, slots); });
     const bool last = i + 1 == part.subsets.size();
-    stages_.push_back([this, &part, &out_norm, i, last](Slots& slots) {
+    stages_.push_back([this, &part, &out_norm, scale, i, last](Slots& slots) {
       at::Tensor output = part.run(i, slots);
-      if (last) add_to_hidden(std::move(output), out_norm, slots);
+      if (last) add_to_hidden(std::move(output), out_norm, scale, slots);
     });
   }
 }
@@ -96,7 +105,7 @@ void DecoderBlock::add_sequential() {
     slots[attention_->subsets.front().input] = x;
     if (description_.residual_after_norm) slots[kHidden] = x;
   });
-  add_part(*attention_, attention_norm_);
+  add_part(*attention_, attention_norm_, attention_scale_);
   stages_.back() = [this, post, run = std::move(stages_.back())](Slots& slots) {
     run(slots);
     if (post) slots[kHidden] = input_norm_.apply(slots.at(kHidden));
@@ -106,7 +115,7 @@ void DecoderBlock::add_sequential() {
     slots[mlp_->subsets.front().input] = x;
     mlp_->prepare(slots);
   };
-  add_part(*mlp_, mlp_norm_);
+  add_part(*mlp_, mlp_norm_, mlp_scale_);
   if (!post) return;
   stages_.back() = [this, run = std::move(stages_.back())](Slots& slots) {
     run(slots);
@@ -121,8 +130,8 @@ void DecoderBlock::add_parallel() {
     if (!shared) slots[mlp_->subsets.front().input] = post_norm_.apply(slots.at(kHidden));
     mlp_->prepare(slots);
   });
-  add_part(*attention_, attention_norm_);
-  if (!shared) return add_part(*mlp_, mlp_norm_);
+  add_part(*attention_, attention_norm_, attention_scale_);
+  if (!shared) return add_part(*mlp_, mlp_norm_, mlp_scale_);
   // One subset for all that read the norm: a fold has to reach all of them.
   Subset& input = subsets_.front();
   const std::vector<Linear*>& more = mlp_->subsets.front().linears;
@@ -135,12 +144,17 @@ void DecoderBlock::add_parallel() {
     attention_->run(0, slots);
     mlp_->run(0, slots);
   };
-  add_part(*mlp_, mlp_norm_, 1);
+  add_part(*mlp_, mlp_norm_, mlp_scale_, 1);
 }
 
-void DecoderBlock::add_to_hidden(at::Tensor output, const Norm& out_norm, Slots& slots) const {
+void DecoderBlock::add_to_hidden(at::Tensor output, const Norm& out_norm, const Parameter* scale,
+                                 Slots& slots) const {
   // The output is ours to write to; the incoming hidden state may be the caller's.
   if (out_norm.weight != nullptr) output = out_norm.apply(output);
+  if (scale != nullptr) {
+    const bool gate = description_.output_scale == OutputScale::kTanhGate;
+    output = output * (gate ? scale->value.tanh() : scale->value);
+  }
   if (description_.residual_scale != 1.0) output.mul_(description_.residual_scale);
   slots[kHidden] = output.add_(slots.at(kHidden));
 }
@@ -155,6 +169,8 @@ at::Tensor DecoderBlock::inspect(int64_t subset, const Slots& slots) {
 
 ResidualSites DecoderBlock::residual_sites() {
   ResidualSites sites;
+  // A tower before the language's has a stream of its own.
+  if (id().tower != kLanguage) return sites;
   if (attention_norm_.weight != nullptr || mlp_norm_.weight != nullptr) {
     sites.why_none = "norms with a weight for each channel stand behind attention and MLP";
   } else if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {

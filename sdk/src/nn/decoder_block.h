@@ -23,14 +23,16 @@ class DecoderBlock final : public Block {
   absl::Status load_norms(BlockReader& reader);
   bool shares_norm() const;
   void arrange();
-  void add_part(const Part& part, const Norm& out_norm, size_t first = 0);
+  void add_part(const Part& part, const Norm& out_norm, const Parameter* scale, size_t first = 0);
   void add_sequential();
   void add_parallel();
-  void add_to_hidden(at::Tensor output, const Norm& out_norm, Slots& slots) const;
+  void add_to_hidden(at::Tensor output, const Norm& out_norm, const Parameter* scale,
+                     Slots& slots) const;
   FoldTarget input_fold(const Norm& norm, const Part& part) const;
 
   DecoderDescription description_;
   Norm input_norm_, post_norm_, attention_norm_, mlp_norm_;
+  Parameter *attention_scale_ = nullptr, *mlp_scale_ = nullptr;
   std::unique_ptr<Part> attention_, mlp_;
   std::vector<std::function<void(Slots&)>> stages_;
   std::vector<std::function<at::Tensor(const Slots&)>> inspections_;

@@ -105,16 +105,34 @@ double Rope::attention_factor() const {
   return 1.0;
 }
 
+at::Tensor Rope::angles(const at::Tensor& positions, int64_t length) const {
+  const std::vector<int64_t>& sections = description_.sections;
+  at::Tensor frequency = frequencies(length);
+  if (description_.sections_restart) {
+    std::vector<at::Tensor> parts;
+    for (const int64_t size : sections)
+      parts.push_back(powers(description_.theta, 2 * size).reciprocal());
+    frequency = at::cat(parts);
+  }
+  frequency = frequency.to(positions.device()).unsqueeze(0);
+  if (positions.dim() == 1) return positions.to(at::kFloat).unsqueeze(1) * frequency;
+  SWAGE_CHECK(positions.size(1) == static_cast<int64_t>(sections.size()));
+  std::vector<at::Tensor> columns;
+  for (size_t axis = 0; axis < sections.size(); ++axis)
+    columns.push_back(
+        positions.select(1, static_cast<int64_t>(axis)).unsqueeze(1).expand({-1, sections[axis]}));
+  return at::cat(columns, 1).to(at::kFloat) * frequency;
+}
+
 RopeTable Rope::table(const at::Tensor& positions, const std::vector<int64_t>& lengths,
                       const at::Tensor& like) const {
   const bool varies =
       description_.kind == RopeKind::kDynamic || description_.kind == RopeKind::kLongRope;
-  std::vector<at::Tensor> angles;
+  std::vector<at::Tensor> parts;
   const auto add = [&](const at::Tensor& part) {
     if (part.numel() == 0) return;
     const int64_t length = varies ? part.max().item<int64_t>() + 1 : 0;
-    const at::Tensor frequency = frequencies(length).to(positions.device());
-    angles.push_back(part.to(at::kFloat).unsqueeze(1) * frequency.unsqueeze(0));
+    parts.push_back(angles(part, length));
   };
   if (varies) {
     int64_t first = 0;
@@ -125,9 +143,9 @@ RopeTable Rope::table(const at::Tensor& positions, const std::vector<int64_t>& l
   } else {
     add(positions);
   }
-  if (angles.empty())
-    angles.push_back(at::empty({0, description_.dim / 2}, positions.options().dtype(at::kFloat)));
-  const at::Tensor all = at::cat(angles);
+  if (parts.empty())
+    parts.push_back(at::empty({0, description_.dim / 2}, positions.options().dtype(at::kFloat)));
+  const at::Tensor all = at::cat(parts);
   const double factor = attention_factor();
   return {(all.cos() * factor).to(like.options()), (all.sin() * factor).to(like.options())};
 }

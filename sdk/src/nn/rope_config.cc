@@ -1,4 +1,6 @@
 // What config.json says about rotary embeddings, in the spellings of transformers 4 and 5.
+#include <numeric>
+
 #include "swage/nn/rope.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -11,7 +13,8 @@ const std::map<std::string, RopeKind, std::less<>>& kinds() {
       {"default", RopeKind::kDefault}, {"linear", RopeKind::kLinear},
       {"dynamic", RopeKind::kDynamic}, {"llama3", RopeKind::kLlama3},
       {"yarn", RopeKind::kYarn},       {"longrope", RopeKind::kLongRope},
-      {"su", RopeKind::kLongRope},  // the first name of longrope, in old Phi-3 files
+      {"su", RopeKind::kLongRope},    // the first name of longrope, in old Phi-3 files
+      {"mrope", RopeKind::kDefault},  // with mrope_section
   };
   return names;
 }
@@ -47,7 +50,24 @@ absl::StatusOr<std::vector<double>> read_factors(const Value& rope, std::string_
   return factors;
 }
 
+absl::Status read_sections(const Value& rope, std::vector<int64_t>* sections) {
+  if (!rope.has("mrope_section")) return absl::OkStatus();
+  const Value::List* const list = rope["mrope_section"].list();
+  for (const Value& item : list != nullptr ? *list : Value::List()) {
+    if (item.integer() != nullptr) sections->push_back(*item.integer());
+  }
+  if (list != nullptr && sections->size() == list->size() && !sections->empty())
+    return absl::OkStatus();
+  return absl::InvalidArgumentError("mrope_section must be a list of integers");
+}
+
 absl::Status check(const RopeDescription& rope) {
+  const int64_t sum = std::accumulate(rope.sections.begin(), rope.sections.end(), int64_t{0});
+  if (!rope.sections.empty() && sum != rope.dim / 2) {
+    return absl::InvalidArgumentError(absl::StrCat("mrope_section adds up to ", sum,
+                                                   ", expected half of the rotary channels, ",
+                                                   rope.dim / 2));
+  }
   if (rope.dim <= 0 || rope.dim % 2 != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("rotary embedding over ", rope.dim,
@@ -109,6 +129,7 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   rope.mscale = table.f64("mscale", 0.0);
   rope.mscale_all_dim = table.f64("mscale_all_dim", 0.0);
   if (table.has("attention_factor")) rope.attention_factor = table.f64("attention_factor", 1.0);
+  SWAGE_RETURN_IF_ERROR(read_sections(table, &rope.sections));
   SWAGE_RETURN_IF_ERROR(check(rope));
   if (rope.kind == RopeKind::kLongRope) {
     SWAGE_ASSIGN_OR_RETURN(rope.short_factor, read_factors(table, "short_factor", rope.dim / 2));

@@ -24,9 +24,13 @@ enum class BlockForm { kSequential, kParallel, kPostNorm };
 //   one query each)
 enum class QkvLayout { kSeparate, kBlocks, kGroups };
 
-// Norms of queries and keys within each head, before rotation: one weight for all heads, or one
-// module per head.
-enum class HeadNorm { kNone, kShared, kPerHead };
+// Norms of queries and keys, before rotation: within each head, with one weight for all heads or
+// one module per head; or over all heads together (InternViT-6B).
+enum class HeadNorm { kNone, kShared, kPerHead, kWhole };
+
+// A factor of what attention and MLP add to the stream: none, one per channel (LayerScale, Touvron
+// et al. 2021), or the tanh of one number (Llama 3.2 Vision).
+enum class OutputScale { kNone, kChannel, kTanhGate };
 
 // What is added to scores by key position p: nothing, slope · p (Bloom), or, rounded to bf16 and
 // before the scale, slope · p (Falcon).
@@ -61,6 +65,9 @@ struct SWAGE_API Experts {
   double scale = 1.0;       // … times this
 };
 
+// Put aside, int64: lengths of the runs of tokens within which segmented attention sees.
+inline constexpr std::string_view kSegments = "tower.segments";
+
 // A decoder as data: names of its modules, sizes and switches. An adapter fills one in from
 // config.json and hands it to DecoderAdapter; docs/add-a-model.md walks through it.
 struct SWAGE_API DecoderDescription {
@@ -79,6 +86,7 @@ struct SWAGE_API DecoderDescription {
     std::string q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
     std::string gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
     std::string gate_up = "mlp.gate_up_proj";  // where fused_gate: rows of gate, then of up
+    std::string attention_scale, mlp_scale;  // parameters, where output_scale is not kNone
     std::string prefix =
         "model.";  // in front of module paths; files of the bare model leave it out
   } names;
@@ -93,6 +101,8 @@ struct SWAGE_API DecoderDescription {
   bool residual_after_norm =
       false;  // the first norm's output is what attention is added to (Bloom's switch)
   double residual_scale = 1.0;  // factor of what attention and MLP add (MiniCPM)
+  OutputScale output_scale = OutputScale::kNone;
+  std::string leaves;  // slot of the tower in which the block's output stays; "": none
 
   QkvLayout qkv_layout = QkvLayout::kSeparate;
   bool qkv_bias = false, o_bias = false;
@@ -101,6 +111,8 @@ struct SWAGE_API DecoderDescription {
   bool head_norm_bias = false;
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
+  bool causal = true;
+  bool segmented = false;            // attention within the segments of kSegments only
   int64_t window = 0;                // sliding attention window; 0: none
   double attention_softcap = 0.0;    // 0: none
   Alibi alibi = Alibi::kNone;

@@ -33,6 +33,10 @@ struct SWAGE_API RopeDescription {
   std::optional<double> attention_factor;                // kYarn, kLongRope; else derived
   double mscale = 0.0, mscale_all_dim = 0.0;             // kYarn
   std::vector<double> short_factor, long_factor;         // kLongRope, [dim / 2]
+  // How many of the dim / 2 frequencies follow each axis of the positions (Qwen2-VL's
+  // mrope_section); empty: there is one axis.
+  std::vector<int64_t> sections;
+  bool sections_restart = false;  // every section has frequencies of its own, theta^(-j / its size)
 };
 
 // Reads rope_parameters (transformers 5) or rope_scaling, rope_theta and partial_rotary_factor (4)
@@ -51,13 +55,15 @@ class SWAGE_API Rope {
  public:
   explicit Rope(RopeDescription description) : description_(std::move(description)) {}
 
-  // Angles are fp32, as in the published models; the table has the dtype and device of `like`.
+  // Positions are [tokens], or [tokens, axes] where there are sections. Angles are fp32, as in the
+  // published models; the table has the dtype and device of `like`.
   // Where frequencies depend on the length (kDynamic, kLongRope) each sequence has its own, so a
   // micro-batch does not change them.
   RopeTable table(const at::Tensor& positions, const std::vector<int64_t>& lengths,
                   const at::Tensor& like) const;
 
  private:
+  at::Tensor angles(const at::Tensor& positions, int64_t length) const;
   at::Tensor frequencies(
       int64_t length) const;  // fp32 [dim / 2] for a sequence whose last position is length - 1
   double attention_factor() const;
