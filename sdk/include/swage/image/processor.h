@@ -25,12 +25,11 @@ class SWAGE_API Processor {
 };
 
 // One maker for each kind of processor. The table is that of preprocessor_config.json, an empty one
-// gives the defaults of transformers. Values equal those of the processors of transformers 5.23 on
-// Pillow
-// ("backend": "pil") to the last bit: uint8 times `rescale_factor` in fp64, rounded to fp32, minus
-// mean, divided by std in fp32. Without `do_rescale` and `do_normalize` values are whole numbers,
-// still in fp32. Keys that transformers does not read are ignored. InvalidArgument names the key
-// whose value has the wrong type or is none that this kind serves, such as an
+// gives the defaults of transformers. Values equal those of transformers 5.23 with its processors
+// on Pillow 12 (backend "pil") to the last bit: a byte times `rescale_factor` in fp64, rounded to
+// fp32, minus mean, divided by std in fp32. Without `do_rescale` and `do_normalize` values are
+// whole numbers, still in fp32. Keys that transformers does not read are ignored. InvalidArgument
+// names the key whose value has the wrong type or is none that this kind serves, such as an
 // `image_processor_type` of another kind.
 
 // CLIP and LLaVA: pixel_values [1, 3, h, w].
