@@ -1,8 +1,12 @@
+// clang-format off: jpeglib.h needs what stands before it
 #include <jerror.h>
 #include <jpeglib.h>
 
 #include <cstddef>
 #include <cstdio>
+// clang-format on
+
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "image/decode.h"

@@ -118,12 +118,16 @@ absl::StatusOr<at::Tensor> resize(const at::Tensor& rgb, int64_t height, int64_t
   SWAGE_RETURN_IF_ERROR(check_picture(rgb));
   SWAGE_RETURN_IF_ERROR(annotate(check_size(height, width, Limits{kMaxPixels}), "resize"));
   at::Tensor result = rgb.contiguous();
+  // Pillow's exception for very tall pictures.
+  const bool tall = rgb.size(0) > rgb.size(1) * 100 && height < rgb.size(0);
+  if (tall) result = resize_height(result, height, filter);
   if (width != rgb.size(1)) {
-    // The picture between the passes has the old height.
-    SWAGE_RETURN_IF_ERROR(annotate(check_size(rgb.size(0), width, Limits{kMaxPixels}), "resize"));
+    // The picture between the passes can be larger than both ends.
+    SWAGE_RETURN_IF_ERROR(
+        annotate(check_size(result.size(0), width, Limits{kMaxPixels}), "resize"));
     result = resize_width(result, width, filter);
   }
-  if (height != rgb.size(0)) result = resize_height(result, height, filter);
+  if (height != result.size(0)) result = resize_height(result, height, filter);
   return result;
 }
 

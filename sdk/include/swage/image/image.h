@@ -22,10 +22,11 @@ SWAGE_API absl::StatusOr<at::Tensor> read_image(const std::string& path);
 enum class Filter { kBilinear, kBicubic };
 
 // Image.resize of Pillow up to version 12 for 8 bits, to the last bit: antialiased, bicubic with
-// a = -0.5, weights of 22 bits, along rows first, rounded to 8 bits in between. A side that keeps its
-// length is left alone. (Pillow 13 goes along columns first where the height shrinks much more than
-// the width: most pixels move by a level, more where bicubic overshoots.)
-// InvalidArgument: no picture, a side below 1, more than kMaxPixels.
+// a = -0.5, weights of 22 bits, along rows first (columns first where a picture more than 100 times
+// as high as wide shrinks), rounded to 8 bits in between. A side that keeps its length is left
+// alone. (Pillow 13 goes along columns first where the height shrinks much more than the width:
+// most pixels move by a level, more where bicubic overshoots.) InvalidArgument: no picture, a side
+// below 1, more than kMaxPixels.
 SWAGE_API absl::StatusOr<at::Tensor> resize(const at::Tensor& rgb, int64_t height, int64_t width,
                                             Filter filter);
 
