@@ -1,9 +1,9 @@
-// clang-format off: jpeglib.h needs what stands before it
-#include <jerror.h>
-#include <jpeglib.h>
-
+// jpeglib.h needs the headers before it and is needed by the one after it.
+// clang-format off
 #include <cstddef>
 #include <cstdio>
+#include <jpeglib.h>
+#include <jerror.h>
 // clang-format on
 
 #include <vector>
