@@ -23,3 +23,9 @@ file(GLOB interpreter CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sdk/src/text/jinja
 target_sources(fuzz_chat_template PRIVATE ${interpreter} ${PROJECT_SOURCE_DIR}/sdk/src/text/unicode.cc)
 target_include_directories(fuzz_chat_template PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
 target_link_libraries(fuzz_chat_template PRIVATE nlohmann_json::nlohmann_json PkgConfig::utf8proc)
+# The same holds for the decoders of pictures.
+foreach(file IN ITEMS decode jpeg orientation png webp)
+  target_sources(fuzz_image PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src/image/${file}.cc)
+endforeach()
+target_include_directories(fuzz_image PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
+target_link_libraries(fuzz_image PRIVATE JPEG::JPEG PNG::PNG PkgConfig::webp)
