@@ -16,11 +16,10 @@ void add(const std::vector<std::string>& globs, const Spelling& spelling,
   for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
 }
 
-// Of the language model: a table of config.json, or the whole of it, then under another name.
+// Of the language model: a table of config.json or, where there is none, the whole of it.
 Value language_config(const Value& config, const ComponentManifest& adapter) {
-  const bool whole = adapter.language == ".";
+  const bool whole = config[adapter.language].is_null();
   Value result = whole ? config : config[adapter.language];
-  if (result.is_null()) result = Value(Value::Table{});
   if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
   result.table()->erase("architectures");
   (*result.table())["model_type"] = adapter.language_type;

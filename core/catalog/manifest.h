@@ -52,8 +52,8 @@ struct ComponentManifest {
   std::vector<std::pair<std::string, std::vector<std::string>>> towers;
   // The key of config.json that holds the language model's own, where another adapter serves the
   // language tower, and how its tensors are spelled here.
-  std::string language;       // "." is the whole of it
-  std::string language_type;  // model_type where that config.json states none
+  std::string language;
+  std::string language_type;  // its model_type where it states none, or where there is no such key
   Spellings language_spellings;
   std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
 };

@@ -24,13 +24,31 @@ class FeatureEmbedding final : public Embedding {
                                                      image_token_, " ", rows.size(0), " times"));
     }
     // An id of images need not be one of the table's.
-    if (features > 0) slots[kIds] = slots.at(kIds).masked_fill(places, 0);
+    if (features > 0) {
+      slots[kIds] = slots.at(kIds).masked_fill(places, 0);
+      lay_out(rows, slots);
+    }
     SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
     if (features == 0) return absl::OkStatus();
     const at::Tensor& hidden = slots.at(kHidden);
     slots[kHidden] = hidden.index_copy(0, rows.to(hidden.device()),
                                        slots.take(kFeatures).to(hidden.scalar_type()));
     return absl::OkStatus();
+  }
+
+  static void lay_out(const at::Tensor& rows, Slots& slots) {
+    std::vector<std::string> names;
+    for (const auto& [name, tensor] : slots.tensors()) {
+      const bool left = is_of_tower(name) && slots.is_aside(name) && name != kFeatures;
+      if (left && tensor.size(0) == rows.size(0)) names.push_back(name);
+    }
+    for (const std::string& name : names) {
+      const at::Tensor tensor = slots.take(name);
+      std::vector<int64_t> shape = tensor.sizes().vec();
+      shape[0] = slots.tokens();
+      slots[name] =
+          at::full(shape, -1, tensor.options()).index_copy(0, rows.to(tensor.device()), tensor);
+    }
   }
 
   EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }

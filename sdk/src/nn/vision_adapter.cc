@@ -1,6 +1,7 @@
 // The adapter of a described vision tower and its projector, and what their config.json share.
 #include <algorithm>
 
+#include "nn/grid_embedding.h"
 #include "nn/patch_embedding.h"
 #include "swage/nn/vision.h"
 #include "swage/status.h"
@@ -28,6 +29,7 @@ absl::Status read_size(const Value& config, const char* key, int64_t* height, in
 
 absl::Status check_sizes(const VisionDescription& d) {
   const PatchDescription& p = d.patches;
+  const bool grid = d.grid != nullptr;
   const std::pair<const char*, int64_t> sizes[] = {
       {"hidden_size", p.hidden_size},
       {"intermediate_size", d.blocks.intermediate_size},
@@ -36,13 +38,16 @@ absl::Status check_sizes(const VisionDescription& d) {
       {"num_channels", p.channels},
       {"patch_size", p.patch_height},
       {"patch_size", p.patch_width},
-      {"image_size", p.rows()},
-      {"image_size", p.columns()}};
+      {"image_size", grid ? 1 : p.rows()},
+      {"image_size", grid ? 1 : p.columns()},
+      {"spatial_merge_size", grid ? d.grid->merge : 1},
+      {"temporal_patch_size", grid ? d.grid->temporal : 1}};
   for (const auto& [key, value] : sizes) {
     if (value > 0) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("config.json: vision_config.", key, " does not fit the other sizes"));
   }
+  if (grid) return absl::OkStatus();
   const int64_t n = d.features.shuffle;
   if (n < 1 || p.rows() % n != 0 || p.columns() % n != 0) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: ", p.rows(), " x ", p.columns(),
@@ -96,7 +101,11 @@ absl::Status VisionAdapter::open(const Value& config) {
 
 absl::StatusOr<std::unique_ptr<Embedding>> VisionAdapter::load_embedding(
     const std::string& tower, const WeightSource& source, const LoadOptions& options) {
-  if (tower == kProjector) return load_feature_selection(description_, source, options);
+  const bool projector = tower == kProjector;
+  if (description_.grid)
+    return projector ? load_grid_merger(description_, source, options)
+                     : load_grid_embedding(description_, source, options);
+  if (projector) return load_feature_selection(description_, source, options);
   const std::vector<int64_t>& layers = description_.features.layers;
   const bool leaves_input = std::count(layers.begin(), layers.end(), 0) > 0;
   return load_patch_embedding(description_.patches, leaves_input, source, options);
@@ -111,6 +120,10 @@ absl::StatusOr<std::unique_ptr<Block>> VisionAdapter::load_block(const BlockId& 
   const int64_t layer = id.index + 1;
   if (layer < block.block_count && std::count(layers.begin(), layers.end(), layer) > 0)
     block.leaves = layer_slot(layer);
+  if (const GridDescription* const grid = description_.grid.get()) {
+    const std::vector<int64_t>& whole = grid->whole_blocks;
+    block.segmented = grid->window > 0 && std::count(whole.begin(), whole.end(), id.index) == 0;
+  }
   return load_decoder_block(block, id, source, options);
 }
 

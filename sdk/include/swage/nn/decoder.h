@@ -86,7 +86,7 @@ struct SWAGE_API DecoderDescription {
     std::string q_norm = "self_attn.q_norm", k_norm = "self_attn.k_norm";
     std::string gate = "mlp.gate_proj", up = "mlp.up_proj", down = "mlp.down_proj";
     std::string gate_up = "mlp.gate_up_proj";  // where fused_gate: rows of gate, then of up
-    std::string attention_scale, mlp_scale;  // parameters, where output_scale is not kNone
+    std::string attention_scale, mlp_scale;    // parameters, where output_scale is not kNone
     std::string prefix =
         "model.";  // in front of module paths; files of the bare model leave it out
   } names;
@@ -112,9 +112,9 @@ struct SWAGE_API DecoderDescription {
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
   bool causal = true;
-  bool segmented = false;            // attention within the segments of kSegments only
-  int64_t window = 0;                // sliding attention window; 0: none
-  double attention_softcap = 0.0;    // 0: none
+  bool segmented = false;          // attention within the segments of kSegments only
+  int64_t window = 0;              // sliding attention window; 0: none
+  double attention_softcap = 0.0;  // 0: none
   Alibi alibi = Alibi::kNone;
 
   Activation activation = Activation::kSilu;

@@ -7,8 +7,9 @@
 namespace swage::nn {
 
 // The embedding of a language tower that reads images: rows of kFeatures take, in order, the places
-// where kIds is `image_token`. InvalidArgument: as many features as places are expected. Without
-// features it is `embedding`.
+// where kIds is `image_token`; slots that the tower before has left, a row for each feature, are
+// laid out along the tokens for `embedding`, with -1 where there is text. InvalidArgument: as many
+// features as places are expected. Without features it is `embedding`.
 SWAGE_API std::unique_ptr<Embedding> with_features(std::unique_ptr<Embedding> embedding,
                                                    int64_t image_token);
 

@@ -47,12 +47,33 @@ struct SWAGE_API ProjectorDescription {
   double norm_eps = 1e-5;
 };
 
+// Towers that take images of any size (Qwen2-VL, Wang et al. 2024). "pixel_values" [patches, values
+// of a patch] hold patches in the order of their groups of merge x merge; "image_grid_thw" [images,
+// 3] their number along time, height and width. Attention sees the patches of one image and time,
+// in blocks outside of `whole_blocks` those of one window.
+struct SWAGE_API GridDescription {
+  int64_t temporal = 2;  // frames of a patch
+  int64_t merge = 2;     // merge x merge patches become one feature
+  int64_t window = 0;    // features of a window along each side; 0: none
+  std::vector<int64_t> whole_blocks;
+  std::string merge_norm;  // module; of patches, before they are merged
+};
+// int64 [features, 3]: place of a feature in its image along time, height and width; the
+// projector's entrance leaves it.
+inline constexpr std::string_view kCells = "tower.cells";
+
+// The embedding of a language model whose positions have three axes (mrope): those of a feature are
+// its place in the image (kCells), those of text equal and ascending. Puts kPlaces where there are
+// images.
+SWAGE_API std::unique_ptr<Embedding> with_places(std::unique_ptr<Embedding> embedding);
+
 struct SWAGE_API VisionDescription {
   DecoderDescription blocks;  // of the vision tower; its `leaves` is set by the adapter below
   PatchDescription patches;
   FeatureDescription features;
   ProjectorDescription projector;
-  int64_t image_token = -1;  // ModelShape::image_token
+  std::shared_ptr<const GridDescription> grid;  // null: images of one size
+  int64_t image_token = -1;                     // ModelShape::image_token
 };
 
 // Keys that most vision_config tables share: hidden_size, intermediate_size, num_hidden_layers,
