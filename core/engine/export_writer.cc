@@ -32,10 +32,10 @@ class Context final : public ExportContext {
         linears_(linears),
         directory_(std::move(directory)),
         config_(model.export_config()) {
-    // A step that changed the embedding has untied the head.
-    if (model.shape().tied_embeddings && tensors.has(model.shape().head) &&
-        config_.table() != nullptr)
-      (*config_.table())["tie_word_embeddings"] = false;
+    if (config_.table() == nullptr || !tensors.has(model.shape().head)) return;
+    const std::string& language = model.language_key();
+    untie(config_, model.shape().tied_embeddings);
+    if (config_.has(language)) untie((*config_.table())[language], model.shape().tied_embeddings);
   }
   const WeightSource& tensors() const override { return tensors_; }
   const std::string& directory() const override { return directory_; }
@@ -46,6 +46,13 @@ class Context final : public ExportContext {
   }
 
  private:
+  // The checkpoint holds a head: a step that changed the embedding has untied it, or it was apart
+  // all the time.
+  static void untie(Value& config, bool was_tied) {
+    if (was_tied || config.flag("tie_word_embeddings", false))
+      (*config.table())["tie_word_embeddings"] = false;
+  }
+
   const OpenedModel& model_;
   const WeightSource& tensors_;
   const std::vector<LinearSummary>& linears_;

@@ -70,6 +70,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   model.adapter_name_ = rules.adapter.component->name;
   model.adapter_build_ = rules.adapter.plugin->build_id;
   if (rules.language) absl::StrAppend(&model.adapter_build_, " ", rules.language->plugin->build_id);
+  model.language_key_ = rules.manifest.language;
   model.reader_ = std::move(reader);
   Value config = model.checkpoint_->config();
   if (model.reader_ != nullptr) {
@@ -154,6 +155,18 @@ absl::Status OpenedModel::set_results(Block& block) const {
   }
   block.set_view(View::kCompressed);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor() const {
+  SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
+  for (const auto& [name, content] : files) {
+    if (name != "preprocessor_config.json") continue;
+    SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(content, name));
+    return load<std::unique_ptr<image::Processor>>(
+        adapter_name_, "picture processor", [&] { return adapter_->load_processor(config); });
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(checkpoint_->path(), ": holds no preprocessor_config.json; pictures need one"));
 }
 
 absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {

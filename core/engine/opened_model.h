@@ -35,6 +35,8 @@ class OpenedModel {
   const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
   // config.json that exports start from: it does not promise the draft layers that are left out.
   const Value& export_config() const { return export_config_; }
+  // The key of config.json under which the language model's own lies; "" where it is the whole.
+  const std::string& language_key() const { return language_key_; }
   int64_t draft_tensors() const { return draft_tensors_; }
   bool quantized() const { return reader_ != nullptr; }
 
@@ -50,6 +52,13 @@ class OpenedModel {
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
   absl::StatusOr<std::unique_ptr<Head>> load_head() const;
 
+  // What prepares pictures for this model, as preprocessor_config.json says. Errors: the model
+  // reads no pictures; it has no such file.
+  absl::StatusOr<std::unique_ptr<image::Processor>> picture_processor() const;
+  std::string picture_text(const image::Inputs& picture, const std::string& token) const {
+    return adapter_->picture_text(picture, token);
+  }
+
   // InvalidArgument where the checkpoint has no tokenizer.json, or one that is not supported.
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer() const;
 
@@ -58,7 +67,7 @@ class OpenedModel {
   absl::Status set_results(Block& block) const;
 
   std::unique_ptr<io::Checkpoint> checkpoint_;
-  std::string adapter_name_, adapter_build_;
+  std::string adapter_name_, adapter_build_, language_key_;
   std::shared_ptr<ModelAdapter> adapter_;
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_

@@ -8,6 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/outcome.h"
+#include "core/engine/picture_source.h"
+#include "core/engine/prepared_inputs.h"
 #include "core/engine/process.h"
 #include "swage/border.h"
 #include "swage/status.h"
@@ -40,24 +42,55 @@ absl::Status open_the_model(RunSetup& setup) {
   return check_steps(pipeline, setup.model->outline());
 }
 
+absl::StatusOr<TokenSet> calibration_tokens(const text::CalibrationRequest& request,
+                                            const OpenedModel& model) {
+  const std::string kind = fs::path(request.source).extension().string();
+  if (kind == ".safetensors") {
+    SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs,
+                           read_prepared_inputs(request.source, model));
+    return inputs.sequences();
+  }
+  if (kind == ".jsonl" && model.shape().image_token >= 0) {
+    SWAGE_ASSIGN_OR_RETURN(const bool pictures, holds_pictures(request.source));
+    if (pictures) return draw_pictures(request, model);
+  }
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  if (kind != ".json") {
+    SWAGE_ASSIGN_OR_RETURN(tokenizer, model.tokenizer());
+  }
+  return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size);
+}
+
+// Text alone does not reach a tower of images.
+absl::Status check_images(const Pipeline& pipeline, const TokenSet& tokens) {
+  if (!tokens.inputs.empty()) return absl::OkStatus();
+  for (const std::string& tower : pipeline.towers) {
+    if (tower == kLanguage) continue;
+    return with_exit_code(
+        absl::InvalidArgumentError(absl::StrCat(pipeline.calibration->where.text(),
+                                                ": [model] towers names \"", tower,
+                                                "\", which is measured on pictures, but the "
+                                                "calibration holds text alone; give a .jsonl "
+                                                "with pictures (docs/pipeline.md)")),
+        ExitCode::kPipeline);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status draw_calibration(RunSetup& setup) {
   const bool measures =
       uses_stream(setup.steps, Stream::kOriginal) || uses_stream(setup.steps, Stream::kCompressed);
   if (!measures) return absl::OkStatus();
   SWAGE_CHECK(setup.pipeline.calibration.has_value());  // check_pipeline asks for it
   const CalibrationSpec& spec = *setup.pipeline.calibration;
-  std::unique_ptr<text::Tokenizer> tokenizer;
-  if (fs::path(spec.source).extension() != ".json") {
-    SWAGE_ASSIGN_OR_RETURN(tokenizer, setup.model->tokenizer());
-  }
   text::CalibrationRequest request;
   request.source = spec.source;
   request.recipe = spec.recipe;
   request.samples = spec.samples;
   request.length = spec.length;
   request.seed = spec.seed;
-  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, text::draw_calibration(request, tokenizer.get(),
-                                                                 setup.model->shape().vocab_size));
+  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, calibration_tokens(request, *setup.model));
+  SWAGE_RETURN_IF_ERROR(check_images(setup.pipeline, tokens));
   setup.calibration =
       SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
   return absl::OkStatus();

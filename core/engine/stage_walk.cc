@@ -87,6 +87,13 @@ absl::StatusOr<SubsetStats> StageWalk::measure(const Subset& subset, const Needs
 }
 
 Slots StageWalk::sample(int64_t tokens) const {
+  if (block_.id().tower != kLanguage) {
+    // A patch sees all of its image: whole ones, as many as are needed.
+    std::vector<Slots> images;
+    for (int64_t taken = 0; taken < tokens && images.size() < batches_.size();)
+      taken += images.emplace_back(batches_[images.size()]).tokens();
+    return Slots::concatenate(images);
+  }
   int64_t sequences = 0;
   for (const Slots& slots : batches_) sequences += static_cast<int64_t>(slots.lengths.size());
   const int64_t of_each = std::max<int64_t>(1, tokens / std::max<int64_t>(1, sequences));

@@ -30,6 +30,16 @@ Slots entrance(const TokenStream& stream, const std::string& tower, size_t index
   return slots;
 }
 
+// Puts what stands behind a block into its place. A projector's output has another width than its
+// input: it then gets a tensor of its own.
+void leave(Slots slots, TokenStream::Batch& batch, at::Tensor* hidden) {
+  const at::Tensor rows = slots.take(kHidden);
+  if (rows.size(1) != hidden->size(1))
+    *hidden = at::empty({hidden->size(0), rows.size(1)}, rows.options());
+  hidden->narrow(0, batch.first, batch.rows).copy_(rows);
+  batch.slots = std::move(slots);
+}
+
 }  // namespace
 
 Slots TokenStream::slots(const Batch& batch) const {
@@ -76,14 +86,15 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
 absl::Status run_pass(Block& block, View view, const std::string& adapter, TokenStream& stream) {
   block.set_view(view);
   return guarded({adapter, absl::StrCat("forward of ", text_of(block.id()))}, [&] {
+    at::Tensor hidden = stream.hidden;
     for (TokenStream::Batch& batch : stream.batches) {
       if (batch.rows == 0) continue;
       Slots slots = stream.slots(batch);
       block.forward(slots);
       slots.keep_border();
-      stream.hidden.narrow(0, batch.first, batch.rows).copy_(slots.take(kHidden));
-      batch.slots = std::move(slots);
+      leave(std::move(slots), batch, &hidden);
     }
+    stream.hidden = std::move(hidden);
     return absl::OkStatus();
   });
 }
@@ -91,9 +102,7 @@ absl::Status run_pass(Block& block, View view, const std::string& adapter, Token
 void replace(std::vector<Slots> output, TokenStream& stream) {
   auto next = output.begin();
   for (TokenStream::Batch& batch : stream.batches) {
-    if (batch.rows == 0) continue;
-    stream.hidden.narrow(0, batch.first, batch.rows).copy_(next->take(kHidden));
-    batch.slots = std::move(*next++);
+    if (batch.rows > 0) leave(std::move(*next++), batch, &stream.hidden);
   }
 }
 

@@ -73,6 +73,13 @@ class SpelledAdapter final : public ModelAdapter {
     head->matrix_name = spelling_.stored(head->matrix_name);
     return head;
   }
+  absl::StatusOr<std::unique_ptr<image::Processor>> load_processor(
+      const Value& config) const override {
+    return adapter_->load_processor(config);
+  }
+  std::string picture_text(const image::Inputs& picture, const std::string& token) const override {
+    return adapter_->picture_text(picture, token);
+  }
 
  private:
   template <class Part>
@@ -122,6 +129,13 @@ class ComposedAdapter final : public ModelAdapter {
   absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
                                                   const LoadOptions& options) override {
     return language_->load_head(source, options);
+  }
+  absl::StatusOr<std::unique_ptr<image::Processor>> load_processor(
+      const Value& config) const override {
+    return vision_->load_processor(config);
+  }
+  std::string picture_text(const image::Inputs& picture, const std::string& token) const override {
+    return vision_->picture_text(picture, token);
   }
 
  private:

@@ -38,6 +38,16 @@ absl::StatusOr<VisionDescription> describe_vit(const Value& vision, const Value&
 }
 
 class InternVl final : public VisionAdapter {
+ public:
+  absl::StatusOr<std::unique_ptr<swage::image::Processor>> load_processor(
+      const Value& config) const override {
+    return swage::image::internvl_processor(config);
+  }
+  std::string picture_text(const swage::image::Inputs& picture,
+                           const std::string& token) const override {
+    return "<img>" + VisionAdapter::picture_text(picture, token) + "</img>";
+  }
+
  protected:
   absl::StatusOr<VisionDescription> describe(const Value& config) const override {
     const Value& vision = config["vision_config"];

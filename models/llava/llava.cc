@@ -29,6 +29,12 @@ absl::StatusOr<std::vector<int64_t>> feature_layers(const Value& config, int64_t
 }
 
 class Llava final : public VisionAdapter {
+ public:
+  absl::StatusOr<std::unique_ptr<swage::image::Processor>> load_processor(
+      const Value& config) const override {
+    return swage::image::clip_processor(config);
+  }
+
  protected:
   absl::StatusOr<VisionDescription> describe(const Value& config) const override {
     const Value& vision = config["vision_config"];

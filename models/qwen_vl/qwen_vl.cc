@@ -9,6 +9,12 @@ using swage::Value;
 using namespace swage::nn;
 
 class QwenVl final : public VisionAdapter {
+ public:
+  absl::StatusOr<std::unique_ptr<swage::image::Processor>> load_processor(
+      const Value& config) const override {
+    return swage::image::qwen2_vl_processor(config);
+  }
+
  protected:
   absl::StatusOr<VisionDescription> describe(const Value& config) const override {
     const bool second = config.str("model_type", "qwen2_vl") == "qwen2_vl";

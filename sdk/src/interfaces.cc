@@ -13,6 +13,12 @@ WeightSource::~WeightSource() = default;
 Embedding::~Embedding() = default;
 Head::~Head() = default;
 ModelAdapter::~ModelAdapter() = default;
+absl::StatusOr<std::unique_ptr<image::Processor>> ModelAdapter::load_processor(const Value&) const {
+  return absl::FailedPreconditionError("this model reads no pictures");
+}
+std::string ModelAdapter::picture_text(const image::Inputs&, const std::string& token) const {
+  return token;
+}
 StepContext::~StepContext() = default;
 ModelContext::~ModelContext() = default;
 Algorithm::~Algorithm() = default;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "run_support.h"
+#include "swage/io/safetensors.h"
 
 namespace swage {
 namespace {
@@ -55,21 +56,36 @@ class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::s
     ids << "]}";
   }
 
-  absl::Status run_steps(const std::string& steps) {
+  absl::Status run_steps(const std::string& steps, const std::string& model = "",
+                         const std::string& source = "ids.json") {
     for (const char* folder : {"packed", "dense", "work"}) fs::remove_all(folder);
-    return run(
-        std::string("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\nsamples "
-                    "= 4\nlength = 24\n"
-                    "expert_tokens = 4\n") +
-        kWeights + steps + kExports + "[run]\nwork = \"work\"\nthreads = 1\n");
+    return run("[model]\npath = \"model\"\n" + model + "[calibration]\nsource = \"" + source +
+               "\"\nsamples = 4\nlength = 24\nexpert_tokens = 4\n" + kWeights + steps + kExports +
+               "[run]\nwork = \"work\"\nthreads = 1\n");
   }
 
-  void expect_all_accounted_for() {
+  // The reference's own sequence with its images; false where the model reads none.
+  bool write_images(const std::string& file) {
+    const auto source = testing_support::must(
+        io::open_safetensors({(test_data() / "parity" / GetParam() / "io.safetensors").string()}));
+    if (!source->has("pixel_values")) return false;
+    std::vector<std::pair<std::string, at::Tensor>> inputs;
+    for (const std::string& name : source->names()) {
+      if (name.rfind("hidden_", 0) != 0 && name != "logits")
+        inputs.emplace_back(name, testing_support::must(source->read(name)));
+    }
+    return io::write_safetensors(file, inputs).ok();
+  }
+
+  void expect_all_accounted_for(bool all_towers = false) {
     const Value outcome = result();
     EXPECT_GT(outcome.i64("linears_compressed", 0), 0);
     for (const Value& linear : *outcome["linears"].list()) {
       const std::string rule = linear.str("kept_by", "");
-      EXPECT_TRUE(linear.has("weight") || rule == "a router keeps its precision")
+      const bool tower = rule == "the vision tower is not among [model] towers" ||
+                         rule == "the projector tower is not among [model] towers";
+      EXPECT_TRUE(linear.has("weight") || rule == "a router keeps its precision" ||
+                  (tower && !all_towers))
           << linear.str("name", "") << ": " << rule;
     }
     for (const Value& written : *outcome["exports"].list())
@@ -83,6 +99,21 @@ TEST_P(FamiliesTest, EveryAlgorithmEndsWithEveryLinearAccountedFor) {
     ASSERT_OK(run_steps(recipe.steps));
     expect_all_accounted_for();
   }
+}
+
+TEST_P(FamiliesTest, ImagesMeasureEveryTowerThatIsToBeCompressed) {
+  if (!write_images("images.safetensors")) GTEST_SKIP() << "a model of language alone";
+  const std::string towers = "towers = [\"vision\", \"projector\", \"language\"]\n";
+  for (const Recipe& recipe : kRecipes) {
+    SCOPED_TRACE(recipe.name);
+    ASSERT_OK(run_steps(recipe.steps, towers, "images.safetensors"));
+    expect_all_accounted_for(true);
+  }
+  ASSERT_OK(run_steps("[[step]]\nuse = \"quarot\"\n[[step]]\nuse = \"gptq\"\n", towers,
+                      "images.safetensors"));
+  expect_all_accounted_for(true);
+  EXPECT_THAT(std::string(run_steps(kRecipes[1].steps, towers).message()),
+              ::testing::HasSubstr("but the calibration holds text alone"));
 }
 
 // The tied head becomes a matrix of its own, which the exports hold and say.

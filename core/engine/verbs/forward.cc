@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/passage.h"
+#include "core/engine/prepared_inputs.h"
 #include "core/engine/verbs/verbs.h"
 #include "swage/border.h"
 #include "swage/io/safetensors.h"
@@ -15,60 +16,10 @@ namespace {
 
 using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// What transformers' processors give: input_ids, and what else a sequence holds.
-struct Inputs {
-  at::Tensor ids;  // int64 [batch, tokens]
-  SequenceInputs others;
-};
-
-absl::StatusOr<Inputs> read_inputs(const std::string& file) {
-  SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
-  Inputs inputs;
-  SWAGE_ASSIGN_OR_RETURN(inputs.ids, source->read("input_ids"));
-  if (inputs.ids.dim() != 2 || inputs.ids.numel() == 0 ||
-      !at::isIntegralType(inputs.ids.scalar_type(), false)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        file, ": input_ids has ", inputs.ids.dim(), " dimensions of ",
-        at::toString(inputs.ids.scalar_type()), ", expected integers [batch, tokens]"));
-  }
-  inputs.ids = inputs.ids.to(at::kLong);
-  for (const std::string& name : source->names()) {
-    if (name == "input_ids") continue;
-    SWAGE_ASSIGN_OR_RETURN(inputs.others[name], source->read(name));
-  }
-  return inputs;
-}
-
-// A model of language alone knows no other inputs, and those of a batch do not say which sequence
-// they belong to.
-absl::Status check_inputs(const Inputs& inputs, const OpenedModel& model) {
-  if (inputs.others.empty()) return absl::OkStatus();
-  const std::string& name = inputs.others.begin()->first;
-  if (model.shape().towers.size() == 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("input \"", name, "\" is not known to this model; expected input_ids"));
-  }
-  if (inputs.ids.size(0) == 1) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("input \"", name, "\" beside ", inputs.ids.size(0),
-                                                 " sequences; give one sequence at a time"));
-}
-
-TokenSet sequences_of(const Inputs& inputs) {
-  const at::Tensor& ids = inputs.ids;
-  TokenSet tokens;
-  if (!inputs.others.empty()) tokens.inputs.push_back(inputs.others);
-  for (int64_t row = 0; row < ids.size(0); ++row) {
-    const at::Tensor sequence = ids[row].contiguous();
-    const auto* first = sequence.const_data_ptr<int64_t>();
-    tokens.sequences.emplace_back(first, first + sequence.numel());
-  }
-  return tokens;
-}
-
 // hidden_0 … hidden_L and logits, [batch, tokens, …] fp32. hidden_L is taken after the final norm.
-absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const Inputs& inputs,
+absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const PreparedInputs& inputs,
                                     int64_t micro_batch) {
-  const SequenceSet sequences(sequences_of(inputs), micro_batch, model.options().device);
+  const SequenceSet sequences(inputs.sequences(), micro_batch, model.options().device);
   Tensors outputs;
   const auto put = [&](const std::string& name, const at::Tensor& rows) {
     outputs.emplace_back(
@@ -118,12 +69,9 @@ absl::Status compare(const Tensors& outputs, const std::string& file) {
 absl::Status forward(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   Loader loader(catalog);
-  SWAGE_ASSIGN_OR_RETURN(const Inputs inputs, read_inputs(arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
-  SWAGE_RETURN_IF_ERROR(
-      annotate(check_ids(sequences_of(inputs), model.shape().vocab_size), arguments.input));
-  SWAGE_RETURN_IF_ERROR(annotate(check_inputs(inputs, model), arguments.input));
+  SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs, read_prepared_inputs(arguments.input, model));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, inputs, arguments.micro_batch.value_or(0)));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(arguments.output, outputs));

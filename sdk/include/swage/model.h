@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "swage/block.h"
 #include "swage/export.h"
+#include "swage/image/processor.h"
 #include "swage/value.h"
 #include "swage/weight_source.h"
 
@@ -98,6 +99,12 @@ class SWAGE_API ModelAdapter {
   virtual absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
                                                             const LoadOptions& options) = 0;
   virtual absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source, const LoadOptions& options) = 0;
+
+  // What prepares pictures as preprocessor_config.json says. FailedPrecondition: the model reads none.
+  virtual absl::StatusOr<std::unique_ptr<image::Processor>> load_processor(const Value& preprocessor_config) const;
+  // The text that takes the place of a prompt's `token` (that of shape().image_token) for one prepared picture.
+  // Default: the token itself.
+  virtual std::string picture_text(const image::Inputs& picture, const std::string& token) const;
 };
 
 }  // namespace swage

@@ -127,6 +127,26 @@ absl::StatusOr<std::unique_ptr<Block>> VisionAdapter::load_block(const BlockId& 
   return load_decoder_block(block, id, source, options);
 }
 
+std::string VisionAdapter::picture_text(const image::Inputs& picture,
+                                        const std::string& token) const {
+  int64_t features = 0;
+  if (description_.grid) {
+    const int64_t merge = description_.grid->merge;
+    features = picture.at("image_grid_thw").prod().item<int64_t>() / (merge * merge);
+  } else {
+    const PatchDescription& p = description_.patches;
+    const int64_t shuffle = description_.features.shuffle;
+    const bool keeps_class = !description_.features.drops_class && !p.names.class_token.empty();
+    const int64_t of_each =
+        p.rows() * p.columns() / (shuffle * shuffle) + (keeps_class ? 1 : 0) -
+        (description_.features.drops_class && p.names.class_token.empty() ? 1 : 0);
+    features = of_each * picture.at("pixel_values").numel() / (p.channels * p.height * p.width);
+  }
+  std::string text;
+  for (int64_t i = 0; i < features; ++i) text += token;
+  return text;
+}
+
 absl::StatusOr<std::unique_ptr<Head>> VisionAdapter::load_head(const WeightSource& source,
                                                                const LoadOptions& options) {
   return absl::FailedPreconditionError("towers of images have no head; the language model's has");

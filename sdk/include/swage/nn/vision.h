@@ -100,6 +100,7 @@ class SWAGE_API VisionAdapter : public ModelAdapter {
   // FailedPrecondition: there is no language tower here.
   absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
                                                   const LoadOptions& options) override;
+  std::string picture_text(const image::Inputs& picture, const std::string& token) const override;
 
  protected:
   virtual absl::StatusOr<VisionDescription> describe(const Value& config) const = 0;

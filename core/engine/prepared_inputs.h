@@ -1,0 +1,25 @@
+#pragma once
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/engine/opened_model.h"
+#include "swage/evaluator.h"
+
+namespace swage {
+
+// Inputs as transformers' processors give them, in a safetensors file: "input_ids", integers
+// [batch, tokens], and, of one sequence with images, what the model reads beside it ("pixel_values"
+// …).
+struct PreparedInputs {
+  at::Tensor ids;  // int64 [batch, tokens]
+  SequenceInputs others;
+
+  TokenSet sequences() const;
+};
+
+// InvalidArgument: ids of another shape, inputs that a model of language alone does not know, or
+// beside several sequences.
+absl::StatusOr<PreparedInputs> read_prepared_inputs(const std::string& file,
+                                                    const OpenedModel& model);
+
+}  // namespace swage
