@@ -56,7 +56,8 @@ absl::Status draw_calibration(RunSetup& setup) {
   request.length = spec.length;
   request.seed = spec.seed;
   SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, text::draw_calibration(request, tokenizer.get(),
-                                                                 setup.model->shape().vocab_size));
+                                                                 setup.model->shape().vocab_size,
+                                                                 setup.model->chat_template()));
   setup.calibration =
       SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
   return absl::OkStatus();
