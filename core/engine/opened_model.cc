@@ -186,6 +186,11 @@ absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const 
   return made;
 }
 
+absl::StatusOr<text::ChatTemplate> OpenedModel::chat_template() const {
+  SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
+  return text::ChatTemplate::from_files(files, checkpoint_->path());
+}
+
 std::string text_of(const BlockId& id) {
   return id.tower == "language" ? absl::StrCat("block ", id.index)
                                 : absl::StrCat(id.tower, " block ", id.index);

@@ -10,6 +10,7 @@
 #include "swage/exporter.h"
 #include "swage/io/checkpoint.h"
 #include "swage/model.h"
+#include "swage/text/chat_template.h"
 #include "swage/text/tokenizer.h"
 
 namespace swage {
@@ -61,6 +62,7 @@ class OpenedModel {
 
   // InvalidArgument where the checkpoint has no tokenizer.json, or one that is not supported.
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer() const;
+  absl::StatusOr<text::ChatTemplate> chat_template() const;  // NotFound where there is none
 
  private:
   OpenedModel() = default;

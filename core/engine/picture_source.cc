@@ -91,7 +91,7 @@ class PictureReader {
       return document;
     }
     if (!chat_) {
-      SWAGE_ASSIGN_OR_RETURN(auto chat, text::ChatTemplate::load(model_.checkpoint().path()));
+      SWAGE_ASSIGN_OR_RETURN(auto chat, model_.chat_template());
       chat_.emplace(std::move(chat));
     }
     document.is_chat = true;

@@ -58,7 +58,8 @@ absl::StatusOr<TokenSet> calibration_tokens(const text::CalibrationRequest& requ
   if (kind != ".json") {
     SWAGE_ASSIGN_OR_RETURN(tokenizer, model.tokenizer());
   }
-  return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size);
+  return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size,
+                                model.chat_template());
 }
 
 // Text alone does not reach a tower of images.

@@ -138,7 +138,8 @@ TEST(TextCalibration, SaysWhatIsWrongWithASource) {
             ": 3 tokens, at least 4 are needed: give more text or a smaller length");
   EXPECT_EQ(message("bad.txt", "a\nb\nc\xFF"), ":3: byte 5 of the file is not valid UTF-8");
   EXPECT_EQ(message("bad.jsonl", "{\"text\": \"a\"}\n{\"text\": 3}\n"),
-            ":2: \"text\" is a integer, expected {\"text\": \"…\"}");
+            ":2: \"text\" is a integer, expected {\"text\": \"…\"}, {\"messages\": […]} or "
+            "{\"conversations\": […]}");
   EXPECT_EQ(message("worse.jsonl", "{\"text\": \"a\"}\n\n{\"text\n").substr(0, 41),
             ":3: this line:1:7: this is not valid JSON");
   EXPECT_EQ(message("none.json", "{}"), ": expected token ids as {\"input_ids\": [[1, 2, …], …]}");
@@ -157,6 +158,100 @@ TEST(TextCalibration, SaysWhatIsWrongWithASource) {
             text +
                 ": the model has no tokenizer.json, so calibration must be token ids as "
                 "{\"input_ids\": [[…]]}");
+}
+
+// Roles become tokens 1 (user), 2 (assistant) and 3 (others); an empty message is refused.
+absl::StatusOr<ChatTemplate> chat_template() {
+  return ChatTemplate::parse(
+      "{% for m in messages %}{% if not m.content %}{{ raise_exception('nothing said') }}{% endif "
+      "%}"
+      "{{ {'user': '" +
+      character(1) + "', 'assistant': '" + character(2) + "'}.get(m.role, '" + character(3) +
+      "') }}{{ m.content }}{% endfor %}{% if tools %}{{ tools[0].name }}{% endif %}");
+}
+
+std::string message(const std::string& role, int64_t id) {
+  return R"({"role": ")" + role + R"(", "content": ")" + character(id) + "\"}";
+}
+
+std::string turn(const std::string& from, int64_t id) {
+  return R"({"from": ")" + from + R"(", "value": ")" + character(id) + "\"}";
+}
+
+// Puts token 9 in front of what is encoded with special tokens.
+const Tokenizer& tokenizer_with_bos() {
+  static const auto instance = [] {
+    std::string vocabulary;
+    for (int64_t id = 0; id < 100; ++id)
+      vocabulary += (id > 0 ? ",\"" : "\"") + character(id) + "\":" + std::to_string(id);
+    return Tokenizer::create(
+               R"({"model":{"type":"BPE","merges":[],"vocab":{)" + vocabulary +
+                   R"(}},"post_processor":{"type":"TemplateProcessing","special_tokens":{"b":{"ids":[9]}},)"
+                   R"("single":[{"SpecialToken":{"id":"b"}},{"Sequence":{"id":"A"}}]}})",
+               "")
+        .value();
+  }();
+  return *instance;
+}
+
+absl::StatusOr<TokenSet> draw_chats(const std::string& lines, const std::string& recipe,
+                                    int64_t length,
+                                    const absl::StatusOr<ChatTemplate>& chat = chat_template()) {
+  return draw_calibration(request(write_temporary("chats.jsonl", lines), recipe, 9, length),
+                          &tokenizer_with_bos(), kTokens, chat);
+}
+
+TEST(TextCalibration, RendersChatsAndAddsNoSpecialTokens) {
+  const std::string lines = R"({"messages": [)" + message("user", 20) + ", " +
+                            message("assistant", 21) + "]}\n" + R"({"conversations": [)" +
+                            turn("system", 30) + ", " + turn("human", 31) + ", " + turn("gpt", 32) +
+                            ", " + turn("observation", 33) + R"(], "id": 7})" + "\n" +
+                            R"({"messages": [)" + message("user", 40) +
+                            R"(], "tools": [{"name": ")" + character(41) + "\"}]}";
+  const auto whole = draw_chats(lines, "whole", 8);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->sequences,
+            (std::vector<Ids>{{1, 20, 2, 21}, {3, 30, 1, 31, 2, 32, 3, 33}, {1, 40, 41}}));
+  const auto even = draw_chats(lines, "even", 15);
+  ASSERT_TRUE(even.ok()) << even.status();
+  EXPECT_EQ(even->sequences,
+            (std::vector<Ids>{{1, 20, 2, 21, 3, 30, 1, 31, 2, 32, 3, 33, 1, 40, 41}}));
+  const auto awq = draw_chats(lines, "awq", 4);
+  ASSERT_TRUE(awq.ok()) << awq.status();
+  EXPECT_EQ(awq->sequences.size(), 1u);  // the second chat is longer than a window
+  const auto texts = draw_chats(R"({"text": ")" + character(5) + "\"}", "whole", 4);
+  EXPECT_EQ(texts->sequences, (std::vector<Ids>{{9, 5}}));
+}
+
+TEST(TextCalibration, SaysWhatIsWrongWithAChat) {
+  const auto message_of = [](const std::string& lines,
+                             const absl::StatusOr<ChatTemplate>& chat = chat_template()) {
+    const auto set = draw_chats(lines, "whole", 4, chat);
+    const std::string text = set.ok() ? "none" : std::string(set.status().message());
+    return text.substr(std::min(text.size(), text.find(".jsonl") + 6));
+  };
+  const std::string text = R"({"text": "a"})",
+                    chat = R"({"messages": [)" + message("user", 20) + "]}";
+  EXPECT_EQ(message_of(text + "\n\n" + chat), ":3: a chat in a file of texts; keep them apart");
+  EXPECT_EQ(message_of(chat + "\n" + text), ":2: a text in a file of chats; keep them apart");
+  EXPECT_EQ(message_of(R"({"messages": []})"),
+            ":1: \"messages\": expected a list of messages that is not empty");
+  EXPECT_EQ(message_of(R"({"messages": "a"})"),
+            ":1: \"messages\": expected a list of messages that is not empty");
+  EXPECT_EQ(message_of(R"({"conversations": [{"from": "human"}]})"),
+            ":1: conversations[0]: expected {\"from\": \"…\", \"value\": \"…\"}");
+  EXPECT_EQ(message_of(R"({"conversations": [)" + turn("parrot", 20) + "]}"),
+            ":1: conversations[0]: \"from\" is \"parrot\", expected system, human, user, gpt, "
+            "chatgpt, assistant, model, tool, observation or function_response");
+  EXPECT_EQ(
+      message_of(chat + "\n" + R"({"messages": [{"role": "user", "content": ""}]})").substr(0, 4),
+      ":2: ");
+  EXPECT_EQ(message_of(chat, absl::NotFoundError("M: no chat template")),
+            ":1: M: no chat template");
+  WindowRequest windows;
+  windows.source = write_temporary("chats.jsonl", chat);
+  EXPECT_EQ(cut_windows(windows, tokenizer()).status().message(),
+            windows.source + ":1: evaluations read no chats, only texts and token ids");
 }
 
 TEST(TextCalibration, TakesTheIdsThatTheSmolLM2FiguresWereMadeWith) {

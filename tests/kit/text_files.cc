@@ -104,4 +104,30 @@ std::string mixed_text(size_t size) {
   return text;
 }
 
+std::string digest(const std::vector<int64_t>& ids) {
+  uint64_t value = 0xCBF29CE484222325;
+  for (const int64_t id : ids) {
+    for (int shift = 0; shift < 32; shift += 8)
+      value = (value ^ (id >> shift & 0xFF)) * 0x100000001B3;
+  }
+  std::ostringstream out;
+  out << std::hex;
+  out.width(16);
+  out.fill('0');
+  out << value;
+  return out.str();
+}
+
+Value read_json(const std::string& path) {
+  auto value = parse_json(read_text(path), path);
+  EXPECT_TRUE(value.ok()) << value.status();
+  return value.ok() ? *value : Value();
+}
+
+std::vector<int64_t> integers(const Value& list) {
+  std::vector<int64_t> result;
+  for (const Value& item : *list.list()) result.push_back(*item.integer());
+  return result;
+}
+
 }  // namespace swage::testing_text

@@ -3,38 +3,19 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <sstream>
 
 #include "swage/text/tokenizer.h"
-#include "swage/value.h"
 #include "tests/kit/text_files.h"
 
 namespace swage::text {
 namespace {
 
+using testing_text::digest;
+using testing_text::integers;
 using testing_text::mixed_text;
+using testing_text::read_json;
 using testing_text::read_text;
 using testing_text::test_data;
-
-std::string digest(const std::vector<int64_t>& ids) {
-  uint64_t value = 0xCBF29CE484222325;
-  for (const int64_t id : ids) {
-    for (int shift = 0; shift < 32; shift += 8)
-      value = (value ^ (id >> shift & 0xFF)) * 0x100000001B3;
-  }
-  std::ostringstream out;
-  out << std::hex;
-  out.width(16);
-  out.fill('0');
-  out << value;
-  return out.str();
-}
-
-Value read_json(const std::string& path) {
-  auto value = parse_json(read_text(path), path);
-  EXPECT_TRUE(value.ok()) << value.status();
-  return value.ok() ? *value : Value();
-}
 
 // tokenizer.json of a case: its base with the case's components and members of the model put in.
 std::string case_json(const Value& cases, const Value& item) {
@@ -43,12 +24,6 @@ std::string case_json(const Value& cases, const Value& item) {
   for (const auto& [key, value] : *item["model"].table())
     (*(*file.table())["model"].table())[key] = value;
   return to_json(file, -1);
-}
-
-std::vector<int64_t> integers(const Value& list) {
-  std::vector<int64_t> result;
-  for (const Value& item : *list.list()) result.push_back(*item.integer());
-  return result;
 }
 
 TEST(TextTokenizer, GivesTheIdsOfTheTokenizersPackageForEveryComponent) {
@@ -163,8 +138,13 @@ TEST(TextTokenizer, RefusesRegularExpressionsThatWouldReadDifferently) {
                        pattern + "\"}}");
   };
   const std::string where = "tokenizer.json: pre_tokenizer: Split: the regular expression ";
-  EXPECT_EQ(split("[a[b]]"),
-            where + "[a[b]] uses a class within a class at byte 2, which is not supported");
+  for (const std::string pattern : {"[a[^b]]", "[a[:alpha:]]", "[a-[bc]]"}) {
+    EXPECT_EQ(split(pattern), where + pattern + " uses this class within a class at byte " +
+                                  std::to_string(pattern.find('[', 1)) +
+                                  ", which is not supported");
+  }
+  EXPECT_EQ(split("[[ab]-z]"),
+            where + "[[ab]-z] uses a range from a class at byte 5, which is not supported");
   EXPECT_EQ(split("[a&&b]"),
             where + "[a&&b] uses an intersection of classes at byte 2, which is not supported");
   EXPECT_EQ(split("a{1,3}+"), where + "a{1,3}+ uses }+ at byte 5, which is not supported");

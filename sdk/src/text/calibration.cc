@@ -47,17 +47,16 @@ absl::StatusOr<TokenSet> draw_random(const CalibrationRequest& request, const Se
   return set;
 }
 
-absl::StatusOr<TokenSet> draw_short_documents(const CalibrationRequest& request,
-                                              std::vector<std::string> documents,
+absl::StatusOr<TokenSet> draw_short_documents(const CalibrationRequest& request, Source source,
                                               const Tokenizer& tokenizer) {
-  PythonRandom(request.seed).shuffle(&documents);
+  PythonRandom(request.seed).shuffle(&source.documents);
   Sequence ids;
   int64_t kept = 0;
-  for (const std::string& document : documents) {
+  for (const std::string& document : source.documents) {
     if (kept == request.samples) break;
     const absl::string_view text = absl::StripAsciiWhitespace(document);
     SWAGE_ASSIGN_OR_RETURN(const Sequence found,
-                           tokenizer.encode({text.data(), text.size()}, true));
+                           tokenizer.encode({text.data(), text.size()}, !source.is_chat));
     if (text.empty() || static_cast<int64_t>(found.size()) > request.length) continue;
     ids.insert(ids.end(), found.begin(), found.end());
     ++kept;
@@ -79,7 +78,7 @@ absl::StatusOr<TokenSet> take_documents(const CalibrationRequest& request, const
   TokenSet set;
   for (const std::string& document : source.documents) {
     if (static_cast<int64_t>(set.sequences.size()) == request.samples) break;
-    SWAGE_ASSIGN_OR_RETURN(Sequence ids, tokenizer.encode(document, true));
+    SWAGE_ASSIGN_OR_RETURN(Sequence ids, tokenizer.encode(document, !source.is_chat));
     if (static_cast<int64_t>(ids.size()) > request.length) ids.resize(request.length);
     if (!ids.empty()) set.sequences.push_back(std::move(ids));
   }
@@ -106,10 +105,9 @@ absl::StatusOr<TokenSet> draw(const CalibrationRequest& request, Source source,
                      ": the model has no tokenizer.json, so calibration must be token ids as "
                      "{\"input_ids\": [[…]]}"));
   }
-  if (request.recipe == "awq")
-    return draw_short_documents(request, std::move(source.documents), *tokenizer);
+  if (request.recipe == "awq") return draw_short_documents(request, std::move(source), *tokenizer);
   if (request.recipe == "whole") return take_documents(request, source, *tokenizer);
-  SWAGE_ASSIGN_OR_RETURN(const Sequence ids, tokenizer->encode(joined(source), true));
+  SWAGE_ASSIGN_OR_RETURN(const Sequence ids, encode_joined(source, *tokenizer, true));
   if (request.recipe == "even") return draw_even(request, ids);
   if (request.recipe == "gptq") return draw_random(request, ids);
   return absl::InvalidArgumentError(
@@ -134,13 +132,14 @@ absl::Status check_ids(const std::string& path, const TokenSet& set, int64_t voc
 }  // namespace
 
 absl::StatusOr<TokenSet> draw_calibration(const CalibrationRequest& request,
-                                          const Tokenizer* tokenizer, int64_t vocab_size) {
+                                          const Tokenizer* tokenizer, int64_t vocab_size,
+                                          const absl::StatusOr<ChatTemplate>& chat) {
   if (request.samples < 1 || request.length < 1) {
     return absl::InvalidArgumentError(absl::StrCat("calibration: samples = ", request.samples,
                                                    " and length = ", request.length,
                                                    ", both must be at least 1"));
   }
-  SWAGE_ASSIGN_OR_RETURN(Source source, read_source(request.source));
+  SWAGE_ASSIGN_OR_RETURN(Source source, read_source(request.source, chat));
   SWAGE_ASSIGN_OR_RETURN(TokenSet set, draw(request, std::move(source), tokenizer));
   SWAGE_RETURN_IF_ERROR(check_ids(request.source, set, vocab_size));
   return set;
@@ -166,11 +165,14 @@ absl::StatusOr<TokenSet> cut_windows(const WindowRequest& request, const Tokeniz
                      ", every = ", request.every, ", windows = ", request.windows,
                      ": length and every must be at least 1, the others at least 0"));
   }
-  SWAGE_ASSIGN_OR_RETURN(const Source source, read_source(request.source));
+  SWAGE_ASSIGN_OR_RETURN(
+      const Source source,
+      read_source(request.source, absl::InvalidArgumentError(
+                                      "evaluations read no chats, only texts and token ids")));
   Sequence ids;
   for (const Sequence& part : source.sequences) ids.insert(ids.end(), part.begin(), part.end());
   if (!source.is_ids) {
-    SWAGE_ASSIGN_OR_RETURN(ids, tokenizer.encode(joined(source), request.special_tokens));
+    SWAGE_ASSIGN_OR_RETURN(ids, encode_joined(source, tokenizer, request.special_tokens));
   }
   const int64_t total = static_cast<int64_t>(ids.size());
   if (total < request.length) return too_short(request.source, ids.size(), request.length, "");

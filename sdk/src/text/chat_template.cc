@@ -37,10 +37,19 @@ absl::StatusOr<std::optional<std::string>> read_file(const fs::path& path) {
   return content;
 }
 
-// The object of a JSON file; null when the file does not exist.
-absl::StatusOr<Value> read_object(const fs::path& path) {
-  SWAGE_ASSIGN_OR_RETURN(const std::optional<std::string> content, read_file(path));
-  if (!content) return Value();
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+const std::string* find_file(const Files& files, std::string_view name) {
+  for (const auto& [found, content] : files) {
+    if (found == name) return &content;
+  }
+  return nullptr;
+}
+
+// The object of a JSON file; null when there is no such file.
+absl::StatusOr<Value> read_object(const Files& files, const fs::path& path) {
+  const std::string* content = find_file(files, path.filename().string());
+  if (content == nullptr) return Value();
   SWAGE_ASSIGN_OR_RETURN(Value value, parse_json(*content, path.string()));
   if (value.table() == nullptr) {
     return absl::InvalidArgumentError(
@@ -99,7 +108,8 @@ struct ChatTemplate::Impl {
     templates.emplace(name, std::move(parsed));
   }
   absl::Status add_member(const Value& member, const std::string& origin);
-  absl::StatusOr<bool> read_templates(const fs::path& folder, const Value& config);
+  absl::StatusOr<bool> read_templates(const Files& files, const fs::path& folder,
+                                      const Value& config);
   const Parsed& choose(bool has_tools) const;
 };
 
@@ -126,16 +136,14 @@ absl::Status ChatTemplate::Impl::add_member(const Value& member, const std::stri
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> ChatTemplate::Impl::read_templates(const fs::path& folder,
+absl::StatusOr<bool> ChatTemplate::Impl::read_templates(const Files& files, const fs::path& folder,
                                                         const Value& config) {
-  const fs::path plain = folder / "chat_template.jinja";
-  SWAGE_ASSIGN_OR_RETURN(const std::optional<std::string> text, read_file(plain));
-  if (text) {
-    add("default", *text, plain.string());
+  if (const std::string* text = find_file(files, "chat_template.jinja")) {
+    add("default", *text, (folder / "chat_template.jinja").string());
     return true;
   }
   const fs::path wrapped = folder / "chat_template.json";
-  SWAGE_ASSIGN_OR_RETURN(const Value processor, read_object(wrapped));
+  SWAGE_ASSIGN_OR_RETURN(const Value processor, read_object(files, wrapped));
   const fs::path origin =
       processor.has("chat_template") ? wrapped : folder / "tokenizer_config.json";
   const Value& member = (processor.has("chat_template") ? processor : config)["chat_template"];
@@ -157,20 +165,31 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 absl::StatusOr<ChatTemplate> ChatTemplate::load(const std::string& folder) {
-  const fs::path root(folder);
+  Files files;
+  for (const char* name : {"chat_template.jinja", "chat_template.json", "tokenizer_config.json",
+                           "special_tokens_map.json"}) {
+    SWAGE_ASSIGN_OR_RETURN(std::optional<std::string> content, read_file(fs::path(folder) / name));
+    if (content) files.emplace_back(name, *std::move(content));
+  }
+  return from_files(files, folder);
+}
+
+absl::StatusOr<ChatTemplate> ChatTemplate::from_files(const Files& files,
+                                                      const std::string& origin) {
+  const fs::path root(origin);
   auto impl = std::make_shared<Impl>();
-  SWAGE_ASSIGN_OR_RETURN(const Value config, read_object(root / "tokenizer_config.json"));
-  SWAGE_ASSIGN_OR_RETURN(const bool found, impl->read_templates(root, config));
+  SWAGE_ASSIGN_OR_RETURN(const Value config, read_object(files, root / "tokenizer_config.json"));
+  SWAGE_ASSIGN_OR_RETURN(const bool found, impl->read_templates(files, root, config));
   if (!found) {
     return absl::NotFoundError(absl::StrCat(
-        folder,
+        origin,
         ": no chat template, neither chat_template.jinja nor \"chat_template\" in "
         "chat_template.json or "
         "tokenizer_config.json; base models have none: put the one of the chat model there as "
         "chat_template.jinja"));
   }
   SWAGE_RETURN_IF_ERROR(impl->templates.at("default").status());
-  SWAGE_ASSIGN_OR_RETURN(const Value map, read_object(root / "special_tokens_map.json"));
+  SWAGE_ASSIGN_OR_RETURN(const Value map, read_object(files, root / "special_tokens_map.json"));
   add_tokens(config, &impl->tokens);
   add_tokens(map, &impl->tokens);
   return ChatTemplate(std::move(impl));

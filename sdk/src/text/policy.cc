@@ -14,8 +14,9 @@ constexpr const char* kNamedTokens[] = {"bos_token", "eos_token", "unk_token", "
                                         "pad_token", "cls_token", "mask_token"};
 // Classes whose post-processor is made from add_bos_token and add_eos_token.
 constexpr const char* kBosClasses[] = {
-    "LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast",
-    "GemmaTokenizer", "GemmaTokenizerFast", "CohereTokenizer",    "CohereTokenizerFast"};
+    "LlamaTokenizer",     "LlamaTokenizerFast",    "CodeLlamaTokenizer", "CodeLlamaTokenizerFast",
+    "GemmaTokenizer",     "GemmaTokenizerFast",    "CohereTokenizer",    "CohereTokenizerFast",
+    "InternLM2Tokenizer", "InternLM2TokenizerFast"};
 
 // A token is a string or {"content": …, flags}.
 AddedToken named_token(const Value& node) {

@@ -94,13 +94,29 @@ class Translator {
   }
 
   absl::Status class_member(char c) {
-    if (c == '[') return refuse(pattern_, at_, "a class within a class");
+    if (c == '[') return open_inner_class();
     if (c == '&' && pattern_.substr(at_, 2) == "&&") {
       return refuse(pattern_, at_, "an intersection of classes");
     }
+    ++at_;
+    if (c == ']' && inner_ > 0) {
+      --inner_;
+      if (pattern_.substr(at_, 1) == "-") return refuse(pattern_, at_, "a range from a class");
+      return absl::OkStatus();
+    }
     if (c == ']') in_class_ = false;
     out_ += c;
+    return absl::OkStatus();
+  }
+
+  // A class within a class adds its members, so its brackets can go; PCRE2 reads them as members.
+  absl::Status open_inner_class() {
+    const std::string_view next = pattern_.substr(at_ + 1, 1);
+    if (next == "^" || next == ":" || next == "]" || pattern_[at_ - 1] == '-') {
+      return refuse(pattern_, at_, "this class within a class");
+    }
     ++at_;
+    ++inner_;
     return absl::OkStatus();
   }
 
@@ -117,6 +133,7 @@ class Translator {
   std::string_view pattern_;
   size_t at_ = 0;
   bool in_class_ = false;
+  int inner_ = 0;  // open classes within the class
   std::string out_;
 };
 

@@ -6,12 +6,14 @@
 #include "swage/evaluator.h"
 #include "swage/export.h"
 #include "swage/params.h"
+#include "swage/text/chat_template.h"
 #include "swage/text/tokenizer.h"
 
 namespace swage::text {
 
 // How calibration windows are drawn from a source.
-//   source  .txt and other text: one document;  .jsonl: one document a line, {"text": …};
+//   source  .txt and other text: one document;  .jsonl: one document a line, {"text": …} or a chat: {"messages": […]} or
+//           {"conversations": [{"from": …, "value": …}]}, rendered by the model's template and encoded as it stands;
 //           .json: token ids {"input_ids": [[…]]}, used as they are (recipe, samples and length cut them at most)
 //   recipe  "even"    windows of `length` at an even stride over the joined text
 //           "gptq"    `samples` windows at random places (the random numbers of CPython's `random`, seeded)
@@ -26,9 +28,11 @@ struct SWAGE_API CalibrationRequest {
 };
 
 // Errors: unreadable or empty source (what was found, how many tokens are needed), ids beyond vocab_size, bad UTF-8 or
-// JSON with its line. `tokenizer` may be null for token-id sources.
-SWAGE_API absl::StatusOr<TokenSet> draw_calibration(const CalibrationRequest& request, const Tokenizer* tokenizer,
-                                                    int64_t vocab_size);
+// JSON with its line. `tokenizer` may be null for token-id sources. `chat` renders chats, or says why there is no template:
+// that is the error of the first chat, and of no consequence where there is none.
+SWAGE_API absl::StatusOr<TokenSet> draw_calibration(
+    const CalibrationRequest& request, const Tokenizer* tokenizer, int64_t vocab_size,
+    const absl::StatusOr<ChatTemplate>& chat = absl::NotFoundError("no chat template is given"));
 
 // The windows of an evaluation: the whole source tokenized in one piece (no special tokens unless asked), cut every
 // `stride` tokens into windows of `length`, every n-th of them, at most `windows`.

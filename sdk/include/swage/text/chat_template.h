@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "swage/export.h"
@@ -31,6 +33,9 @@ class SWAGE_API ChatTemplate {
   // text, or a list of {"name": …, "template": …} that has a `default`. Special tokens come from tokenizer_config.json and,
   // where it lacks them, special_tokens_map.json. NotFound when there is no template; InvalidArgument names file and place.
   static absl::StatusOr<ChatTemplate> load(const std::string& folder);
+  // The same of files by name and content, as a checkpoint hands them out; errors place them in `origin`.
+  static absl::StatusOr<ChatTemplate> from_files(const std::vector<std::pair<std::string, std::string>>& files,
+                                                 const std::string& origin);
   // Special tokens by the name of their variable: {"bos_token", "<s>"}. InvalidArgument begins with "line:column: ".
   static absl::StatusOr<ChatTemplate> parse(std::string_view text,
                                             const std::map<std::string, std::string>& special_tokens = {});
