@@ -6,6 +6,7 @@
 #include "swage/product.h"
 #include "swage/quant/quantizer.h"
 #include "swage/status.h"
+#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
@@ -31,17 +32,26 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 }
 
 at::Tensor Linear::apply(const at::Tensor& x) const {
-  if (view_ == View::kCompressed && result_ && result_->activation) {
-    return affine(quant::fake_quantize(x, *result_->activation), effective_weight(), bias);
-  }
-  return affine(x, effective_weight(), bias);
+  const bool compressed = view_ == View::kCompressed && result_;
+  const std::optional<ActivationQuantizer>& quantizer = compressed ? result_->activation : input_quantizer;
+  const auto& transform = compressed ? result_transform_ : online_transform;
+  const at::Tensor input = transform ? transform->apply(x) : x;
+  return affine(quantizer ? quant::fake_quantize(input, *quantizer) : input, effective_weight(), bias);
 }
 
 absl::Status Linear::set_result(CompressedLinear result) {
+  if (result.online_transform.empty() && online_transform) result.online_transform = online_transform->text();
   SWAGE_RETURN_IF_ERROR(validate(result));
   if (weight.defined() && (result.out != out() || result.in != in())) {
     return absl::InternalError(absl::StrCat(name, ": the result is ", result.out, " x ", result.in, ", the weight ", out(),
                                             " x ", in()));
+  }
+  result_transform_.reset();
+  if (online_transform && online_transform->text() == result.online_transform) {
+    result_transform_ = online_transform;
+  } else if (!result.online_transform.empty()) {
+    result_transform_ = std::make_shared<transform::OnlineTransform>(
+        *transform::OnlineTransform::parse(result.online_transform, result.in));
   }
   decoded_ = decode(result).to(weight.options());
   result_ = std::make_shared<const CompressedLinear>(std::move(result));
@@ -53,7 +63,9 @@ const at::Tensor& Linear::effective_weight() const {
 }
 
 void Linear::drop_float() {
-  if (result_) weight = decoded_;
+  if (!result_) return;
+  weight = decoded_;
+  online_transform = result_transform_;
 }
 
 }  // namespace swage
