@@ -2,6 +2,7 @@
 
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/linear.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include "swage/product.h"
 #include "swage/quant/quantizer.h"
@@ -15,6 +16,23 @@ namespace {
 // whatever MKL_CBWR says.
 constexpr int64_t kFewRows = 32;
 
+// x Wᵀ where a gradient is asked for, with the products of product() in both directions.
+struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
+    context->save_for_backward({x, weight});
+    return product(x, weight.t());
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor gradient = gradients[0].contiguous();
+    const auto of = [&](size_t input, const at::Tensor& a, const at::Tensor& b) {
+      return context->needs_input_grad(input) ? product(a, b) : at::Tensor();
+    };
+    return {of(0, gradient, saved[1]), of(1, gradient.t().contiguous(), saved[0])};
+  }
+};
+
 }  // namespace
 
 at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -25,6 +43,10 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   if (fast_product_fits(x, weight)) {
     at::Tensor y = product(x, weight.t());
     return bias.defined() ? y.add_(bias) : y;
+  }
+  if (fast_product_fits(x.detach(), weight.detach())) {
+    const at::Tensor y = LearnedProduct::apply(x, weight);
+    return bias.defined() ? y + bias : y;
   }
   const int64_t rows = x.size(0);
   if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);

@@ -31,7 +31,7 @@ at::Tensor rounded(const at::Tensor& weight, const Ends& limits, const WeightSch
   return *result;
 }
 
-TEST(FakeQuantize, ReproducesTheGoldenErrorsOfLimitsAtTheirStart) {
+TEST(LimitedWeight, ReproducesTheGoldenErrorsOfLimitsAtTheirStart) {
   const std::tuple<int, int64_t, double> golden[] = {
       {4, 0, .00584720127835}, {3, 8, .01767044088346}, {2, 8, .09989214844176}};
   const at::Tensor weight = test::f1().weight;
@@ -43,7 +43,7 @@ TEST(FakeQuantize, ReproducesTheGoldenErrorsOfLimitsAtTheirStart) {
   }
 }
 
-TEST(FakeQuantize, IsWhatQuantizeStores) {
+TEST(LimitedWeight, IsWhatQuantizeStores) {
   Linear linear;
   linear.name = "layer.proj";
   linear.weight = test::f5().weight.to(at::kFloat);
@@ -83,7 +83,7 @@ at::Tensor with_fixed_residuals(const at::Tensor& weight, const Ends& limits, co
   return inside(limits) + residual * scales(limits);
 }
 
-TEST(FakeQuantize, GradientsAreSlopesAtFixedResiduals) {
+TEST(LimitedWeight, GradientsAreSlopesAtFixedResiduals) {
   const at::Tensor weight = test::f1().weight;
   const at::Tensor pull = (at::arange(weight.numel(), at::kDouble) * 0.37).sin().view_as(weight);
   for (const auto convention :
@@ -119,7 +119,7 @@ TEST(FakeQuantize, GradientsAreSlopesAtFixedResiduals) {
   }
 }
 
-TEST(FakeQuantize, WeightsWithinTheLimitsGetTheGradientAsItIs) {
+TEST(LimitedWeight, WeightsWithinTheLimitsGetTheGradientAsItIs) {
   const at::Tensor weight = test::f1().weight.clone().requires_grad_(true);
   const WeightScheme scheme = scheme_of(4, 8);
   const Ends ends = group_ends(weight.detach(), scheme);
@@ -134,7 +134,7 @@ TEST(FakeQuantize, WeightsWithinTheLimitsGetTheGradientAsItIs) {
   EXPECT_LT(inside.sum().item<int64_t>(), weight.numel());
 }
 
-TEST(FakeQuantize, RefusesSchemesWithoutLimits) {
+TEST(LimitedWeight, RefusesSchemesWithoutLimits) {
   WeightScheme scheme;
   scheme.format = NumberFormat::kFp8E4M3;
   scheme.bits = 8;

@@ -137,7 +137,7 @@ TEST(TransformInput, RefusesWhatWouldNotFollowIt) {
   Subset subset = subset_of(linear);
   linear.clip_low = linear.clip_high = at::ones({8, 1});
   EXPECT_THAT(message(subset), HasSubstr("has range limits"));
-  linear.clip_low = linear.clip_high = {};
+  linear.clip_low = linear.clip_high = at::Tensor();
   ASSERT_EQ(message(subset), "");
   EXPECT_THAT(message(subset), HasSubstr("has a transform of its input already"));
   WeightScheme scheme;

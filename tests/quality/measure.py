@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 
-EXTRA = {"smoothquant": "alpha = 0.8\n", "quarot-online": "online = true\n", "omniquant": "epochs = 5\n"}
+EXTRA = {"smoothquant": "alpha = 0.8\n", "quarot-online": "online = true\n", "omniquant": "epochs = 2\n"}
 
 
 def steps(*names):

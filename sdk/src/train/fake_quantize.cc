@@ -14,6 +14,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+constexpr double kLeastLlmcSpan = 1e-5;  // of Convention::kLlmc
+
 // x [out, in] as [out, groups, width]; a short last group is filled up with its last column.
 at::Tensor grouped(const at::Tensor& x, int64_t width) {
   const int64_t rows = x.size(0), columns = x.size(1);
@@ -28,20 +30,25 @@ at::Tensor group_sums(const at::Tensor& x, int64_t width) {
   return at::constant_pad_nd(x, {0, missing}).view({x.size(0), -1, width}).sum(2);
 }
 
+// 1 / x, and 0 where the range is so narrow that the scale does not follow it.
+at::Tensor slope_of(const at::Tensor& x, double least = 0) {
+  return at::where(x.abs().gt(least), x.reciprocal(), at::zeros_like(x));
+}
+
 // d scale / d end, divided by the scale, for both ends of a group's range: scales are linear in the
 // ends, so no other number of the scheme matters.
 Ends scale_slopes(const Ends& ends, const WeightScheme& scheme) {
   const at::Tensor none = at::zeros_like(ends.low);
   if (scheme.symmetric) {
     const at::Tensor high_leads = ends.high.ge(-ends.low);
-    return {at::where(high_leads, none, ends.low.reciprocal()),
-            at::where(high_leads, ends.high.reciprocal(), none)};
+    return {at::where(high_leads, none, slope_of(ends.low)),
+            at::where(high_leads, slope_of(ends.high), none)};
   }
-  const bool any_range = scheme.convention == Convention::kLlmc;
-  const at::Tensor low = any_range ? ends.low : ends.low.clamp_max(0);
-  const at::Tensor high = any_range ? ends.high : ends.high.clamp_min(0);
-  const at::Tensor slope = (high - low).reciprocal();
-  if (any_range) return {-slope, slope};
+  if (scheme.convention == Convention::kLlmc) {
+    const at::Tensor slope = slope_of(ends.high - ends.low, kLeastLlmcSpan);
+    return {-slope, slope};
+  }
+  const at::Tensor slope = slope_of(ends.high.clamp_min(0) - ends.low.clamp_max(0));
   return {at::where(ends.low.lt(0), -slope, none), at::where(ends.high.gt(0), slope, none)};
 }
 
