@@ -54,6 +54,11 @@ class CompressedTensors final : public Exporter {
   absl::Status check(const std::vector<LinearSummary>& planned) override {
     for (const LinearSummary& linear : planned) {
       if (!linear.kept_by.empty()) continue;
+      if (linear.may_transform_input) {
+        return absl::InvalidArgumentError(
+            "a step leaves linears whose input must be transformed at run time (online_transform), "
+            "which the compressed-tensors exporter does not write");
+      }
       const auto layout = choose_layout({linear.weight, linear.activation}, linear.in);
       if (!layout.ok()) return annotate(layout.status(), linear.name);
     }

@@ -31,7 +31,15 @@ class HuggingFace final : public Exporter {
       : dtype_(params.choice<FloatType>("dtype", {"checkpoint", "bf16", "fp16", "fp32"})),
         shard_bytes_(params.i64("shard_size") << 20) {}
 
-  absl::Status check(const std::vector<LinearSummary>&) override { return absl::OkStatus(); }
+  absl::Status check(const std::vector<LinearSummary>& planned) override {
+    for (const LinearSummary& linear : planned) {
+      if (!linear.may_transform_input || !linear.kept_by.empty()) continue;
+      return absl::InvalidArgumentError(
+          "a step leaves linears whose input must be transformed at run time (online_transform), "
+          "which a plain checkpoint cannot say");
+    }
+    return absl::OkStatus();
+  }
 
   absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
     if (!linear.online_transform.empty()) {

@@ -4,6 +4,7 @@
 #include "core/base/exit_codes.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
+#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
@@ -196,6 +197,7 @@ bool round_to_storage(Block& block) {
   bool changed = round_to_storage(block.parameters());
   for (Linear& linear : block.linears()) {
     changed |= round_tensor(linear.bias, linear.storage);
+    if (!linear.result()) transform::take_back_transform(linear);  // a float says no transform
     if (!linear.result()) changed |= round_tensor(linear.weight, linear.storage);
   }
   return changed;

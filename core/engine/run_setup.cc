@@ -113,8 +113,12 @@ void choose_verification(RunSetup& setup) {
 
 absl::Status make_exporters(RunSetup& setup) {
   if (setup.pipeline.exports.empty()) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<LinearSummary> planned,
+  SWAGE_ASSIGN_OR_RETURN(std::vector<LinearSummary> planned,
                          planned_linears(setup.pipeline, *setup.model));
+  for (const PlannedStep& step : setup.steps) {
+    if (!step.needs.leaves_online_transforms) continue;
+    for (LinearSummary& linear : planned) linear.may_transform_input = true;
+  }
   for (const ExportSpec& spec : setup.pipeline.exports) {
     SWAGE_ASSIGN_OR_RETURN(auto exporter, setup.loader->exporter(spec.use, spec.params));
     setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);

@@ -11,11 +11,13 @@
 #include "swage/border.h"
 #include "swage/stats/accumulator.h"
 #include "swage/status.h"
+#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
 
-// What reaches the subset's linears of one micro-batch, and how many rows of each sequence.
+// What reaches the subset's linears of one micro-batch, transformed as they ask for, and how many
+// rows of each sequence.
 struct SubsetInput {
   at::Tensor x;
   std::vector<int64_t> lengths;
@@ -23,11 +25,15 @@ struct SubsetInput {
 
 SubsetInput input_of(const Subset& subset, const Slots& slots) {
   const at::Tensor& x = slots.at(subset.input);
-  if (subset.route.empty()) return {x, slots.lengths};
+  const auto& transform = subset.linears.front()->online_transform;
+  const auto transformed = [&](const at::Tensor& rows) {
+    return transform ? transform->apply(rows) : rows;
+  };
+  if (subset.route.empty()) return {transformed(x), slots.lengths};
   // Rows go up: those of one sequence lie together.
   const at::Tensor rows = slots.rows_of(subset.route).to(at::kCPU);
   const bool routed = slots.is_routed(subset.input);
-  SubsetInput input{routed ? x : x.index_select(0, rows.to(x.device())), {}};
+  SubsetInput input{transformed(routed ? x : x.index_select(0, rows.to(x.device()))), {}};
   const int64_t* row = rows.const_data_ptr<int64_t>();
   const int64_t* const end = row + rows.numel();
   int64_t limit = 0;

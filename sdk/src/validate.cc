@@ -4,6 +4,7 @@
 
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
+#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
@@ -122,6 +123,13 @@ class Checker {
     return absl::OkStatus();
   }
 
+  absl::Status online_transform() const {
+    if (linear_.online_transform.empty()) return absl::OkStatus();
+    return annotate(
+        transform::OnlineTransform::parse(linear_.online_transform, linear_.in).status(),
+        linear_.name);
+  }
+
   absl::Status activation() const {
     if (!linear_.activation || linear_.activation->scheme.dynamic) return absl::OkStatus();
     SWAGE_RETURN_IF_ERROR(shape("activation scale", linear_.activation->scale, {1}));
@@ -144,6 +152,7 @@ absl::Status validate(const CompressedLinear& linear) {
   if (!linear.codes.defined()) return check.wrong("codes", "missing", "a tensor");
   SWAGE_RETURN_IF_ERROR(check.codes());
   SWAGE_RETURN_IF_ERROR(check.side_paths());
+  SWAGE_RETURN_IF_ERROR(check.online_transform());
   return check.activation();
 }
 

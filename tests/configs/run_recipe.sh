@@ -17,7 +17,11 @@ set -- --set model.path=model
 if grep -q 'group = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.weight.group=32; fi
 "$SWAGE_BUILD_DIR/bin/swage" check "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 "$SWAGE_BUILD_DIR/bin/swage" run "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
-for file in "out/$name/config.json" "out/$name/model.safetensors" "out/$name/tokenizer.json" "runs/$name/result.json"; do
+set -- "runs/$name/result.json"
+if grep -q '^\[\[export\]\]' "$SWAGE_SOURCE_DIR/configs/$recipe"; then
+  set -- "$@" "out/$name/config.json" "out/$name/model.safetensors" "out/$name/tokenizer.json"
+fi
+for file in "$@"; do
   [ -s "$file" ] || fail "$file is missing"
 done
 for figure in bits_per_weight perplexity kl_mean top1_agreement; do

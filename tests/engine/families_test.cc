@@ -24,6 +24,7 @@ const Recipe kRecipes[] = {
     {"awq", "[[step]]\nuse = \"awq\"\n"},
     {"awq-gptq", "[[step]]\nuse = \"awq\"\n[[step]]\nuse = \"gptq\"\n"},
     {"smoothquant-rtn", "[[step]]\nuse = \"smoothquant\"\n[[step]]\nuse = \"rtn\"\n"},
+    {"omniquant", "[[step]]\nuse = \"omniquant\"\nepochs = 2\n"},
 };
 constexpr const char* kExports =
     "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n[[export]]\nuse = "
@@ -131,6 +132,28 @@ TEST_P(FamiliesTest, RotatedModelsAreQuantizedAndReadBackOrRefusedByName) {
   const Value config = testing_support::must(
       parse_json(testing_support::read_text("packed/config.json"), "config.json"));
   EXPECT_FALSE(config.flag("tie_word_embeddings", false));
+}
+
+// No export holds a transform at run time: refused before any work, evaluated without exports. A
+// linear that stays in floats loses it again.
+TEST_P(FamiliesTest, TransformsAtRunTimeGoIntoResultsAndAreNeverDropped) {
+  const std::string quarot = "[[step]]\nuse = \"quarot\"\nresidual = false\nonline = true\n";
+  EXPECT_THAT(std::string(run_steps(quarot + "[[step]]\nuse = \"gptq\"\n").message()),
+              ::testing::HasSubstr("transformed at run time"));
+  fs::remove_all("work");
+  const auto divergence_of = [&](const std::string& steps) {
+    fs::remove_all("work");
+    EXPECT_OK(
+        run("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\nsamples = 4\n"
+            "length = 24\nexpert_tokens = 4\n" +
+            (kWeights + steps) +
+            "[[evaluate]]\nuse = \"divergence\"\nsource = \"ids.json\"\nlength = 24\n"
+            "[run]\nwork = \"work\"\nthreads = 1\n"));
+    return result()["metrics"]["divergence"]["compressed"].f64("kl_mean", -1);
+  };
+  EXPECT_GT(divergence_of(quarot + "[[step]]\nuse = \"gptq\"\n"), 0);
+  const double kept = divergence_of(quarot);
+  EXPECT_LT(kept, 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Parity, FamiliesTest, ::testing::ValuesIn(families()),

@@ -12,8 +12,12 @@ import json
 import os
 import subprocess
 
-def steps(*names, extra=""):
-    return "".join('[[step]]\nuse = "%s"\n%s' % (name, extra if name == "smoothquant" else "") for name in names)
+EXTRA = {"smoothquant": "alpha = 0.8\n", "quarot-online": "online = true\n", "omniquant": "epochs = 2\n"}
+
+
+def steps(*names):
+    """Entries of the steps; "quarot-online" is quarot with its rotations at run time."""
+    return "".join('[[step]]\nuse = "%s"\n%s' % (name.split("-")[0], EXTRA.get(name, "")) for name in names)
 
 
 def recipes():
@@ -22,11 +26,14 @@ def recipes():
     for bits in (4, 3, 2):
         for kind, symmetric in (("sym", "true"), ("asym", "false")):
             scheme = "[scheme]\nweight = { bits = %d, group = 64, symmetric = %s }\n" % (bits, symmetric)
-            for method in (("rtn",), ("gptq",), ("awq",), ("awq", "gptq")):
+            for method in (("rtn",), ("gptq",), ("awq",), ("awq", "gptq"), ("omniquant",)):
                 table["w%d-%s-%s" % (bits, kind, "-".join(method))] = scheme + steps(*method)
     scheme = '[scheme]\nweight = { bits = 8, granularity = "channel" }\nactivation = { bits = 8, granularity = "token" }\n'
     for method in (("rtn",), ("smoothquant", "rtn"), ("smoothquant", "gptq")):
-        table["w8a8-" + "-".join(method)] = scheme + steps(*method, extra="alpha = 0.8\n")
+        table["w8a8-" + "-".join(method)] = scheme + steps(*method)
+    scheme = '[scheme]\nweight = { bits = 4, granularity = "channel" }\nactivation = { bits = 4, granularity = "token" }\n'
+    for method in (("gptq",), ("quarot", "gptq"), ("quarot-online", "gptq")):
+        table["w4a4-" + "-".join(method)] = scheme + steps(*method)
     return table
 
 

@@ -26,6 +26,7 @@ struct SWAGE_API Needs {
   bool wants_range = false;
   bool wants_whole_inputs = false;
   int64_t sample_tokens = 0;
+  bool leaves_online_transforms = false;
 
   Needs& calibrate_on(Stream value) { stream = value; return *this; }
   Needs& hessian() { wants_hessian = true; return *this; }    // Σ xᵀx
@@ -35,6 +36,8 @@ struct SWAGE_API Needs {
   // A subset of several experts comes whole, with statistics over all tokens, instead of expert by expert with
   // the tokens of each: for steps that fold.
   Needs& whole_inputs() { wants_whole_inputs = true; return *this; }
+  // Results may carry a transform of their input at run time, which exporters are told before any work.
+  Needs& online_transforms() { leaves_online_transforms = true; return *this; }
   // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for searches over inspect().
   Needs& sample(int64_t tokens) { sample_tokens = tokens; return *this; }
 };

@@ -39,7 +39,7 @@ struct SWAGE_API CompressedLinear {
   at::Tensor low_rank_left;    // storage dtype [out, r]; the decoded weight gains left * right
   at::Tensor low_rank_right;   // storage dtype [r, in]
   at::Tensor codebook;         // storage dtype [entries, width]; codes then index it
-  std::string online_transform;  // name and parameters of the transform the input must pass ("" = none)
+  std::string online_transform;  // transform::OnlineTransform::text() of what the input must pass ("" = none)
 
   std::optional<ActivationQuantizer> activation;
   std::string provenance;      // "gptq (swage.gptq 1.0.0)"

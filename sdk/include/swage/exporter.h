@@ -28,6 +28,7 @@ struct SWAGE_API LinearSummary {
   WeightScheme weight;                          // when compressed
   std::optional<ActivationScheme> activation;
   at::ScalarType scale_dtype = at::kFloat;
+  bool may_transform_input = false;             // planned: a step may leave a CompressedLinear::online_transform
 };
 
 // What finish() works with.

@@ -10,6 +10,10 @@
 
 namespace swage {
 
+namespace transform {
+class OnlineTransform;
+}
+
 // A tensor of a block that is no linear weight (norms, gates …). `value` is in the compute dtype;
 // `storage` is the dtype in which the checkpoint holds it and exporters write it.
 struct SWAGE_API Parameter {
@@ -34,13 +38,16 @@ class SWAGE_API Linear {
   at::ScalarType storage = at::kFloat;
   at::Tensor clip_low;          // range limits per group, fp32 [out, groups], both or none: values outside are
   at::Tensor clip_high;         //   clamped before a range is taken and before codes are computed
+  std::shared_ptr<const transform::OnlineTransform> online_transform;  // of the input, `weight` then counts on it;
+                                // null: none. A result that names none takes it over
+  std::optional<ActivationQuantizer> input_quantizer;  // of view kFloat, while a step trains through it
   std::string kept_by;          // rule by which this linear is not compressed ("" = it is to be)
 
   int64_t out() const { return weight.size(0); }
   int64_t in() const { return weight.size(1); }
 
   // x [tokens, in] -> [tokens, out]. In view kCompressed a linear with a result uses the decoded weight and quantizes
-  // its input as the result says; otherwise the floats. Differentiable in both x and weight.
+  // transforms and quantizes its input as the result says; otherwise the floats. Differentiable in both x and weight.
   at::Tensor apply(const at::Tensor& x) const;
 
   // The result of the last step that emitted one; null before.
@@ -56,6 +63,7 @@ class SWAGE_API Linear {
  private:
   std::shared_ptr<const CompressedLinear> result_;
   at::Tensor decoded_;
+  std::shared_ptr<const transform::OnlineTransform> result_transform_;
   View view_ = View::kFloat;
 };
 

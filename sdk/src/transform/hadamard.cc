@@ -1,4 +1,6 @@
 // Hadamard matrices of the widths that models have.
+#include "transform/hadamard.h"
+
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/ones.h>
@@ -84,19 +86,27 @@ at::Tensor signs(int64_t n, const std::function<uint64_t(uint64_t)>& random) {
 
 }  // namespace
 
-absl::StatusOr<at::Tensor> hadamard(int64_t n) {
-  for (int64_t m = n, power = 0; m >= 1; m /= 2, ++power) {
-    std::optional<at::Tensor> matrix = paley(m);
-    for (int64_t i = 0; matrix && i < power; ++i) {
-      matrix = at::cat({at::cat({*matrix, *matrix}, 1), at::cat({*matrix, -*matrix}, 1)}, 0);
-    }
-    if (matrix) {
-      const at::Tensor rows = *matrix * matrix->slice(1, 0, 1);
-      return rows * rows.slice(0, 0, 1) / std::sqrt(static_cast<double>(n));
-    }
-    if (m % 2 != 0) break;
+std::optional<HadamardParts> hadamard_parts(int64_t n, int64_t widest_core) {
+  int64_t odd = n;
+  while (odd > 1 && odd % 2 == 0) odd /= 2;
+  for (int64_t m = odd; m <= std::min(n, widest_core); m *= 2) {
+    const std::optional<at::Tensor> core = paley(m);
+    if (!core) continue;
+    const at::Tensor rows = *core * core->slice(1, 0, 1);
+    return HadamardParts{n / m, rows * rows.slice(0, 0, 1)};
   }
-  return absl::NotFoundError(absl::StrCat("no Hadamard matrix of width ", n, " is known here"));
+  return std::nullopt;
+}
+
+absl::StatusOr<at::Tensor> hadamard(int64_t n) {
+  const std::optional<HadamardParts> parts = hadamard_parts(n, n);
+  if (!parts) {
+    return absl::NotFoundError(absl::StrCat("no Hadamard matrix of width ", n, " is known here"));
+  }
+  at::Tensor matrix = parts->core;
+  for (int64_t runs = 1; runs < parts->runs; runs *= 2)
+    matrix = at::cat({at::cat({matrix, matrix}, 1), at::cat({matrix, -matrix}, 1)}, 0);
+  return matrix / std::sqrt(static_cast<double>(n));
 }
 
 at::Tensor random_rotation(int64_t n, Rotation kind, bool keeps_mean,
