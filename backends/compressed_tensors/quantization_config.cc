@@ -97,7 +97,7 @@ struct Groups {
 absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>& linears,
                                                const std::vector<std::string>& other_matrices) {
   Groups groups;
-  std::vector<std::string> ignored;
+  std::vector<std::string> ignored, compressed;
   bool quantized_head = false;
   for (const LinearSummary& linear : linears) {
     if (!linear.kept_by.empty()) {
@@ -107,10 +107,13 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
     const Quantization quantization{linear.weight, linear.activation};
     const auto layout = choose_layout(quantization, linear.in);
     if (!layout.ok()) return annotate(layout.status(), linear.name);
+    compressed.push_back(linear.name);
     groups.add(linear.name, make_group(quantization, *layout));
     quantized_head = quantized_head || linear.name == "lm_head";
   }
   if (groups.tables.empty()) return Value();
+  const std::vector<std::string> modules = whole_modules(ignored, compressed);
+  ignored.insert(ignored.end(), modules.begin(), modules.end());
   ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
   if (!quantized_head && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
     ignored.emplace_back("lm_head");

@@ -67,6 +67,15 @@ absl::StatusOr<bool> matches_expression(const std::string& expression, const std
   }
 }
 
+std::string escaped(absl::string_view part) {
+  std::string expression;
+  for (const char c : part) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') expression += '\\';
+    expression += c;
+  }
+  return expression;
+}
+
 // "model.layers.3.mlp.up_proj" to "model\.layers\.\d+\.mlp\.up_proj$".
 std::string generalize(const std::string& name) {
   std::string expression;
@@ -79,10 +88,7 @@ std::string generalize(const std::string& name) {
       expression += "\\d+";
       continue;
     }
-    for (const char c : part) {
-      if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') expression += '\\';
-      expression += c;
-    }
+    expression += escaped(part);
   }
   return expression + "$";
 }
@@ -131,6 +137,30 @@ std::vector<std::vector<std::string>> make_targets(
     }
   }
   return targets;
+}
+
+std::vector<std::string> whole_modules(const std::vector<std::string>& kept,
+                                       const std::vector<std::string>& compressed) {
+  std::set<std::string> used;  // every module on the way to a compressed linear, and its last name
+  for (const std::string& name : compressed) {
+    for (size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+      used.insert(name.substr(0, dot));
+    for (const absl::string_view part : absl::StrSplit(name, '.')) used.emplace(part);
+  }
+  std::vector<std::string> expressions;
+  std::set<std::string> written;
+  for (const std::string& name : kept) {
+    size_t dot = name.find('.');
+    while (dot != std::string::npos && used.count(name.substr(0, dot)) > 0)
+      dot = name.find('.', dot + 1);
+    if (dot == std::string::npos) continue;  // the linear itself
+    const std::string path = name.substr(0, dot), last = path.substr(path.rfind('.') + 1);
+    const bool number =
+        std::all_of(last.begin(), last.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+    if (number || used.count(last) > 0 || !written.insert(last).second) continue;
+    expressions.push_back(absl::StrCat(kRegexMark, "(.*\\.)?", escaped(last), "\\..*"));
+  }
+  return expressions;
 }
 
 }  // namespace swage::compressed_tensors
