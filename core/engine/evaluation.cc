@@ -65,7 +65,7 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
       return drawn.status();
     });
     if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
-    SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, input.vocab_size()), spec.name));
+    SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, model.shape()), spec.name));
     auto set = std::find_if(evaluation.sets_.begin(), evaluation.sets_.end(), [&](const Set& set) {
       return set.sequences.tokens().sequences == tokens.sequences;
     });

@@ -27,14 +27,14 @@ int64_t sequences_at_once(const TokenSet& tokens, int64_t micro_batch) {
 
 }  // namespace
 
-absl::Status check_ids(const TokenSet& tokens, int64_t vocab_size) {
+absl::Status check_ids(const TokenSet& tokens, const ModelShape& shape) {
   for (size_t i = 0; i < tokens.sequences.size(); ++i) {
     for (size_t j = 0; j < tokens.sequences[i].size(); ++j) {
       const int64_t id = tokens.sequences[i][j];
-      if (id >= 0 && id < vocab_size) continue;
+      if (id >= 0 && (id < shape.vocab_size || id == shape.image_token)) continue;
       return absl::InvalidArgumentError(absl::StrCat(
           "sequence ", i, " has the token id ", id, " at ", j, ", but the model knows 0 to ",
-          vocab_size - 1, ": were the ids made with another tokenizer?"));
+          shape.vocab_size - 1, ": were the ids made with another tokenizer?"));
     }
   }
   return absl::OkStatus();

@@ -8,11 +8,12 @@
 #include "absl/status/status.h"
 #include "swage/block.h"
 #include "swage/evaluator.h"
+#include "swage/model.h"
 
 namespace swage {
 
-// Every id is one that a model with so many knows.
-absl::Status check_ids(const TokenSet& tokens, int64_t vocab_size);
+// Every id is one that the model knows, or stands for an image.
+absl::Status check_ids(const TokenSet& tokens, const ModelShape& shape);
 
 // Token sequences laid end to end and cut into micro-batches of whole sequences. What is computed
 // does not depend on the cut. Sequences with images are a micro-batch each.

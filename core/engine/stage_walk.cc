@@ -23,6 +23,7 @@ struct SubsetInput {
 
 SubsetInput input_of(const Subset& subset, const Slots& slots) {
   const at::Tensor& x = slots.at(subset.input);
+  if (slots.is_aside(subset.input)) return {x, {x.size(0)}};
   if (subset.route.empty()) return {x, slots.lengths};
   // Rows go up: those of one sequence lie together.
   const at::Tensor rows = slots.rows_of(subset.route).to(at::kCPU);
@@ -101,7 +102,9 @@ void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, Subs
     at::Tensor& x = slots[subset.input];
     x = x / scale.to(x.scalar_type());
     if (!stats.minimum.defined()) continue;
-    const auto [low, high] = at::aminmax(input_of(subset, slots).x);
+    const at::Tensor reached = input_of(subset, slots).x;
+    if (reached.numel() == 0) continue;
+    const auto [low, high] = at::aminmax(reached);
     least = least.defined() ? at::minimum(least, low) : low;
     greatest = greatest.defined() ? at::maximum(greatest, high) : high;
   }

@@ -121,8 +121,7 @@ absl::Status forward(const Arguments& arguments) {
   SWAGE_ASSIGN_OR_RETURN(const Inputs inputs, read_inputs(arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
-  SWAGE_RETURN_IF_ERROR(
-      annotate(check_ids(sequences_of(inputs), model.shape().vocab_size), arguments.input));
+  SWAGE_RETURN_IF_ERROR(annotate(check_ids(sequences_of(inputs), model.shape()), arguments.input));
   SWAGE_RETURN_IF_ERROR(annotate(check_inputs(inputs, model), arguments.input));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, inputs, arguments.micro_batch.value_or(0)));
