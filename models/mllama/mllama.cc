@@ -7,7 +7,7 @@
 
 namespace {
 
-using swage::Value;
+using namespace swage;
 using namespace swage::nn;
 
 constexpr int64_t kMoreEmbeddings = 8;  // rows of the table that the head does not have
@@ -73,7 +73,7 @@ class Text final : public DecoderAdapter {
   }
 };
 
-class Mllama final : public swage::ModelAdapter {
+class Mllama final : public ModelAdapter {
  public:
   absl::Status open(const Value& config) override {
     Value text =
@@ -92,16 +92,16 @@ class Mllama final : public swage::ModelAdapter {
     shape_.image_token = config.i64("image_token_index", 128256);
     return absl::OkStatus();
   }
-  const swage::ModelShape& shape() const override { return shape_; }
+  const ModelShape& shape() const override { return shape_; }
 
-  absl::StatusOr<std::unique_ptr<swage::image::Processor>> load_processor(
+  absl::StatusOr<std::unique_ptr<image::Processor>> load_processor(
       const Value& config) const override {
-    return swage::image::mllama_processor(config);
+    return image::mllama_processor(config);
   }
 
-  absl::StatusOr<std::unique_ptr<swage::Embedding>> load_embedding(
-      const std::string& tower, const swage::WeightSource& source,
-      const swage::LoadOptions& options) override {
+  absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower,
+                                                            const WeightSource& source,
+                                                            const LoadOptions& options) override {
     if (tower == "vision") return load_tile_embedding(tiles_, source, options);
     if (tower == "projector") return tile_features(tiles_);
     DecoderDescription table = description_;
@@ -110,9 +110,8 @@ class Mllama final : public swage::ModelAdapter {
     return with_sight(std::move(embedding), shape_.image_token);
   }
 
-  absl::StatusOr<std::unique_ptr<swage::Block>> load_block(
-      const swage::BlockId& id, const swage::WeightSource& source,
-      const swage::LoadOptions& options) override {
+  absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
+                                                    const LoadOptions& options) override {
     if (id.tower == "vision") return load_vision_block(id, source, options);
     if (id.tower == "projector") return load_projector(projector_, id, source, options);
     if (std::count(cross_layers_.begin(), cross_layers_.end(), id.index) > 0)
@@ -120,8 +119,8 @@ class Mllama final : public swage::ModelAdapter {
     return text_.load_block(id, source, options);
   }
 
-  absl::StatusOr<std::unique_ptr<swage::Head>> load_head(
-      const swage::WeightSource& source, const swage::LoadOptions& options) override {
+  absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
+                                                  const LoadOptions& options) override {
     return text_.load_head(source, options);
   }
 
@@ -192,9 +191,9 @@ class Mllama final : public swage::ModelAdapter {
   }
 
   // Blocks of `transformer`, then of `global_transformer`.
-  absl::StatusOr<std::unique_ptr<swage::Block>> load_vision_block(
-      const swage::BlockId& id, const swage::WeightSource& source,
-      const swage::LoadOptions& options) const {
+  absl::StatusOr<std::unique_ptr<Block>> load_vision_block(const BlockId& id,
+                                                           const WeightSource& source,
+                                                           const LoadOptions& options) const {
     DecoderDescription d = vision_;
     const int64_t global = id.index - local_blocks_;
     if (global < 0) {
@@ -218,7 +217,7 @@ class Mllama final : public swage::ModelAdapter {
   TileDescription tiles_;
   ProjectorDescription projector_;
   int64_t local_blocks_ = 0, global_blocks_ = 0;
-  swage::ModelShape shape_;
+  ModelShape shape_;
 };
 
 }  // namespace
