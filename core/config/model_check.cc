@@ -14,6 +14,7 @@
 #include "core/catalog/adapter_rules.h"
 #include "core/config/param_check.h"
 #include "swage/io/fp8.h"
+#include "swage/io/fused_experts.h"
 #include "swage/scheme.h"
 #include "swage/status.h"
 
@@ -128,6 +129,8 @@ absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value&
   io::Header result = header;
   if (io::is_fp8(config)) {
     SWAGE_ASSIGN_OR_RETURN(result, io::header_in_floats(header, io::float_type(config)));
+  } else if (io::has_fused_experts(header)) {
+    result = io::header_by_expert(header);
   }
   const int64_t* const count = config["num_hidden_layers"].integer();
   if (adapter.blocks.empty() || count == nullptr) return result;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_join.h"
 #include "io/fp8_source.h"
+#include "io/fused_experts_source.h"
 #include "swage/io/gguf.h"
 #include "swage/io/safetensors.h"
 #include "swage/io/safetensors_header.h"
@@ -101,12 +102,14 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
   SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> files, checkpoint_files(path));
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights, open_safetensors(files));
   SWAGE_ASSIGN_OR_RETURN(std::string identity, identify(text, files));
+  SWAGE_ASSIGN_OR_RETURN(const Header header, read_checkpoint_header(path));
   if (is_fp8(config)) {
-    SWAGE_ASSIGN_OR_RETURN(const Header header, read_checkpoint_header(path));
     auto floats = dequantized_source(std::move(weights), header, config);
     if (!floats.ok()) return annotate(floats.status(), path);
     weights = *std::move(floats);
     config = without_fp8(config);
+  } else if (has_fused_experts(header)) {
+    weights = by_expert(std::move(weights), header);
   }
   return std::make_unique<HuggingFaceCheckpoint>(path, std::move(config), std::move(weights),
                                                  std::move(identity));

@@ -1,0 +1,59 @@
+#include "io/fused_experts_source.h"
+
+#include "swage/status.h"
+
+namespace swage::io {
+namespace {
+
+class ExpertSource final : public WeightSource {
+ public:
+  ExpertSource(std::unique_ptr<WeightSource> stored, Header header)
+      : stored_(std::move(stored)),
+        header_(std::move(header)),
+        matrices_(header_by_expert(header_)) {}
+
+  std::vector<std::string> names() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, info] : matrices_) names.push_back(name);
+    return names;
+  }
+  bool has(std::string_view name) const override { return matrices_.find(name) != matrices_.end(); }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
+    if (const auto part = fused_expert(header_, name))
+      return std::vector<int64_t>{part->end - part->begin, header_.at(part->tensor).shape[2]};
+    return stored_->shape(name);
+  }
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
+    const auto part = fused_expert(header_, name);
+    return stored_->dtype(part ? std::string_view(part->tensor) : name);
+  }
+  absl::StatusOr<at::Tensor> read(std::string_view name) const override {
+    const auto part = fused_expert(header_, name);
+    return part ? read_part(*part, part->begin, part->end) : stored_->read(name);
+  }
+  absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
+                                       int64_t end) const override {
+    const auto part = fused_expert(header_, name);
+    return part ? read_part(*part, part->begin + begin, part->begin + end)
+                : stored_->read_rows(name, begin, end);
+  }
+
+ private:
+  absl::StatusOr<at::Tensor> read_part(const FusedExpert& part, int64_t begin, int64_t end) const {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor slice,
+                           stored_->read_rows(part.tensor, part.expert, part.expert + 1));
+    return slice[0].slice(0, begin, end).clone();
+  }
+
+  const std::unique_ptr<WeightSource> stored_;
+  const Header header_, matrices_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> by_expert(std::unique_ptr<WeightSource> stored,
+                                        const Header& header) {
+  return std::make_unique<ExpertSource>(std::move(stored), header);
+}
+
+}  // namespace swage::io

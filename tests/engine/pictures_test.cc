@@ -1,0 +1,117 @@
+// Calibration with pictures, from files to compressed towers.
+#include <gmock/gmock.h>
+
+#include "run_support.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing_support::RunTest;
+using testing_support::test_data;
+
+// The small LLaVA with a byte-level tokenizer whose id 250 is its image token, and pictures.
+class PicturesTest : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    for (const char* file : {"config.json", "model.safetensors"}) {
+      fs::copy(test_data() / "parity" / "llava" / file, root_ / "model",
+               fs::copy_options::overwrite_existing);
+    }
+    add_image_token();
+    std::ofstream("model/preprocessor_config.json")
+        << R"({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 28},
+              "crop_size": {"height": 28, "width": 28}})";
+    std::ofstream("model/chat_template.jinja")
+        << "{% for message in messages %}{{ message['role'] }}: {% for part in message['content'] "
+           "%}"
+           "{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}"
+           "{% endfor %}\n{% endfor %}";
+    for (const char* picture : {"grey.png", "alpha.png"})
+      fs::copy(test_data() / "images" / picture, picture);
+  }
+
+  // Id 250 of the byte-level tokenizer becomes "<image>".
+  static void add_image_token() {
+    Value tokenizer = testing_support::must(
+        parse_json(testing_support::read_text("model/tokenizer.json"), "tokenizer.json"));
+    Value::Table& vocabulary = *(*(*tokenizer.table())["model"].table())["vocab"].table();
+    for (auto entry = vocabulary.begin(); entry != vocabulary.end();)
+      entry = *entry->second.integer() == 250 ? vocabulary.erase(entry) : std::next(entry);
+    vocabulary["<image>"] = int64_t{250};
+    Value::Table added = {{"id", int64_t{250}},   {"content", "<image>"}, {"special", true},
+                          {"single_word", false}, {"lstrip", false},      {"rstrip", false},
+                          {"normalized", false}};
+    Value::Table& root = *tokenizer.table();
+    if (root["added_tokens"].list() == nullptr) root["added_tokens"] = Value(Value::List{});
+    root["added_tokens"].list()->push_back(Value(std::move(added)));
+    std::ofstream("model/tokenizer.json") << to_json(tokenizer);
+  }
+
+  absl::Status compress(const std::string& lines, const std::string& more = "") {
+    std::ofstream("pictures.jsonl") << lines;
+    fs::remove_all("work");
+    fs::remove_all("packed");
+    return run(
+        "[model]\npath = \"model\"\ntowers = [\"vision\", \"projector\", \"language\"]\n"
+        "[calibration]\nsource = \"pictures.jsonl\"\nlength = 64\nsamples = 4\n" +
+        more +
+        "[scheme]\nweight = { bits = 4, group = 8 }\n[[step]]\nuse = \"gptq\"\n"
+        "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n"
+        "[run]\nwork = \"work\"\nthreads = 1\n");
+  }
+};
+
+constexpr const char* kChat =
+    R"({"messages": [{"role": "user", "content": [{"type": "image", "image": "grey.png"},
+)"
+    R"({"type": "text", "text": "what is this?"}]}]})";
+
+std::string one_line(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), '\n'), text.end());
+  return text + "\n";
+}
+
+TEST_F(PicturesTest, ChatsAndTextsWithPicturesMeasureAllTowers) {
+  ASSERT_OK(
+      compress(one_line(kChat) +
+               "{\"text\": \"<image> and <image>\", \"images\": [\"alpha.png\", \"grey.png\"]}\n"
+               "{\"text\": \"no picture here\", \"images\": []}\n"));
+  EXPECT_EQ(result().i64("linears_kept", -1), 0);
+  EXPECT_EQ((*result()["exports"].list())[0].str("verdict", ""), "ok");
+  EXPECT_TRUE(fs::exists("packed/preprocessor_config.json"));
+}
+
+TEST_F(PicturesTest, LinesThatCannotBeUsedAreNamed) {
+  EXPECT_THAT(std::string(compress("{\"text\": \"<image>\", \"images\": []}\n").message()),
+              HasSubstr("pictures.jsonl:1: holds 0 pictures, but more places \"<image>\""));
+  EXPECT_THAT(std::string(compress("{\"text\": \"none\", \"images\": [\"grey.png\"]}\n").message()),
+              HasSubstr("holds 1 pictures, but fewer places"));
+  EXPECT_THAT(
+      std::string(compress("{\"text\": \"<image>\", \"images\": [\"lost.png\"]}\n").message()),
+      HasSubstr("lost.png"));
+  fs::remove("model/preprocessor_config.json");
+  EXPECT_THAT(std::string(compress(one_line(kChat)).message()),
+              HasSubstr("holds no preprocessor_config.json"));
+}
+
+TEST_F(PicturesTest, ALineIsNeverCutInAPicture) {
+  const std::string line =
+      "{\"text\": \"" + std::string(61, 'x') + "<image>\", \"images\": [\"grey.png\"]}\n";
+  EXPECT_THAT(std::string(compress(line).message()),
+              HasSubstr("no line fits into 64 tokens with its pictures"));
+}
+
+TEST_F(PicturesTest, TowersThatTheModelLacksAreNamed) {
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    fs::copy(test_data() / "parity" / "llama" / file, root_ / "model",
+             fs::copy_options::overwrite_existing);
+  }
+  EXPECT_THAT(std::string(compress("{\"text\": \"words words words\"}\n").message()),
+              HasSubstr("[model] towers names \"vision\"; the model has language"));
+}
+
+}  // namespace
+}  // namespace swage
