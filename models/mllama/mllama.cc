@@ -13,15 +13,13 @@ using namespace swage::nn;
 constexpr int64_t kMoreEmbeddings = 8;  // rows of the table that the head does not have
 constexpr const char* kVisionModel = "vision_model.";
 
+// `indices` where the key is absent.
 absl::StatusOr<std::vector<int64_t>> read_indices(const Value& config, const std::string& key,
                                                   std::vector<int64_t> indices, int64_t count) {
-  if (config.has(key)) {
-    indices.clear();
-    const Value::List* const list = config[key].list();
-    for (const Value& item : list != nullptr ? *list : Value::List())
-      indices.push_back(item.integer() != nullptr ? *item.integer() : -1);
-    if (list == nullptr) indices.push_back(-1);
-  }
+  const Value::List* const list = config[key].list();
+  if (config.has(key)) indices.assign(list != nullptr ? list->size() : 1, -1);
+  for (size_t i = 0; list != nullptr && i < list->size(); ++i)
+    if ((*list)[i].integer() != nullptr) indices[i] = *(*list)[i].integer();
   for (const int64_t index : indices) {
     if (index >= 0 && index < count) continue;
     return absl::InvalidArgumentError("config.json: " + key + " must be numbers from 0 to " +
@@ -146,14 +144,6 @@ class Mllama final : public ModelAdapter {
     vision_.names.o = "self_attn.o_proj";
     vision_.names.up = "mlp.fc1";
     vision_.names.down = "mlp.fc2";
-    const std::string model = kVisionModel;
-    tiles_.names = {model + "patch_embedding",
-                    model + "class_embedding",
-                    model + "gated_positional_embedding",
-                    model + "pre_tile_positional_embedding",
-                    model + "post_tile_positional_embedding",
-                    model + "layernorm_pre",
-                    model + "layernorm_post"};
     tiles_.tiles = config.i64("max_num_tiles", 4);
     tiles_.channels = d.patches.channels;
     tiles_.image_size = d.patches.height;

@@ -18,8 +18,13 @@ namespace swage::nn {
 
 struct SWAGE_API TileDescription {
   struct Names {  // module paths; those of embeddings have `.embedding` and `.gate`
-    std::string patches, class_token, positions, before, after;
-    std::string norm_before, norm_after;
+    std::string patches = "vision_model.patch_embedding";
+    std::string class_token = "vision_model.class_embedding";
+    std::string positions = "vision_model.gated_positional_embedding";
+    std::string before = "vision_model.pre_tile_positional_embedding";
+    std::string after = "vision_model.post_tile_positional_embedding";
+    std::string norm_before = "vision_model.layernorm_pre";
+    std::string norm_after = "vision_model.layernorm_post";
   } names;
   int64_t tiles = 4;  // of one image, absent ones included
   int64_t channels = 3, image_size = 448, patch_size = 14;
