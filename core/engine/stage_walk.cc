@@ -29,6 +29,7 @@ SubsetInput input_of(const Subset& subset, const Slots& slots) {
   const auto transformed = [&](const at::Tensor& rows) {
     return transform ? transform->apply(rows) : rows;
   };
+  if (slots.is_aside(subset.input)) return {transformed(x), {x.size(0)}};
   if (subset.route.empty()) return {transformed(x), slots.lengths};
   // Rows go up: those of one sequence lie together.
   const at::Tensor rows = slots.rows_of(subset.route).to(at::kCPU);
@@ -114,7 +115,9 @@ void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, Subs
     at::Tensor& x = slots[subset.input];
     x = x / scale.to(x.scalar_type());
     if (!stats.minimum.defined()) continue;
-    const auto [low, high] = at::aminmax(input_of(subset, slots).x);
+    const at::Tensor reached = input_of(subset, slots).x;
+    if (reached.numel() == 0) continue;
+    const auto [low, high] = at::aminmax(reached);
     least = least.defined() ? at::minimum(least, low) : low;
     greatest = greatest.defined() ? at::maximum(greatest, high) : high;
   }

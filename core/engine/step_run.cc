@@ -198,18 +198,19 @@ std::vector<Linear*> StepRun::work_of(const Subset& subset) const {
   return linears;
 }
 
-// Do too few tokens reach this expert to measure it?
+// Do too few tokens reach these linears to measure them?
 bool StepRun::starved(const Subset& subset, const SubsetStats& stats) {
-  if (subset.route.empty()) return false;
+  if (subset.route.empty()) return stats.tokens == 0;
   expert_tokens_[subset.name] = stats.tokens;
   return stats.tokens < std::max<int64_t>(input_.expert_tokens, 1);
 }
 
-// A pure transform leaves such an expert alone.
+// A pure transform leaves such linears alone.
 absl::Status StepRun::round_to_nearest(const Subset& subset, int64_t tokens) {
   const bool rounds = planned_.step->takes_weight;
-  note(absl::StrCat(subset.name, ": ", tokens, " tokens reach this expert, fewer than ",
-                    input_.expert_tokens, ": ", rounds ? "rounded to nearest" : "left as it is"));
+  note(absl::StrCat(subset.name, ": ", tokens, " tokens reach it, fewer than ",
+                    std::max<int64_t>(input_.expert_tokens, 1), ": ",
+                    rounds ? "rounded to nearest" : "left as it is"));
   if (!rounds) return absl::OkStatus();
   for (Linear* linear : work_of(subset)) {
     const LinearScheme scheme = scheme_for(*planned_.step, linear->name);

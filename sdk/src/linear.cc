@@ -20,7 +20,8 @@ constexpr int64_t kFewRows = 32;
 struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
     context->save_for_backward({x, weight});
-    return product(x, weight.t());
+    const at::Tensor y = product(x, weight.t());
+    return y.is_view() ? y.clone() : y;  // autograd lets nobody write into a view
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {

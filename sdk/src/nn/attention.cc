@@ -92,7 +92,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   const bool shaped = rule.softcap > 0 || rule.key_bias.defined();
   const bool fusable = kernels::fusable({&q, &k, &v}) &&
                        (!rule.key_bias.defined() || kernels::fusable({&q, &rule.key_bias}));
-  if (rule.scale > 0 && fusable) return attention_cpu(q, k, v, lengths, rule);
+  if (rule.scale > 0 && fusable) return attention_cpu(q, k, v, lengths, lengths, rule);
   std::vector<at::Tensor> outputs;
   int64_t first = 0;
   for (size_t i = 0; i < lengths.size();) {
@@ -112,6 +112,31 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   }
   if (outputs.empty()) return q.reshape({0, q.size(1) * v.size(2)});
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
+}
+
+at::Tensor cross_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const std::vector<int64_t>& query_lengths,
+                           const std::vector<int64_t>& key_lengths, const AttentionRule& rule) {
+  SWAGE_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(1) % k.size(1) == 0);
+  SWAGE_CHECK(query_lengths.size() == key_lengths.size());
+  SWAGE_CHECK(!rule.causal && rule.window == 0 && !rule.key_bias.defined() && rule.softcap == 0);
+  if (rule.scale > 0 && kernels::fusable({&q, &k, &v}))
+    return attention_cpu(q, k, v, query_lengths, key_lengths, rule);
+  std::vector<at::Tensor> outputs;
+  int64_t first = 0, first_key = 0;
+  for (size_t i = 0; i < query_lengths.size(); ++i) {
+    const int64_t queries = query_lengths[i], keys = key_lengths[i];
+    if (queries > 0) {
+      SWAGE_CHECK(keys > 0);
+      outputs.push_back(whole(q.narrow(0, first, queries).unsqueeze(0),
+                              k.narrow(0, first_key, keys).unsqueeze(0),
+                              v.narrow(0, first_key, keys).unsqueeze(0), rule)
+                            .reshape({queries, q.size(1) * v.size(2)}));
+    }
+    first += queries;
+    first_key += keys;
+  }
+  return outputs.empty() ? q.reshape({0, q.size(1) * v.size(2)}) : at::cat(outputs);
 }
 
 at::Tensor alibi_slopes(int64_t heads) {

@@ -21,24 +21,28 @@ constexpr int64_t kFewestRows =
 
 struct Tile {
   int64_t start;       // first token of the sequence
-  int64_t length;      // of the sequence
+  int64_t key_start;   // and of its keys
+  int64_t keys;        // of the sequence
   int64_t begin, end;  // queries, counted from there
   int64_t kv_head;
 };
 
 // Cut by the sequence's length alone, so that its neighbours change nothing.
-std::vector<Tile> cut(const std::vector<int64_t>& lengths, int64_t kv_heads, int64_t group) {
+std::vector<Tile> cut(const std::vector<int64_t>& lengths, const std::vector<int64_t>& key_lengths,
+                      int64_t kv_heads, int64_t group) {
   std::vector<Tile> tiles;
-  int64_t start = 0;
-  for (int64_t length : lengths) {
-    const int64_t fitting = kScores / (group * std::max<int64_t>(length, 1));
+  int64_t start = 0, key_start = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const int64_t length = lengths[i], keys = key_lengths[i];
+    const int64_t fitting = kScores / (group * std::max<int64_t>(keys, 1));
     const int64_t step = std::min(kQueries, std::max(fitting, kFewestQueries));
     for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
       for (int64_t begin = 0; begin < length; begin += step) {
-        tiles.push_back({start, length, begin, std::min(length, begin + step), kv_head});
+        tiles.push_back({start, key_start, keys, begin, std::min(length, begin + step), kv_head});
       }
     }
     start += length;
+    key_start += keys;
   }
   return tiles;
 }
@@ -71,8 +75,8 @@ class Worker {
     const int64_t queries = tile.end - tile.begin, used = queries * group_;
     const int64_t rows = std::max(used, kFewestRows);
     const int64_t first_key = window_ > 0 ? std::max<int64_t>(0, tile.begin - window_ + 1) : 0;
-    const int64_t last_key = causal_ ? tile.end : tile.length;
-    const int64_t keys = last_key - first_key, key_token = tile.start + first_key;
+    const int64_t last_key = causal_ ? tile.end : tile.keys;
+    const int64_t keys = last_key - first_key, key_token = tile.key_start + first_key;
     resize(rows);
     gather(tile, queries, rows);
     const at::Tensor scores = product(
@@ -158,9 +162,10 @@ class Worker {
 }  // namespace
 
 at::Tensor attention_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                         const std::vector<int64_t>& lengths, const AttentionRule& rule) {
+                         const std::vector<int64_t>& lengths,
+                         const std::vector<int64_t>& key_lengths, const AttentionRule& rule) {
   at::Tensor y = at::empty({q.size(0), q.size(1) * v.size(2)}, q.options());
-  const std::vector<Tile> tiles = cut(lengths, k.size(1), q.size(1) / k.size(1));
+  const std::vector<Tile> tiles = cut(lengths, key_lengths, k.size(1), q.size(1) / k.size(1));
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "attention", [&] {
     at::parallel_for(0, static_cast<int64_t>(tiles.size()), 1, [&](int64_t begin, int64_t end) {
       Worker<scalar_t> worker(q, k, v, y, rule);

@@ -137,7 +137,31 @@ at::Tensor AttentionPart::attend(const at::Tensor& x, const Slots& slots) const 
     heads.q = rotate(std::move(heads.q), table);
     heads.k = rotate(std::move(heads.k), table);
   }
+  if (description_.absent_apart) return attend_apart(heads, slots);
   return attention(heads.q, heads.k, heads.v, lengths(slots), rule(slots, heads.q));
+}
+
+// Who is there sees all; who is absent sees those that are there.
+at::Tensor AttentionPart::attend_apart(const Heads& heads, const Slots& slots) const {
+  const at::Tensor& absent = slots.at(kAbsent);
+  const at::Tensor there = absent.logical_not().nonzero().flatten();
+  const at::Tensor gone = absent.nonzero().flatten();
+  std::vector<int64_t> there_counts, gone_counts;
+  int64_t first = 0;
+  for (const int64_t length : slots.lengths) {
+    gone_counts.push_back(absent.narrow(0, first, length).sum().item<int64_t>());
+    there_counts.push_back(length - gone_counts.back());
+    first += length;
+  }
+  const AttentionRule how = rule(slots, heads.q);
+  const at::Tensor seeing = cross_attention(heads.q.index_select(0, there), heads.k, heads.v,
+                                            there_counts, slots.lengths, how);
+  const at::Tensor filling =
+      cross_attention(heads.q.index_select(0, gone), heads.k.index_select(0, there),
+                      heads.v.index_select(0, there), gone_counts, there_counts, how);
+  return at::zeros({first, seeing.size(1)}, seeing.options())
+      .index_copy(0, there, seeing)
+      .index_copy(0, gone, filling);
 }
 
 at::Tensor AttentionPart::run(size_t index, Slots& slots) const {

@@ -26,6 +26,7 @@ class AttentionPart final : public Part {
   std::vector<int64_t> lengths(const Slots& slots) const;
   AttentionRule rule(const Slots& slots, const at::Tensor& like) const;
   at::Tensor attend(const at::Tensor& x, const Slots& slots) const;
+  at::Tensor attend_apart(const Heads& heads, const Slots& slots) const;
 
   DecoderDescription description_;
   Linear *q_ = nullptr, *k_ = nullptr, *v_ = nullptr, *qkv_ = nullptr, *o_ = nullptr;

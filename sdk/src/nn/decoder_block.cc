@@ -22,8 +22,7 @@ absl::Status load_part(const DecoderDescription& description, BlockReader& reade
 
 absl::Status DecoderBlock::load(const WeightSource& source, const LoadOptions& options) {
   const DecoderDescription& d = description_;
-  BlockReader reader(source, options, absl::StrCat(d.names.blocks, ".", id().index, "."), &linears_,
-                     &parameters_);
+  BlockReader reader(source, options, prefix_of(d, id()), &linears_, &parameters_);
   SWAGE_RETURN_IF_ERROR(load_norms(reader));
   SWAGE_RETURN_IF_ERROR(d.latent ? load_part<LatentAttentionPart>(d, reader, &attention_)
                                  : load_part<AttentionPart>(d, reader, &attention_));
@@ -182,6 +181,11 @@ ResidualSites DecoderBlock::residual_sites() {
   sites.writers = attention_->writers;
   sites.writers.insert(sites.writers.end(), mlp_->writers.begin(), mlp_->writers.end());
   return sites;
+}
+
+std::string prefix_of(const DecoderDescription& description, const BlockId& id) {
+  const DecoderDescription::Names& names = description.names;
+  return names.block.empty() ? absl::StrCat(names.blocks, ".", id.index, ".") : names.block + ".";
 }
 
 absl::StatusOr<std::unique_ptr<Block>> load_decoder_block(const DecoderDescription& description,

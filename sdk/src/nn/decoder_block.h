@@ -8,6 +8,9 @@
 
 namespace swage::nn {
 
+// In front of the names of a block's modules.
+std::string prefix_of(const DecoderDescription& description, const BlockId& id);
+
 // Attention and MLP on a residual stream, in one of the forms.
 class DecoderBlock final : public Block {
  public:

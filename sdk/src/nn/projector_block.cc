@@ -51,8 +51,9 @@ class ProjectorBlock final : public Block {
     return linear.apply(slots.at(subset == 0 ? kInput : kOutput));
   }
 
-  // It writes the language model's stream: as features that take places of the embedding's rows.
+  // Features that take places of the embedding's rows are the language model's stream.
   ResidualSites residual_sites() override {
+    if (!description_.writes_stream) return {};
     return {"", {}, {second_ != nullptr ? second_ : first_}};
   }
 

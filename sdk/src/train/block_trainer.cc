@@ -10,8 +10,12 @@
 namespace swage::train {
 namespace {
 
-// Single sequences of a micro-batch, as views.
+// Single sequences of a micro-batch, as views; the whole of it where something was put aside, which
+// belongs to all of them.
 std::vector<Slots> split(const Slots& batch) {
+  for (const auto& [name, tensor] : batch.tensors()) {
+    if (batch.is_aside(name)) return {batch};
+  }
   std::vector<Slots> sequences;
   int64_t first = 0;
   for (const int64_t length : batch.lengths) {

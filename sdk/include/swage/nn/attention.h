@@ -26,6 +26,14 @@ struct SWAGE_API AttentionRule {
 SWAGE_API at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                const std::vector<int64_t>& lengths, const AttentionRule& rule);
 
+// The same between two sets of sequences, without positions: every token of sequence i of q, of
+// query_lengths[i] tokens, sees all key_lengths[i] tokens of sequence i of k and v, at least one
+// where there are queries. The rule is not causal and has neither window nor key_bias.
+SWAGE_API at::Tensor cross_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                     const std::vector<int64_t>& query_lengths,
+                                     const std::vector<int64_t>& key_lengths,
+                                     const AttentionRule& rule);
+
 // ALiBi's slopes of `heads` heads, fp32 [heads].
 SWAGE_API at::Tensor alibi_slopes(int64_t heads);
 

@@ -68,6 +68,9 @@ struct SWAGE_API Experts {
 // Put aside, int64: lengths of the runs of tokens within which segmented attention sees.
 inline constexpr std::string_view kSegments = "tower.segments";
 
+// bool [tokens]: tokens that only fill up an image's place. They are seen, but not by each other.
+inline constexpr std::string_view kAbsent = "tower.absent";
+
 // A decoder as data: names of its modules, sizes and switches. An adapter fills one in from
 // config.json and hands it to DecoderAdapter; docs/add-a-model.md walks through it.
 struct SWAGE_API DecoderDescription {
@@ -77,6 +80,7 @@ struct SWAGE_API DecoderDescription {
     std::string embedding = "model.embed_tokens", blocks = "model.layers",
                 final_norm = "model.norm", head = "lm_head";
     std::string embedding_norm, positions, project_in, project_out;
+    std::string block;  // of this block, where it is not `blocks`.<index>
     std::string input_norm = "input_layernorm", post_norm = "post_attention_layernorm";
     std::string attention_norm,
         mlp_norm;  // of what attention and MLP give, before it is added (Gemma)
@@ -113,6 +117,7 @@ struct SWAGE_API DecoderDescription {
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
   bool causal = true;
   bool segmented = false;          // attention within the segments of kSegments only
+  bool absent_apart = false;       // two tokens of kAbsent do not see each other
   int64_t window = 0;              // sliding attention window; 0: none
   double attention_softcap = 0.0;  // 0: none
   Alibi alibi = Alibi::kNone;

@@ -45,6 +45,7 @@ struct SWAGE_API ProjectorDescription {
   bool bias = true;
   Activation activation = Activation::kGelu;
   double norm_eps = 1e-5;
+  bool writes_stream = true;  // features take places in the language model's stream
 };
 
 // Towers that take images of any size (Qwen2-VL, Wang et al. 2024). "pixel_values" [patches, values
