@@ -48,7 +48,7 @@ class OpenedModel {
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
   absl::StatusOr<std::unique_ptr<Head>> load_head() const;
 
-  // InvalidArgument where the checkpoint has no tokenizer.json, or one that is not supported.
+  // InvalidArgument where the checkpoint has neither tokenizer.json nor tokenizer.model, or one that is not supported.
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer() const;
   absl::StatusOr<text::ChatTemplate> chat_template() const;  // NotFound where there is none
 

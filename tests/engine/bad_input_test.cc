@@ -191,8 +191,8 @@ TEST_F(BadInput, AMissingOrBrokenTokenizerIsAnErrorOfTheModel) {
   std::ofstream("ids.json") << R"({"input_ids": [[1, 2, 3]]})";
   const std::vector<std::string> ids = {"calibration.source=ids.json"};
   fs::remove("model/tokenizer.json");
-  expect_refused(run(whole()), ExitCode::kInput, {"holds no tokenizer.json"});
-  expect_refused(run(whole(), ids), ExitCode::kInput, {"holds no tokenizer.json"});
+  expect_refused(run(whole()), ExitCode::kInput, {"holds neither tokenizer.json"});
+  expect_refused(run(whole(), ids), ExitCode::kInput, {"holds neither tokenizer.json"});
   std::ofstream("model/tokenizer.json") << "{";
   expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.json"});
 }
