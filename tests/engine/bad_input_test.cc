@@ -197,6 +197,16 @@ TEST_F(BadInput, AMissingOrBrokenTokenizerIsAnErrorOfTheModel) {
   expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.json"});
 }
 
+TEST_F(BadInput, ChatsNeedAChatTemplate) {
+  std::ofstream("chats.jsonl") << R"({"messages": [{"role": "user", "content": "a long one"}]})";
+  const std::vector<std::string> chats = {"calibration.source=chats.jsonl",
+                                          "calibration.recipe=whole"};
+  expect_refused(run(whole(), chats), ExitCode::kInput,
+                 {"chats.jsonl:1: ", "no chat template", "chat_template.jinja"});
+  std::ofstream("model/chat_template.jinja") << "{{ messages[0].content }}";
+  EXPECT_TRUE(run(whole(), chats).ok());
+}
+
 TEST_F(BadInput, AWorkFolderThatCannotBeWrittenIsNoFaultOfTheData) {
   fs::create_directories("runs/pipeline");
   for (const char* folder : {"parts", "state"}) {
