@@ -193,6 +193,10 @@ TEST_F(BadInput, AMissingOrBrokenTokenizerIsAnErrorOfTheModel) {
   fs::remove("model/tokenizer.json");
   expect_refused(run(whole()), ExitCode::kInput, {"holds neither tokenizer.json"});
   expect_refused(run(whole(), ids), ExitCode::kInput, {"holds neither tokenizer.json"});
+  std::ofstream("model/merges.txt") << "a b\n";
+  expect_refused(run(whole()), ExitCode::kInput, {"merges.txt", "save_pretrained"});
+  std::ofstream("model/tokenizer.model") << "no model";
+  expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.model: no protobuf message"});
   std::ofstream("model/tokenizer.json") << "{";
   expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.json"});
 }
