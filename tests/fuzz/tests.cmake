@@ -23,3 +23,7 @@ file(GLOB interpreter CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sdk/src/text/jinja
 target_sources(fuzz_chat_template PRIVATE ${interpreter} ${PROJECT_SOURCE_DIR}/sdk/src/text/unicode.cc)
 target_include_directories(fuzz_chat_template PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
 target_link_libraries(fuzz_chat_template PRIVATE nlohmann_json::nlohmann_json PkgConfig::utf8proc)
+target_sources(fuzz_tokenizer_model PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src/text/sentencepiece.cc
+  ${PROJECT_SOURCE_DIR}/sdk/src/text/protobuf.cc ${PROJECT_SOURCE_DIR}/sdk/src/text/unicode.cc)
+target_include_directories(fuzz_tokenizer_model PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
+target_link_libraries(fuzz_tokenizer_model PRIVATE PkgConfig::utf8proc)

@@ -80,7 +80,8 @@ TEST(TextSentencePiece, NamesTheWayOutForWhatItDoesNotRead) {
   EXPECT_EQ(refusal(piece + piece + bpe),
             "tokenizer.model: the piece \"<unk>\" stands there twice");
   EXPECT_EQ(refusal("\x0A\x03\x0A\x01\xFF"),
-            "tokenizer.model: piece 0 is empty, no UTF-8, or has no score or no known type");
+            "tokenizer.model: piece 0 is empty, longer than 512 bytes, no UTF-8, or has no score "
+            "or no known type");
   EXPECT_EQ(refusal("version https"),
             "tokenizer.model: no protobuf message: it breaks at byte 0 of 13");
   EXPECT_EQ(refusal(piece + bpe, "[]"),

@@ -17,6 +17,9 @@ namespace {
 
 using Type = SentencePiece::Type;
 
+// Of one piece; published ones have some dozens. Every place in a piece is tried as a merge.
+constexpr size_t kMaxPieceBytes = 512;
+
 absl::Status read_piece(std::string_view message, SentencePiece* model) {
   SentencePiece::Piece piece;
   SWAGE_RETURN_IF_ERROR(visit_fields(message, [&](const WireField& field) {
@@ -28,12 +31,13 @@ absl::Status read_piece(std::string_view message, SentencePiece* model) {
     if (field.number == 3) piece.type = static_cast<Type>(field.value);
     return absl::OkStatus();
   }));
-  const bool sound = !piece.text.empty() && find_bad_utf8(piece.text) == kValidUtf8 &&
-                     !std::isnan(piece.score) && piece.type >= Type::kNormal &&
-                     piece.type <= Type::kByte;
+  const bool sound = !piece.text.empty() && piece.text.size() <= kMaxPieceBytes &&
+                     find_bad_utf8(piece.text) == kValidUtf8 && !std::isnan(piece.score) &&
+                     piece.type >= Type::kNormal && piece.type <= Type::kByte;
   if (!sound) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "piece ", model->pieces.size(), " is empty, no UTF-8, or has no score or no known type"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("piece ", model->pieces.size(), " is empty, longer than ", kMaxPieceBytes,
+                     " bytes, no UTF-8, or has no score or no known type"));
   }
   model->pieces.push_back(std::move(piece));
   return absl::OkStatus();
