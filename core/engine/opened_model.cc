@@ -171,18 +171,26 @@ absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor
 
 absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {
   SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
-  std::string tokenizer, config;
-  for (const auto& [name, content] : files) {
-    if (name == "tokenizer.json") tokenizer = content;
-    if (name == "tokenizer_config.json") config = content;
+  const auto content = [&](std::string_view wanted) -> std::string_view {
+    for (const auto& [name, text] : files) {
+      if (name == wanted) return text;
+    }
+    return "";
+  };
+  const std::string_view file = content("tokenizer.json"), model = content("tokenizer.model"),
+                         config = content("tokenizer_config.json");
+  if (file.empty() && model.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        checkpoint_->path(),
+        ": holds neither tokenizer.json nor tokenizer.model; text needs one (token ids as .json "
+        "do not)",
+        content("merges.txt").empty() ? ""
+                                      : "; make tokenizer.json of vocab.json and merges.txt with "
+                                        "AutoTokenizer.from_pretrained(…).save_pretrained(…)"));
   }
-  if (tokenizer.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(checkpoint_->path(),
-                     ": holds no tokenizer.json; text needs one (token ids as .json do not)"));
-  }
-  auto made = text::Tokenizer::create(tokenizer, config);
-  if (!made.ok()) return annotate(made.status(), checkpoint_->path() + "/tokenizer.json");
+  auto made = file.empty() ? text::Tokenizer::create_from_sentencepiece(model, config)
+                           : text::Tokenizer::create(file, config);
+  if (!made.ok()) return annotate(made.status(), checkpoint_->path());
   return made;
 }
 

@@ -191,10 +191,24 @@ TEST_F(BadInput, AMissingOrBrokenTokenizerIsAnErrorOfTheModel) {
   std::ofstream("ids.json") << R"({"input_ids": [[1, 2, 3]]})";
   const std::vector<std::string> ids = {"calibration.source=ids.json"};
   fs::remove("model/tokenizer.json");
-  expect_refused(run(whole()), ExitCode::kInput, {"holds no tokenizer.json"});
-  expect_refused(run(whole(), ids), ExitCode::kInput, {"holds no tokenizer.json"});
+  expect_refused(run(whole()), ExitCode::kInput, {"holds neither tokenizer.json"});
+  expect_refused(run(whole(), ids), ExitCode::kInput, {"holds neither tokenizer.json"});
+  std::ofstream("model/merges.txt") << "a b\n";
+  expect_refused(run(whole()), ExitCode::kInput, {"merges.txt", "save_pretrained"});
+  std::ofstream("model/tokenizer.model") << "no model";
+  expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.model: no protobuf message"});
   std::ofstream("model/tokenizer.json") << "{";
   expect_refused(run(whole()), ExitCode::kInput, {"tokenizer.json"});
+}
+
+TEST_F(BadInput, ChatsNeedAChatTemplate) {
+  std::ofstream("chats.jsonl") << R"({"messages": [{"role": "user", "content": "a long one"}]})";
+  const std::vector<std::string> chats = {"calibration.source=chats.jsonl",
+                                          "calibration.recipe=whole"};
+  expect_refused(run(whole(), chats), ExitCode::kInput,
+                 {"chats.jsonl:1: ", "no chat template", "chat_template.jinja"});
+  std::ofstream("model/chat_template.jinja") << "{{ messages[0].content }}";
+  EXPECT_TRUE(run(whole(), chats).ok());
 }
 
 TEST_F(BadInput, AWorkFolderThatCannotBeWrittenIsNoFaultOfTheData) {

@@ -29,3 +29,7 @@ foreach(file IN ITEMS decode jpeg orientation png webp)
 endforeach()
 target_include_directories(fuzz_image PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
 target_link_libraries(fuzz_image PRIVATE JPEG::JPEG PNG::PNG PkgConfig::webp)
+target_sources(fuzz_tokenizer_model PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src/text/sentencepiece.cc
+  ${PROJECT_SOURCE_DIR}/sdk/src/text/protobuf.cc ${PROJECT_SOURCE_DIR}/sdk/src/text/unicode.cc)
+target_include_directories(fuzz_tokenizer_model PRIVATE ${PROJECT_SOURCE_DIR}/sdk/src)
+target_link_libraries(fuzz_tokenizer_model PRIVATE PkgConfig::utf8proc)

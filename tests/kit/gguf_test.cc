@@ -224,13 +224,47 @@ TEST(Gguf, HasNoTokenizerFilesWhereTheMetadataHasNone) {
   ASSERT_TRUE(plain.ok()) << plain.status();
   EXPECT_TRUE((*plain)->side_files().value().empty());
   Model sentencepiece;
-  sentencepiece.string("tokenizer.ggml.model", "llama");
+  sentencepiece.string("tokenizer.ggml.model", "bert");
   const std::string path = write_temporary("spm.gguf", sentencepiece.embedding().file());
   EXPECT_EQ(open_gguf(path).value()->side_files().status().message(),
             path +
-                ": the tokenizer model \"llama\" is not read, expected gpt2 (byte-level BPE); use "
-                "the safetensors checkpoint "
-                "with its tokenizer.json");
+                ": the tokenizer model \"bert\" is not read, expected gpt2 (byte-level BPE) or "
+                "llama (SentencePiece); use the safetensors checkpoint with its tokenizer.json");
+}
+
+// Pieces as Llama 2 has them: "ab" comes before "ba", and bytes stand in for what is missing.
+TEST(Gguf, MakesATokenizerFromSentencePieces) {
+  const auto ids = [](bool bos) {
+    Model model;
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>", "a", "b", "▁", "ba", "ab", "▁ab"};
+    std::vector<float> scores = {0, 0, 0, -9, -9, -9, -2, -1, -3};
+    std::vector<int32_t> types = {2, 3, 3, 1, 1, 1, 1, 1, 1};
+    for (int byte = 0; byte < 256; ++byte) {
+      char name[7];
+      std::snprintf(name, sizeof(name), "<0x%02X>", byte);
+      tokens.push_back(name);
+      scores.push_back(0);
+      types.push_back(6);
+    }
+    model.string("tokenizer.ggml.model", "llama");
+    model.strings("tokenizer.ggml.tokens", tokens);
+    model.raw("tokenizer.ggml.scores", 9,
+              Writer::number(6, 4) + Writer::number(scores.size(), 8) + floats(scores));
+    model.integers("tokenizer.ggml.token_type", types);
+    model.u32("tokenizer.ggml.bos_token_id", 1);
+    if (!bos) model.raw("tokenizer.ggml.add_bos_token", 7, Writer::number(0, 1));
+    const auto files = open_gguf(write_temporary("pieces.gguf", model.embedding().file()))
+                           .value()
+                           ->side_files()
+                           .value();
+    return text::Tokenizer::create(content(files, "tokenizer.json"),
+                                   content(files, "tokenizer_config.json"))
+        .value()
+        ->encode("aba\n", true)
+        .value();
+  };
+  EXPECT_EQ(ids(true), (std::vector<int64_t>{1, 8, 3, 9 + '\n'}));
+  EXPECT_EQ(ids(false), (std::vector<int64_t>{8, 3, 9 + '\n'}));
 }
 
 TEST(Gguf, ListsTensorsWithoutReadingThem) {

@@ -1,5 +1,6 @@
 #include "gguf_tokenizer.h"
 
+#include "../text/sentencepiece.h"
 #include "../text/unicode.h"
 #include "absl/strings/str_cat.h"
 #include "swage/status.h"
@@ -60,18 +61,20 @@ class Writer {
  private:
   absl::Status read_tokens() {
     const std::string model = metadata_.str("tokenizer.ggml.model", "");
-    if (model != "gpt2") {
+    sentencepiece_ = model == "llama";
+    if (model != "gpt2" && !sentencepiece_) {
       return absl::UnimplementedError(
           absl::StrCat("the tokenizer model \"", model,
-                       "\" is not read, expected gpt2 (byte-level BPE); use the safetensors "
-                       "checkpoint with its tokenizer.json"));
+                       "\" is not read, expected gpt2 (byte-level BPE) or llama (SentencePiece); "
+                       "use the safetensors checkpoint with its tokenizer.json"));
     }
-    for (const char* key :
-         {"tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type"}) {
+    const char* const ranks = sentencepiece_ ? "tokenizer.ggml.scores" : "tokenizer.ggml.merges";
+    for (const char* key : {"tokenizer.ggml.tokens", ranks, "tokenizer.ggml.token_type"}) {
       if (metadata_[key].list() == nullptr)
         return absl::InvalidArgumentError(absl::StrCat("the array \"", key, "\" is missing"));
     }
     for (const char* key : {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"}) {
+      if (metadata_[key].list() == nullptr) continue;
       for (const Value& item : *metadata_[key].list()) {
         if (item.text() == nullptr || text::find_bad_utf8(*item.text()) != text::kValidUtf8) {
           return absl::InvalidArgumentError(
@@ -123,9 +126,10 @@ class Writer {
   }
 
   // BOS in front, where the file asks for it.
-  Value post_processor(bool llama3) const {
+  Value post_processor(bool by_default) const {
     const std::string* bos = token("bos_token_id");
-    if (bos == nullptr || !metadata_.flag("tokenizer.ggml.add_bos_token", llama3)) return Value();
+    if (bos == nullptr || !metadata_.flag("tokenizer.ggml.add_bos_token", by_default))
+      return Value();
     const auto piece = [](const char* kind, const std::string& id) {
       return Value(Value::Table{{kind, Value::Table{{"id", id}, {"type_id", 0}}}});
     };
@@ -141,7 +145,35 @@ class Writer {
         {"special_tokens", special}};
   }
 
+  // Token types are those of SentencePiece.
+  absl::StatusOr<Value> make_from_pieces() const {
+    const Value::List& scores = *metadata_["tokenizer.ggml.scores"].list();
+    if (scores.size() != tokens_->size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(tokens_->size(), " tokens have ", scores.size(), " scores"));
+    }
+    text::SentencePiece model;
+    model.model_type = 2;
+    model.byte_fallback = true;
+    model.remove_extra_whitespaces = false;
+    model.add_dummy_prefix = metadata_.flag("tokenizer.ggml.add_space_prefix", true);
+    for (size_t id = 0; id < tokens_->size(); ++id) {
+      double score = 0;
+      const int64_t* type = (*types_)[id].integer();
+      if (!scores[id].number(&score) || type == nullptr || *type < 1 || *type > 6) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("token ", id, " has no number as its score, or no type from 1 to 6"));
+      }
+      model.pieces.push_back({*(*tokens_)[id].text(), static_cast<float>(score),
+                              static_cast<text::SentencePiece::Type>(*type)});
+    }
+    SWAGE_ASSIGN_OR_RETURN(Value tokenizer, text::tokenizer_of(model, Value::Table()));
+    (*tokenizer.table())["post_processor"] = post_processor(true);
+    return tokenizer;
+  }
+
   absl::StatusOr<Value> make_tokenizer() const {
+    if (sentencepiece_) return make_from_pieces();
     const std::string pre = metadata_.str("tokenizer.ggml.pre", "default");
     const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
     SWAGE_ASSIGN_OR_RETURN(Value cutter, pre_tokenizer(pre));
@@ -182,7 +214,8 @@ class Writer {
 
   Value config(const Value& special) const {
     Value::Table table = *special.table();
-    table["tokenizer_class"] = "GPT2Tokenizer";
+    // A class that leaves BOS to tokenizer.json.
+    table["tokenizer_class"] = sentencepiece_ ? "PreTrainedTokenizerFast" : "GPT2Tokenizer";
     table["add_prefix_space"] = false;
     table["model_max_length"] = file_.config["max_position_embeddings"];
     if (metadata_.has("tokenizer.chat_template"))
@@ -202,6 +235,7 @@ class Writer {
   const Value& metadata_;
   const Value::List* tokens_ = nullptr;
   const Value::List* types_ = nullptr;
+  bool sentencepiece_ = false;
 };
 
 }  // namespace

@@ -64,7 +64,8 @@ class Translator {
     } else if (c == 'u' && at_ + 6 <= pattern_.size()) {
       out_ += "\\x{" + std::string(pattern_.substr(at_ + 2, 4)) + "}";
       at_ += 4;
-    } else if (std::string_view("dDpPxrntfvea").find(c) != std::string_view::npos ||
+    } else if (std::string_view(in_class_ ? "dDpPxrntfvea" : "dDpPxrntfveaAz").find(c) !=
+                   std::string_view::npos ||
                !std::isalnum(static_cast<unsigned char>(c))) {
       size_t length = 2;  // with the braces of \p{…} and \x{…}
       if (std::string_view("pPx").find(c) != std::string_view::npos &&

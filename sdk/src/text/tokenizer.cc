@@ -12,6 +12,7 @@
 #include "policy.h"
 #include "post_processor.h"
 #include "pre_tokenizer.h"
+#include "sentencepiece.h"
 #include "unicode.h"
 
 namespace swage::text {
@@ -75,22 +76,52 @@ absl::Status Tokenizer::Impl::encode_stretch(std::string_view text, bool at_star
   return absl::OkStatus();
 }
 
+namespace {
+
+absl::StatusOr<Value> read_config(std::string_view text) {
+  if (text.empty()) return Value(Value::Table());
+  SWAGE_ASSIGN_OR_RETURN(Value config, parse_json(text, "tokenizer_config.json"));
+  if (config.table() == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("tokenizer_config.json: the file is a ",
+                                                   config.type_name(), ", expected an object"));
+  }
+  return config;
+}
+
+// Runs `read`; what it refuses names the file.
+template <class Read>
+absl::Status read_file(const char* name, Read read) {
+  try {
+    return annotate(read(), name);
+  } catch (const std::invalid_argument& error) {  // a member of another type
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", error.what()));
+  }
+}
+
+}  // namespace
+
 Tokenizer::Tokenizer() : impl_(std::make_unique<Impl>()) {}
 Tokenizer::~Tokenizer() = default;
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::create(std::string_view tokenizer_json,
                                                              std::string_view config) {
   SWAGE_ASSIGN_OR_RETURN(const Value file, parse_json(tokenizer_json, "tokenizer.json"));
-  Value settings;
-  if (!config.empty()) {
-    SWAGE_ASSIGN_OR_RETURN(settings, parse_json(config, "tokenizer_config.json"));
-  }
+  SWAGE_ASSIGN_OR_RETURN(const Value settings, read_config(config));
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer);
-  SWAGE_ASSIGN_OR_RETURN(
-      tokenizer, named("tokenizer.json", [&]() -> absl::StatusOr<std::unique_ptr<Tokenizer>> {
-        SWAGE_RETURN_IF_ERROR(tokenizer->impl_->read(file, settings));
-        return std::move(tokenizer);
-      }));
+  SWAGE_RETURN_IF_ERROR(
+      read_file("tokenizer.json", [&] { return tokenizer->impl_->read(file, settings); }));
+  return tokenizer;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::create_from_sentencepiece(
+    std::string_view tokenizer_model, std::string_view config) {
+  SWAGE_ASSIGN_OR_RETURN(const Value settings, read_config(config));
+  std::unique_ptr<Tokenizer> tokenizer(new Tokenizer);
+  SWAGE_RETURN_IF_ERROR(read_file("tokenizer.model", [&]() -> absl::Status {
+    SWAGE_ASSIGN_OR_RETURN(const SentencePiece model, read_sentencepiece(tokenizer_model));
+    SWAGE_ASSIGN_OR_RETURN(const Value file, tokenizer_of(model, settings));
+    return tokenizer->impl_->read(file, completed(model, settings));
+  }));
   return tokenizer;
 }
 

@@ -16,6 +16,10 @@ class SWAGE_API Tokenizer {
   // `config` is tokenizer_config.json ("" = none): its added tokens and BOS/EOS policy count. InvalidArgument names the
   // component that is not supported or malformed.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> create(std::string_view tokenizer_json, std::string_view config);
+  // The same from tokenizer.model (SentencePiece, BPE), for checkpoints that have no tokenizer.json. Without a
+  // configuration that names a class, BOS is added as Llama's class does. Unimplemented names the way out.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> create_from_sentencepiece(std::string_view tokenizer_model,
+                                                                              std::string_view config);
   ~Tokenizer();
 
   // `text` must be valid UTF-8 (InvalidArgument names the byte). add_special_tokens: BOS, EOS and what a template adds.
