@@ -16,8 +16,8 @@ constexpr int64_t kTokens = 24, kTiles = 4, kImageToken = 256;
 
 // The reference's sequence with its image twice, the second time mirrored and on two tiles.
 struct TwoImages {
-  Tiny tiny{"mllama"};
-  SequenceInputs inputs = tiny.inputs;
+  const std::shared_ptr<const Tiny> tiny = std::make_shared<const Tiny>("mllama");
+  SequenceInputs inputs = tiny->inputs;
 
   TwoImages() {
     const at::Tensor pixels = inputs.at("pixel_values").view({1, kTiles, 3, 28, 28});
@@ -28,13 +28,13 @@ struct TwoImages {
   }
 
   at::Tensor ids(int64_t first, int64_t second) const {
-    at::Tensor ids = tiny.ids.masked_fill(tiny.ids.eq(kImageToken), 7);
+    at::Tensor ids = tiny->ids.masked_fill(tiny->ids.eq(kImageToken), 7);
     ids[first] = kImageToken;
     ids[second] = kImageToken;
     return ids;
   }
   at::Tensor logits(const at::Tensor& ids) const {
-    return tiny.run(ids, {kTokens}, at::kFloat, {}, inputs).back();
+    return tiny->run(ids, {kTokens}, at::kFloat, {}, inputs).back();
   }
   // Image 0 is seen by [first, first_end), image 1 from `second` to the end.
   void write_mask(int64_t first, int64_t first_end, int64_t second) {
@@ -82,22 +82,22 @@ TEST(MllamaTest, InputsThatDoNotFitAreRefusedByName) {
   TwoImages images;
   const at::Tensor one = images.ids(5, 5), two = images.ids(1, 9);
   EXPECT_THAT(images.refusal(one), HasSubstr("2 images, but its ids hold the image token 256 1 "));
-  TwoImages wrong = images;
-  wrong.inputs["aspect_ratio_ids"] = at::tensor({6, 9}, at::kLong);
-  EXPECT_THAT(wrong.refusal(two), HasSubstr("aspect_ratio_ids holds a number outside of 0 to 8"));
-  wrong = images;
-  wrong.inputs["aspect_ratio_mask"] = at::zeros({2, kTiles}, at::kLong);
-  EXPECT_THAT(wrong.refusal(two), HasSubstr("the first tile of an image is absent"));
-  wrong = images;
-  wrong.inputs["cross_attention_mask"] = at::ones({kTokens - 1, 2, kTiles}, at::kLong);
-  EXPECT_THAT(wrong.refusal(two),
+  const SequenceInputs good = images.inputs;
+  images.inputs["aspect_ratio_ids"] = at::tensor({6, 9}, at::kLong);
+  EXPECT_THAT(images.refusal(two), HasSubstr("aspect_ratio_ids holds a number outside of 0 to 8"));
+  images.inputs = good;
+  images.inputs["aspect_ratio_mask"] = at::zeros({2, kTiles}, at::kLong);
+  EXPECT_THAT(images.refusal(two), HasSubstr("the first tile of an image is absent"));
+  images.inputs = good;
+  images.inputs["cross_attention_mask"] = at::ones({kTokens - 1, 2, kTiles}, at::kLong);
+  EXPECT_THAT(images.refusal(two),
               HasSubstr("cross_attention_mask is Long [23, 2, 4], expected integers [24, 2, 4]"));
-  wrong = images;
-  wrong.inputs["pixel_values"] = at::zeros({2, kTiles, 3, 28, 14});
-  EXPECT_THAT(wrong.refusal(two), HasSubstr("expected [images, 4, 3, 28, 28]"));
-  wrong = images;
-  wrong.inputs.erase("aspect_ratio_mask");
-  EXPECT_THAT(wrong.refusal(two), HasSubstr("lacks \"aspect_ratio_mask\""));
+  images.inputs = good;
+  images.inputs["pixel_values"] = at::zeros({2, kTiles, 3, 28, 14});
+  EXPECT_THAT(images.refusal(two), HasSubstr("expected [images, 4, 3, 28, 28]"));
+  images.inputs = good;
+  images.inputs.erase("aspect_ratio_mask");
+  EXPECT_THAT(images.refusal(two), HasSubstr("lacks \"aspect_ratio_mask\""));
 }
 
 std::string refusal_of(const std::string& json) {
