@@ -20,7 +20,7 @@ constexpr int64_t kFewRows = 32;
 struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
     context->save_for_backward({x, weight});
-    return product(x, weight.t());
+    return product(x, weight.t()).clone();  // a part of a padded one may not be changed in place
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& gradients) {
