@@ -1,9 +1,3 @@
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/logit.h>
-#include <ATen/ops/maximum.h>
-#include <ATen/ops/sigmoid.h>
-#include <ATen/ops/where.h>
-
 #include <deque>
 
 #include "swage/plugin.h"
@@ -21,45 +15,38 @@ constexpr double kFull = 40;  // sigmoid: exactly 1, rounding to nearest
 
 enum class Start { kSearched, kWide };
 
-bool can_learn(const WeightScheme& scheme) {
-  return scheme.format == NumberFormat::kInt && scheme.granularity != Granularity::kTensor;
-}
-
 // Limits of one linear: shares of both ends of each group's range, as sigmoids of logits [out,
 // groups]. A symmetric range has one, of its largest magnitude.
 struct LearnedLimits {
   Linear* linear;
   WeightScheme scheme;
-  at::ScalarType scale_dtype;
   train::Ends ends;
   std::vector<at::Tensor> logits;  // low, high; or both in one
   std::vector<at::Tensor> start;
 
-  LearnedLimits(Linear& linear, const WeightScheme& scheme, at::ScalarType scale_dtype)
-      : linear(&linear), scheme(scheme), scale_dtype(scale_dtype) {
+  LearnedLimits(Linear& linear, const WeightScheme& scheme) : linear(&linear), scheme(scheme) {
     ends = train::group_ends(linear.weight, scheme);
     if (scheme.symmetric) {
-      ends.high = at::maximum(ends.high, -ends.low);
+      ends.high = ends.high.maximum(-ends.low);
       ends.low = -ends.high;
     }
     for (int i = 0; i < (scheme.symmetric ? 1 : 2); ++i) {
-      start.push_back(at::full_like(ends.high, kWide));
-      logits.push_back(at::full_like(ends.high, kFull));
+      start.push_back(ends.high.new_full(ends.high.sizes(), kWide));
+      logits.push_back(ends.high.new_full(ends.high.sizes(), kFull));
     }
   }
 
   // An end that is zero has no share.
   void start_at(const quant::Limits& limits) {
     const auto logit = [](const at::Tensor& limit, const at::Tensor& end) {
-      const at::Tensor share = at::where(end.eq(0), at::ones_like(end), limit / end);
-      return at::logit(share.clamp(0.01, 1)).clamp_max(kWide);
+      return (limit / end).masked_fill(end.eq(0), 1).clamp(0.01, 1).logit().clamp_max(kWide);
     };
     start = {logit(limits.low, ends.low)};
     if (!scheme.symmetric) start.push_back(logit(limits.high, ends.high));
   }
 
-  at::Tensor low() const { return at::sigmoid(logits.front()) * ends.low; }
-  at::Tensor high() const { return at::sigmoid(logits.back()) * ends.high; }
+  at::Tensor low() const { return logits.front().sigmoid() * ends.low; }
+  at::Tensor high() const { return logits.back().sigmoid() * ends.high; }
 };
 
 // Learns how far each group's range may reach, against the outputs of the whole block (Shao et al.
@@ -67,11 +54,8 @@ struct LearnedLimits {
 class OmniQuant final : public Algorithm {
  public:
   explicit OmniQuant(const Params& params)
-      : start_(params.choice<Start>("start", {"searched", "wide"})) {
-    schedule_.epochs = params.i64("epochs");
-    schedule_.learning_rate = params.f64("learning_rate");
-    schedule_.sequences_per_step = params.i64("batch");
-  }
+      : start_(params.choice<Start>("start", {"searched", "wide"})),
+        schedule_{params.i64("epochs"), params.i64("batch"), params.f64("learning_rate")} {}
 
   Needs needs() const override {
     Needs needs = Needs().calibrate_on(Stream::kCompressed);
@@ -87,9 +71,7 @@ class OmniQuant final : public Algorithm {
     for (LearnedLimits& learned : limits) {
       learned.linear->clip_low = learned.low();
       learned.linear->clip_high = learned.high();
-      SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
-                             quant::quantize(*learned.linear, learned.scheme, learned.scale_dtype));
-      SWAGE_RETURN_IF_ERROR(block.emit(*learned.linear, std::move(result)));
+      SWAGE_RETURN_IF_ERROR(round(block, *learned.linear, learned.scheme));
     }
     return absl::OkStatus();
   }
@@ -97,26 +79,29 @@ class OmniQuant final : public Algorithm {
   absl::Status subset_transform(SubsetContext&) override { return absl::OkStatus(); }
 
  private:
+  static absl::Status round(StepContext& context, Linear& linear, const WeightScheme& scheme) {
+    SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
+                           quant::quantize(linear, scheme, context.scale_dtype(linear)));
+    return context.emit(linear, std::move(result));
+  }
+
   // Linears whose scheme has no range limits are rounded at once, and stay so while the others
   // learn.
   absl::Status prepare(SubsetContext& subset, std::deque<LearnedLimits>* limits) const {
     for (Linear* linear : subset.linears()) {
       WeightScheme scheme = subset.weight_scheme(*linear);
-      const at::ScalarType scale_dtype = subset.scale_dtype(*linear);
-      if (!can_learn(scheme)) {
-        SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
-                               quant::quantize(*linear, scheme, scale_dtype));
-        SWAGE_RETURN_IF_ERROR(subset.emit(*linear, std::move(result)));
+      if (scheme.format != NumberFormat::kInt || scheme.granularity == Granularity::kTensor) {
+        SWAGE_RETURN_IF_ERROR(round(subset, *linear, scheme));
         continue;
       }
       scheme.range = RangeRule::kMinmax;  // the limits are the range
-      LearnedLimits learned(*linear, scheme, scale_dtype);
+      LearnedLimits learned(*linear, scheme);
       if (start_ == Start::kSearched) {
         quant::LimitSearch search;
         search.symmetric = scheme.symmetric;
-        SWAGE_ASSIGN_OR_RETURN(
-            const quant::Limits found,
-            quant::search_limits(linear->weight, subset.hessian(), scheme, scale_dtype, search));
+        SWAGE_ASSIGN_OR_RETURN(const quant::Limits found,
+                               quant::search_limits(linear->weight, subset.hessian(), scheme,
+                                                    subset.scale_dtype(*linear), search));
         learned.start_at(found);
       }
       limits->push_back(std::move(learned));
@@ -128,9 +113,9 @@ class OmniQuant final : public Algorithm {
     std::vector<train::TrainedLinear> linears;
     std::vector<at::Tensor> parameters;
     for (LearnedLimits& learned : limits) {
-      const auto weight = [&learned] {
+      const auto weight = [&learned, dtype = block.scale_dtype(*learned.linear)] {
         return train::fake_quantize(learned.linear->weight, learned.low(), learned.high(),
-                                    learned.scheme, learned.scale_dtype);
+                                    learned.scheme, dtype);
       };
       linears.push_back({learned.linear, weight, block.activation_scheme(*learned.linear)});
       for (const at::Tensor& logits : learned.logits) parameters.push_back(logits);
@@ -148,15 +133,14 @@ class OmniQuant final : public Algorithm {
       if (!better) logits.fill_(kFull);
     }
     block.note(absl::StrFormat(
-        "mean squared error of the outputs %.4g rounded to nearest, %.4g at the start, %.4g "
-        "learned%s",
-        rounded, fit.initial, fit.best,
+        "error of the outputs %.4g rounded to nearest, %.4g at the start, %.4g learned%s", rounded,
+        fit.initial, fit.best,
         better ? absl::StrCat(" in ", fit.best_epoch, " epochs") : ": left as rounded"));
     return absl::OkStatus();
   }
 
   const Start start_;
-  train::Schedule schedule_;
+  const train::Schedule schedule_;
 };
 
 }  // namespace

@@ -115,6 +115,12 @@ ResidualSites Block::residual_sites() {
   return {"the adapter does not say where its blocks read and write it", {}, {}};
 }
 
+KeySites Block::key_sites() {
+  KeySites sites;
+  sites.why_none = "the adapter does not say which rows make queries and keys";
+  return sites;
+}
+
 void Block::forward(Slots& slots) {
   for (int64_t stage = 0; stage < stage_count(); ++stage) run_stage(stage, slots);
 }

@@ -1,6 +1,8 @@
 // Every family against reference values of small models whose parameters are all random.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "absl/strings/match.h"
 #include "swage/status.h"
 #include "swage/transform/fold.h"
@@ -104,6 +106,47 @@ TEST_P(ParityTest, EveryFoldKeepsTheFunction) {
     const at::Tensor found = logits_of(tiny, compute, changes);
     EXPECT_GT(folds, 0);
     EXPECT_LT(relative_difference(found, logits_of(tiny, compute)), limit);
+  }
+}
+
+// Scales keys against queries wherever that is exact; returns what stands against it in some block.
+std::string scale_keys(Block& block, int64_t* folds) {
+  const KeySites sites = block.key_sites();
+  if (!sites.why_none.empty()) {
+    EXPECT_EQ(transform::fold_keys(sites, at::ones({1, 1})).message(),
+              "keys cannot be scaled: " + sites.why_none);
+    return sites.why_none;
+  }
+  at::Tensor scale = at::rand(sites.key_rows.sizes(), at::kDouble) * 3 + 0.2;
+  const int64_t half = sites.rotary_dim / 2;
+  if (half > 0) {
+    EXPECT_FALSE(transform::fold_keys(sites, scale).ok()) << "channels that turn together differ";
+    scale.slice(1, half, 2 * half).copy_(scale.slice(1, 0, half));
+  }
+  EXPECT_TRUE(transform::fold_keys(sites, scale).ok());
+  ++*folds;
+  return "";
+}
+
+TEST_P(ParityTest, KeysAreScaledAgainstQueriesOrThatIsRefusedByName) {
+  const Tiny tiny(GetParam());
+  for (const auto& [compute, limit] : {std::pair(at::kDouble, 1e-9), std::pair(at::kFloat, 1e-4)}) {
+    int64_t folds = 0;
+    std::set<std::string> reasons;
+    Changes changes;
+    changes.block = [&](Block& block) {
+      if (block.id().tower != "projector") reasons.insert(scale_keys(block, &folds));
+    };
+    const at::Tensor found = logits_of(tiny, compute, changes);
+    EXPECT_LT(relative_difference(found, logits_of(tiny, compute)), limit);
+    for (const char* family : {"qwen3", "gemma3", "phi_norms"}) {
+      if (GetParam().rfind(family, 0) != 0) continue;
+      EXPECT_EQ(folds, 0);
+      EXPECT_EQ(*reasons.begin(), "norms of queries and keys stand behind their projections");
+    }
+    for (const char* family :
+         {"llama", "qwen2", "phi3", "internlm2", "falcon", "bloom", "opt", "gemma2"})
+      if (GetParam().rfind(family, 0) == 0) EXPECT_GT(folds, 0);
   }
 }
 

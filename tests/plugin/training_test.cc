@@ -182,37 +182,35 @@ TEST_P(FamilyTrainingTest, GradientsThroughTheBlockAreFiniteDifferences) {
 
 TEST_P(FamilyTrainingTest, BytesDoNotDependOnTheMicroBatchOrTheThreads) {
   std::vector<at::Tensor> first;
-  for (const int threads : {1, 2}) {
-    for (const int64_t at_once : {int64_t{1}, kCount}) {
-      at::set_num_threads(threads);
-      const auto block = this->block(at::kFloat);
-      const at::Tensor x = hidden(at::kFloat);
-      std::vector<Slots> inputs;
-      for (int64_t i = 0; i < kCount; i += at_once) {
-        const at::Tensor part = x.narrow(0, i * kLength, at_once * kLength);
-        inputs.push_back(batch_of(part, std::vector<int64_t>(at_once, kLength)));
-      }
-      std::deque<Limits> limits;
-      std::vector<train::TrainedLinear> linears;
-      std::vector<at::Tensor> parameters;
-      for (Linear& linear : block->linears()) {
-        if (!linear.kept_by.empty()) continue;
-        limits.emplace_back(linear, asymmetric(3, 8));
-        linears.push_back(limits.back().trained);
-        parameters.push_back(limits.back().low);
-        parameters.push_back(limits.back().high);
-      }
-      train::BlockTrainer trainer(*block, inputs, linears);
-      const double start = must(trainer.loss());
-      train::Schedule schedule;
-      schedule.epochs = 3;
-      schedule.sequences_per_step = 2;
-      const train::Fit fit = must(trainer.fit(parameters, schedule));
-      EXPECT_LT(fit.best, start);
-      if (first.empty()) first = parameters;
-      for (size_t i = 0; i < parameters.size(); ++i)
-        EXPECT_TRUE(parameters[i].equal(first[i])) << i << ", " << threads << " threads";
+  for (const auto& [threads, at_once] : {std::pair(1, int64_t{1}), std::pair(2, kCount)}) {
+    at::set_num_threads(threads);
+    const auto block = this->block(at::kFloat);
+    const at::Tensor x = hidden(at::kFloat);
+    std::vector<Slots> inputs;
+    for (int64_t i = 0; i < kCount; i += at_once) {
+      const at::Tensor part = x.narrow(0, i * kLength, at_once * kLength);
+      inputs.push_back(batch_of(part, std::vector<int64_t>(at_once, kLength)));
     }
+    std::deque<Limits> limits;
+    std::vector<train::TrainedLinear> linears;
+    std::vector<at::Tensor> parameters;
+    for (Linear& linear : block->linears()) {
+      if (!linear.kept_by.empty()) continue;
+      limits.emplace_back(linear, asymmetric(3, 8));
+      linears.push_back(limits.back().trained);
+      parameters.push_back(limits.back().low);
+      parameters.push_back(limits.back().high);
+    }
+    train::BlockTrainer trainer(*block, inputs, linears);
+    const double start = must(trainer.loss());
+    train::Schedule schedule;
+    schedule.epochs = 2;
+    schedule.sequences_per_step = 2;
+    const train::Fit fit = must(trainer.fit(parameters, schedule));
+    EXPECT_LT(fit.best, start);
+    if (first.empty()) first = parameters;
+    for (size_t i = 0; i < parameters.size(); ++i)
+      EXPECT_TRUE(parameters[i].equal(first[i])) << i << ", " << threads << " threads";
   }
 }
 

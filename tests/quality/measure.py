@@ -2,7 +2,7 @@
 """Measures recipes on one model and prints them as a table: perplexity, KL divergence, bits and seconds.
 
     measure.py --swage build/release/bin/swage --model DIR --text wiki.test.tokens --ids calibration-ids.json \
-               --work DIR [--only w4-sym] [--threads N]
+               --work DIR [--only w4-sym] [--threads N] [--every 10] [--samples 32]
 
 Each recipe is a run of its own in the work folder; one that is there already is read, not run again. The original model is
 passed once ([run] reference_cache). Needs nothing but Python.
@@ -38,10 +38,10 @@ def recipes():
 
 
 def pipeline(args, body):
-    evaluate = "".join('[[evaluate]]\nuse = "%s"\nsource = "%s"\nlength = 2048\nevery = 10\n' % (use, args.text)
+    evaluate = "".join('[[evaluate]]\nuse = "%s"\nsource = "%s"\nlength = 2048\nevery = %d\n' % (use, args.text, args.every)
                        for use in ("perplexity", "divergence"))
-    return ('[model]\npath = "%s"\n[calibration]\nsource = "%s"\nsamples = 32\nlength = 512\n%s%s[run]\nreference_cache = "%s"\n'
-            % (args.model, args.ids, body, evaluate, os.path.join(args.work, "reference")))
+    return ('[model]\npath = "%s"\n[calibration]\nsource = "%s"\nsamples = %d\nlength = 512\n%s%s[run]\nreference_cache = "%s"\n'
+            % (args.model, args.ids, args.samples, body, evaluate, os.path.join(args.work, "reference")))
 
 
 def measure(args, name, body):
@@ -74,6 +74,8 @@ def main():
         parser.add_argument("--" + option, required=True, type=os.path.abspath)
     parser.add_argument("--only", default="", help="recipes whose name contains this")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--every", type=int, default=10, help="evaluate each n-th window of 2048 tokens")
+    parser.add_argument("--samples", type=int, default=32, help="calibration windows of 512 tokens")
     args = parser.parse_args()
     print("| recipe | bits per weight | perplexity | KL | top-1 | CPU s | peak MB |\n|---|---|---|---|---|---|---|", flush=True)
     for name, body in recipes().items():

@@ -98,6 +98,16 @@ struct SWAGE_API Subset {
   bool inspect_module = false;      // false: a search compares the linears' own outputs; true: Block::inspect()
 };
 
+// Rows that make queries and keys: a scale of the keys' channels goes into both and leaves every score as it is.
+struct SWAGE_API KeySites {
+  std::string why_none;           // not empty: no scale keeps the function, and why
+  Linear* query = nullptr;
+  Linear* key = nullptr;          // may be the same linear
+  at::Tensor query_rows;          // int64 [heads, head_dim]
+  at::Tensor key_rows;            // int64 [key heads, head_dim]
+  int64_t rotary_dim = 0;         // channels j and j + rotary_dim / 2 of a head turn together: they share a scale
+};
+
 // Where a block reads and writes the residual stream: what a change of its basis touches.
 struct SWAGE_API ResidualSites {
   std::string why_none;          // not empty: no change of basis keeps the function, and why
@@ -135,6 +145,7 @@ class SWAGE_API Block {
 
   // Default: none, since the block does not say.
   virtual ResidualSites residual_sites();
+  virtual KeySites key_sites();
 
   // All stages in order: kHidden in, kHidden out. Differentiable.
   void forward(Slots& slots);

@@ -66,6 +66,31 @@ at::Tensor AttentionPart::value_rows() const {
   return (first.unsqueeze(1) + at::arange(d.head_dim, at::kLong)).flatten();
 }
 
+KeySites AttentionPart::key_sites() const {
+  const DecoderDescription& d = description_;
+  KeySites sites;
+  if (d.head_norm != HeadNorm::kNone)
+    sites.why_none = "norms of queries and keys stand behind their projections";
+  const int64_t group = d.heads / d.kv_heads;
+  const at::Tensor query_head = at::arange(d.heads, at::kLong);
+  const at::Tensor key_head = at::arange(d.kv_heads, at::kLong);
+  at::Tensor query = query_head, key = key_head;  // slices of head_dim rows
+  if (d.qkv_layout == QkvLayout::kBlocks) key = key_head + d.heads;
+  if (d.qkv_layout == QkvLayout::kGroups) {
+    query = query_head.floor_divide(group) * (group + 2) + query_head.remainder(group);
+    key = key_head * (group + 2) + group;
+  }
+  const auto rows = [&](const at::Tensor& slices) {
+    return slices.unsqueeze(1) * d.head_dim + at::arange(d.head_dim, at::kLong);
+  };
+  sites.query = qkv_ != nullptr ? qkv_ : q_;
+  sites.key = qkv_ != nullptr ? qkv_ : k_;
+  sites.query_rows = rows(query);
+  sites.key_rows = rows(key);
+  sites.rotary_dim = d.rope ? d.rope->dim() : 0;
+  return sites;
+}
+
 AttentionPart::Heads AttentionPart::project(const at::Tensor& x) const {
   const DecoderDescription& d = description_;
   if (qkv_ == nullptr) {

@@ -12,6 +12,7 @@ class AttentionPart final : public Part {
 
   absl::Status load(BlockReader& reader);
   at::Tensor run(size_t index, Slots& slots) const override;
+  KeySites key_sites() const override;
 
  private:
   struct Heads {

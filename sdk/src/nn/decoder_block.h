@@ -21,6 +21,7 @@ class DecoderBlock final : public Block {
   void run_stage(int64_t stage, Slots& slots) override;
   at::Tensor inspect(int64_t subset, const Slots& slots) override;
   ResidualSites residual_sites() override;
+  KeySites key_sites() override { return attention_->key_sites(); }
 
  private:
   absl::Status load_norms(BlockReader& reader);

@@ -30,6 +30,13 @@ class Part {
     return result;
   }
 
+  // Of an attention; other parts have none.
+  virtual KeySites key_sites() const {
+    KeySites sites;
+    sites.why_none = "its keys are not rows of one projection for each head";
+    return sites;
+  }
+
   std::vector<Linear*> writers;  // linears whose outputs add up to the part's
   bool shares_input = false;     // another part reads the first input after this one
   std::vector<Subset> subsets;   // names, inputs, linears, folds; the block sets the first fold

@@ -55,6 +55,8 @@ class SWAGE_API Rope {
  public:
   explicit Rope(RopeDescription description) : description_(std::move(description)) {}
 
+  int64_t dim() const { return description_.dim; }  // channels of a head that turn
+
   // Positions are [tokens], or [tokens, axes] where there are sections. Angles are fp32, as in the
   // published models; the table has the dtype and device of `like`.
   // Where frequencies depend on the length (kDynamic, kLongRope) each sequence has its own, so a

@@ -18,4 +18,10 @@ SWAGE_API at::Tensor tie_channels(const FoldTarget& fold, const at::Tensor& stat
 // that differs between tied channels; InvalidArgument: not positive or not finite.
 SWAGE_API absl::StatusOr<at::Tensor> fold_scale(Subset& subset, const at::Tensor& scale);
 
+// Keys become k / s and queries q * s, in the rows (and biases) that make them; `scale` [key heads, head_dim] > 0 (Lin et
+// al. 2024, SmoothAttention). Computed in fp64 and left in the compute dtype. FailedPrecondition: no such rows (why: norms of
+// queries and keys), a scale that differs between channels that turn together, a linear that is quantized already;
+// InvalidArgument: another shape, not positive or not finite.
+SWAGE_API absl::Status fold_keys(const KeySites& sites, const at::Tensor& scale);
+
 }  // namespace swage::transform
