@@ -58,5 +58,14 @@ TEST(Product, GradientsPassThroughAffine) {
   EXPECT_LT((affine(x.detach(), w, bias) - y.detach()).abs().max().item<float>(), 1e-6);
 }
 
+// Blocks add to what a linear gives, of few rows too, which a product cuts out of more.
+TEST(Product, WhatALearnedLinearGivesCanBeWrittenTo) {
+  const at::Tensor x = numbers(5, 9, 16), w = numbers(6, 4, 16).requires_grad_();
+  at::Tensor y = affine(x, w, {});
+  y.add_(1);
+  y.sum().backward();
+  EXPECT_LT((w.grad() - x.sum(0)).abs().max().item<float>(), 1e-5);
+}
+
 }  // namespace
 }  // namespace swage

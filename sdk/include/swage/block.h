@@ -13,7 +13,8 @@
 
 namespace swage {
 
-// The tokens that reach an expert: those in whose row of slot `slot` (int64 [tokens, n]) `expert` stands. Empty: all.
+// The tokens that reach an expert, or another module that some pass by: those in whose row of slot `slot` (int64
+// [tokens, n]) `expert` stands. Empty: all.
 struct SWAGE_API Route {
   std::string slot;
   int64_t expert = 0;
@@ -86,7 +87,7 @@ struct SWAGE_API FoldTarget {
 // The linears that read the same tensor.
 struct SWAGE_API Subset {
   std::string name;                 // "attention.input", for logs and overrides
-  std::string input;                // slot that holds the tensor they read, [tokens, in]
+  std::string input;                // slot that holds the tensor they read, [tokens, in]; [rows, in] where it was put aside
   Route route;                      // the tokens that reach them, where not all do; the slot holds all, or only these
                                     // if it was put with a route
   std::vector<Linear*> linears;     // to be compressed together

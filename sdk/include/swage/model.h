@@ -28,7 +28,8 @@ struct SWAGE_API ModelShape {
   int64_t context_length = 0;     // max_position_embeddings
   bool tied_embeddings = false;   // the head's weight is the embedding's
   std::string head;               // tensor of a head that is untied: "lm_head.weight"
-  int64_t image_token = -1;       // in a sequence's ids, where a feature of an image stands; -1: no images
+  int64_t image_token = -1;       // in a sequence's ids, where a feature of an image stands, or a whole image where
+                                  // features lie beside the text; may lie behind the vocabulary; -1: no images
 };
 
 // Where embedding and head meet the residual stream; see ResidualSites.
