@@ -72,6 +72,11 @@ class CrossBlock final : public Block {
     return o_->apply(scratch.at(kOutput));
   }
 
+  KeySites key_sites() override {
+    KeySites sites;
+    sites.why_none = "norms of queries and keys stand behind their projections";
+    return sites;
+  }
   ResidualSites residual_sites() override { return {"", {0, 3}, {o_, mlp_.writers.front()}}; }
 
  private:
