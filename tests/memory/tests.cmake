@@ -1,0 +1,8 @@
+# Peak memory does not grow with the number of blocks: about a minute each.
+foreach(sizes IN ITEMS "dense 4 8" "experts 3 6")
+  string(REPLACE " " ";" arguments ${sizes})
+  list(GET arguments 0 kind)
+  add_test(NAME memory_${kind} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/check.py ${arguments})
+  set_tests_properties(memory_${kind} PROPERTIES LABELS memory TIMEOUT 1800 RUN_SERIAL ON
+    ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT};PYTHONDONTWRITEBYTECODE=1")
+endforeach()
