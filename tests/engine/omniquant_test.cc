@@ -72,10 +72,11 @@ TEST_F(OmniQuantTest, RoundsWhatHasNoLimitsAndLearnsTheRest) {
       "use = \"omniquant\"\nepochs = 1\n[[step.override]]\nmatch = \"*.down_proj\"\n"
       "weight = { format = \"fp8-e4m3\", bits = 8, granularity = \"channel\", symmetric = true }");
   int64_t fp8 = 0;
-  for (const Value& linear : *result()["linears"].list())
+  const Value outcome = result();
+  for (const Value& linear : *outcome["linears"].list())
     fp8 += linear["weight"].str("format", "") == "fp8-e4m3" ? 1 : 0;
   EXPECT_EQ(fp8, 2);
-  EXPECT_EQ((*result()["exports"].list())[0].str("verdict", ""), "ok");
+  EXPECT_EQ((*outcome["exports"].list())[0].str("verdict", ""), "ok");
 }
 
 }  // namespace
