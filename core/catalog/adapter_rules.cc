@@ -1,5 +1,8 @@
 #include "core/catalog/adapter_rules.h"
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
 #include "swage/status.h"
@@ -16,10 +19,22 @@ void add(const std::vector<std::string>& globs, const Spelling& spelling,
   for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
 }
 
-// Of the language model: a table of config.json or, where there is none, the whole of it.
-Value language_config(const Value& config, const ComponentManifest& adapter) {
+bool has_head(const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return absl::EndsWith(name, "lm_head.weight");
+  });
+}
+
+// Of the language model: a table of config.json or, where there is none, the whole of it. The outer
+// tie_word_embeddings counts where no head is stored: transformers 5 ties by it, earlier ones do
+// not.
+Value language_config(const Value& config, const ComponentManifest& adapter,
+                      const std::vector<std::string>& names) {
   const bool whole = config[adapter.language].is_null();
   Value result = whole ? config : config[adapter.language];
+  if (!whole && result.table() != nullptr && config.flag("tie_word_embeddings", true) &&
+      !has_head(names))
+    (*result.table())["tie_word_embeddings"] = true;
   if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
   result.table()->erase("architectures");
   (*result.table())["model_type"] = adapter.language_type;
@@ -48,7 +63,7 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
   if (!all.blocks.empty()) all.blocks = rules.spelling.stored(all.blocks);
   if (all.language.empty()) return rules;
 
-  rules.language_config = language_config(config, all);
+  rules.language_config = language_config(config, all, names);
   auto language = catalog.find_model(rules.language_config);
   if (!language.ok()) {
     return annotate(language.status(),

@@ -8,7 +8,7 @@
 namespace swage {
 
 // Names of tensors as an adapter knows them and as one checkpoint spells them. Only beginnings
-// differ; the longest that fits counts.
+// differ; the longest that fits counts, of equal ones the first.
 class Spelling {
  public:
   Spelling() = default;

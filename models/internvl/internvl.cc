@@ -54,9 +54,8 @@ class InternVl final : public VisionAdapter {
     SWAGE_ASSIGN_OR_RETURN(VisionDescription d, describe_vit(vision, config["text_config"],
                                                              config.f64("downsample_ratio", 0.5)));
     d.blocks.qkv_bias = vision.flag("attention_bias", false);
-    if (vision.flag("use_qk_norm", false)) {
-      d.blocks.head_norm = HeadNorm::kWhole;
-    }
+    if (vision.flag("use_qk_norm", false)) d.blocks.head_norm = HeadNorm::kWhole;
+    d.blocks.head_norm_eps = 1e-6;  // whatever layer_norm_eps says
     DecoderDescription::Names& names = d.blocks.names;
     const std::string tower = "vision_tower.";
     names.blocks = tower + "encoder.layer";

@@ -40,16 +40,17 @@ absl::Status AttentionPart::load(BlockReader& reader) {
 absl::Status AttentionPart::load_head_norms(BlockReader& reader, const std::string& name,
                                             int64_t heads, std::vector<Norm>& norms) {
   const DecoderDescription& d = description_;
+  const double eps = d.head_norm_eps > 0 ? d.head_norm_eps : d.norm_eps;
   const bool shared = d.head_norm == HeadNorm::kShared;
   if (d.head_norm == HeadNorm::kWhole) {
     norms.resize(1);
-    return reader.norm(name, d.head_norm_kind, d.norm_eps, heads * d.head_dim, d.head_norm_bias,
+    return reader.norm(name, d.head_norm_kind, eps, heads * d.head_dim, d.head_norm_bias,
                        &norms.front());
   }
   norms.resize(shared ? 1 : static_cast<size_t>(heads));
   for (size_t i = 0; i < norms.size(); ++i) {
     SWAGE_RETURN_IF_ERROR(reader.norm(shared ? name : absl::StrCat(name, ".norms.", i),
-                                      d.head_norm_kind, d.norm_eps, d.head_dim, d.head_norm_bias,
+                                      d.head_norm_kind, eps, d.head_dim, d.head_norm_bias,
                                       &norms[i]));
   }
   return absl::OkStatus();

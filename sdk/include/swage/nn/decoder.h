@@ -113,6 +113,7 @@ struct SWAGE_API DecoderDescription {
   HeadNorm head_norm = HeadNorm::kNone;
   NormKind head_norm_kind = NormKind::kRms;
   bool head_norm_bias = false;
+  double head_norm_eps = 0.0;        // 0: norm_eps
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
   bool causal = true;
