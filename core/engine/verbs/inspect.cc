@@ -183,7 +183,8 @@ class BlockPrinter {
       absl::PrintF("    experts        %d, each by the tokens that reach it\n",
                    subset.parts.size());
     if (!subset.route.empty())
-      absl::PrintF("    tokens         those of expert %d\n", subset.route.expert);
+      absl::PrintF("    tokens         those with %d in %s\n", subset.route.expert,
+                   subset.route.slot);
     absl::PrintF("    folds into     %s\n", fold(subset.fold));
     absl::PrintF("    a search sees  %s\n",
                  subset.inspect_module ? "the output of the module" : "the outputs of the linears");
@@ -210,9 +211,11 @@ absl::Status print_tower(const OpenModel& model, const Tower& tower) {
       block.reset();  // one at a time
       SWAGE_ASSIGN_OR_RETURN(block, load_block(model, {tower.name, index}));
     }
+    // Later blocks of a tower may lie elsewhere (Llama 3.2 Vision's global ones).
+    const std::string own = numbered_prefix(tensor_names(*block), index);
     absl::PrintF("\n%s, %s %s%s\n", tower.name, alike.size() == 1 ? "block" : "blocks",
-                 ranges_text(alike), prefix.empty() ? "" : absl::StrCat(": ", prefix, "N"));
-    BlockPrinter(*block, prefix.empty() ? "" : absl::StrCat(prefix, index, ".")).print();
+                 ranges_text(alike), own.empty() ? "" : absl::StrCat(": ", own, "N"));
+    BlockPrinter(*block, own.empty() ? "" : absl::StrCat(own, index, ".")).print();
   }
   return absl::OkStatus();
 }
