@@ -64,17 +64,18 @@ absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, cons
   OpenedModel model;
   model.options_ = options;
   SWAGE_ASSIGN_OR_RETURN(model.checkpoint_, io::open_checkpoint(path));
-  SWAGE_ASSIGN_OR_RETURN(
-      const AdapterRules rules,
-      adapter_rules(catalog, model.checkpoint_->config(), model.checkpoint_->weights().names()));
+  // Where config.json is the language model's too, the rules hand it on: without what the reader
+  // serves.
+  Value config = model.checkpoint_->config();
+  if (reader != nullptr) config = without_quantization(config);
+  SWAGE_ASSIGN_OR_RETURN(const AdapterRules rules,
+                         adapter_rules(catalog, config, model.checkpoint_->weights().names()));
   model.adapter_name_ = rules.adapter.component->name;
   model.adapter_build_ = rules.adapter.plugin->build_id;
   if (rules.language) absl::StrAppend(&model.adapter_build_, " ", rules.language->plugin->build_id);
   model.language_key_ = rules.manifest.language;
   model.reader_ = std::move(reader);
-  Value config = model.checkpoint_->config();
   if (model.reader_ != nullptr) {
-    config = without_quantization(config);
     model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, rules.manifest.linears);
   } else {
     SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint_->weights()));

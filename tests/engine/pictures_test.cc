@@ -104,6 +104,27 @@ TEST_F(PicturesTest, ALineIsNeverCutInAPicture) {
               HasSubstr("no line fits into 64 tokens with its pictures"));
 }
 
+// Published Qwen2-VL files keep the language model's keys at the top.
+TEST_F(PicturesTest, AnExportIsReadBackWhereConfigIsTheLanguageModelsToo) {
+  for (const char* file : {"config_min.json", "model.safetensors"}) {
+    fs::copy(test_data() / "parity" / "qwen2_vl" / file, root_ / "model",
+             fs::copy_options::overwrite_existing);
+  }
+  Value config = testing_support::must(
+      parse_json(testing_support::read_text("model/config_min.json"), "config.json"));
+  const Value text = config["text_config"];
+  config.table()->erase("text_config");
+  for (const auto& [key, value] : *text.table()) config.table()->insert({key, value});
+  std::ofstream("model/config.json") << to_json(config);
+  std::ofstream("ids.json") << "{\"input_ids\": [[5, 9, 11, 7]]}";
+  ASSERT_OK(
+      run("[model]\npath = \"model\"\n[calibration]\nsource = \"ids.json\"\n"
+          "[scheme]\nweight = { bits = 4, group = 8 }\n[[step]]\nuse = \"gptq\"\n"
+          "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n"
+          "[run]\nwork = \"work\"\nthreads = 1\n"));
+  EXPECT_EQ((*result()["exports"].list())[0].str("verdict", ""), "ok");
+}
+
 TEST_F(PicturesTest, TowersThatTheModelLacksAreNamed) {
   for (const char* file : {"config.json", "model.safetensors"}) {
     fs::copy(test_data() / "parity" / "llama" / file, root_ / "model",

@@ -40,15 +40,8 @@ OWN_SIZES = {"opt": ("intermediate_size", "num_key_value_heads"), "bloom": tuple
              "falcon": ("intermediate_size", "num_key_value_heads")}
 
 
-def make(name, folder):
-    own = VARIANTS[name]
-    sizes = {key: value for key, value in SIZES.items() if key not in OWN_SIZES.get(own["model_type"], ())}
-    given = {**sizes, **own}
-    os.makedirs(folder, exist_ok=True)
-    config = AutoConfig.for_model(**given)
-    config._attn_implementation = "eager"
-    torch.manual_seed(sum(map(ord, name)))
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+def save_random(model, given, folder):
+    """Gives every parameter random values and writes model.safetensors and both configurations."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -61,6 +54,18 @@ def make(name, folder):
         architectures = json.load(file)["architectures"]
     with open(folder + "/config_min.json", "w") as file:
         json.dump({"architectures": architectures, **given}, file, indent=2, sort_keys=True)
+
+
+def make(name, folder):
+    own = VARIANTS[name]
+    sizes = {key: value for key, value in SIZES.items() if key not in OWN_SIZES.get(own["model_type"], ())}
+    given = {**sizes, **own}
+    os.makedirs(folder, exist_ok=True)
+    config = AutoConfig.for_model(**given)
+    config._attn_implementation = "eager"
+    torch.manual_seed(sum(map(ord, name)))
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    save_random(model, given, folder)
     ids = torch.randint(3, config.vocab_size, (1, 24))
     with torch.no_grad():
         out = model(ids, output_hidden_states=True)

@@ -5,10 +5,11 @@
 
 As make_variants.py; io.safetensors also holds what a processor gives beside input_ids (pixel_values, image_grid_thw).
 """
-import json, os, sys
+import os, sys
 import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForImageTextToText
+from make_variants import save_random
 
 TEXT = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_hidden_layers": 2,
         "num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": 128, "bos_token_id": 1, "eos_token_id": 2,
@@ -66,18 +67,7 @@ def make(name, folder):
     config._attn_implementation = "eager"
     torch.manual_seed(sum(map(ord, name)))
     model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter.copy_(torch.randn_like(parameter) * 0.3 + (parameter.mean() > 0.5))
-            else:
-                parameter.copy_(torch.randn_like(parameter) * 0.15)
-    model.save_pretrained(folder)
-    os.remove(folder + "/generation_config.json")
-    with open(folder + "/config.json") as file:
-        architectures = json.load(file)["architectures"]
-    with open(folder + "/config_min.json", "w") as file:
-        json.dump({"architectures": architectures, **given}, file, indent=2, sort_keys=True)
+    save_random(model, given, folder)
     inputs, others = inputs_of(config, token, images)
     with torch.no_grad():
         out = model(**inputs, **others, output_hidden_states=True)
