@@ -1,5 +1,6 @@
 #include "core/engine/prepared_inputs.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/engine/sequence_set.h"
 #include "swage/io/safetensors.h"
@@ -19,6 +20,11 @@ absl::Status check_others(const PreparedInputs& inputs, const OpenedModel& model
   if (inputs.ids.size(0) == 1) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("input \"", name, "\" beside ", inputs.ids.size(0),
                                                  " sequences; give one sequence at a time"));
+}
+
+// A file of reference values holds what a model made of its inputs beside them.
+bool is_output(const std::string& name) {
+  return name == "logits" || absl::StartsWith(name, "hidden_");
 }
 
 }  // namespace
@@ -47,7 +53,7 @@ absl::StatusOr<PreparedInputs> read_prepared_inputs(const std::string& file,
   }
   inputs.ids = inputs.ids.to(at::kLong);
   for (const std::string& name : source->names()) {
-    if (name == "input_ids" || name == "attention_mask") continue;
+    if (name == "input_ids" || name == "attention_mask" || is_output(name)) continue;
     SWAGE_ASSIGN_OR_RETURN(inputs.others[name], source->read(name));
   }
   SWAGE_RETURN_IF_ERROR(annotate(check_others(inputs, model), file));

@@ -13,8 +13,10 @@ using swage::nn::LatentAttention;
 
 class DeepSeek final : public swage::nn::DecoderAdapter {
  protected:
-  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    const bool third = config.str("model_type", "deepseek_v2") == "deepseek_v3";
+  absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
+    const Value config = swage::nn::renamed(
+        given, {{"num_experts", "n_routed_experts"}, {"num_local_experts", "n_routed_experts"}});
+    const bool third = is_third(config);
     DecoderDescription d;
     d.vocab_size = third ? 129280 : 102400;
     d.hidden_size = third ? 7168 : 4096;
@@ -35,12 +37,15 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    const bool third = config.str("model_type", "deepseek_v2") == "deepseek_v3";
-    if (index < config.i64("first_k_dense_replace", third ? 3 : 0)) d.experts = nullptr;
+    if (index < config.i64("first_k_dense_replace", is_third(config) ? 3 : 0)) d.experts = nullptr;
     return absl::OkStatus();
   }
 
  private:
+  static bool is_third(const Value& config) {
+    return config.str("model_type", "deepseek_v2") == "deepseek_v3";
+  }
+
   // config.json whose head_dim is what rotates.
   static Value rotated_part(const Value& config) {
     Value result = config;
@@ -76,6 +81,7 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
     Experts experts;
     experts.names.shared = "mlp.shared_experts";
     experts.count = config.i64("n_routed_experts", third ? 256 : 64);
+    experts.shared_bias = !third && config.flag("mlp_bias", false);
     experts.active = config.i64("num_experts_per_tok", third ? 8 : 0);
     experts.intermediate_size = config.i64("moe_intermediate_size", third ? 2048 : 1407);
     experts.shared_size = config.i64("n_shared_experts", third ? 1 : 2) * experts.intermediate_size;

@@ -33,7 +33,8 @@ class Gemma final : public swage::nn::DecoderAdapter {
     d.qkv_bias = d.o_bias = given.flag("attention_bias", false);
     d.attention_scale = 1.0 / std::sqrt(given.f64("query_pre_attn_scalar", 256.0));
     d.embedding_scale = std::sqrt(static_cast<double>(d.hidden_size));
-    d.attention_softcap = cap(given, "attn_logit_softcapping", third ? 0.0 : 50.0);
+    // Gemma 3's attention does not read this key.
+    d.attention_softcap = third ? 0.0 : cap(given, "attn_logit_softcapping", 50.0);
     d.logit_softcap = cap(given, "final_logit_softcapping", third ? 0.0 : 30.0);
     if (third) {
       d.head_norm = swage::nn::HeadNorm::kShared;

@@ -27,7 +27,7 @@ class Mixtral final : public swage::nn::DecoderAdapter {
     experts.names.gate = "w1";
     experts.names.up = "w3";
     experts.names.down = "w2";
-    experts.count = config.i64("num_local_experts", 8);
+    experts.count = config.i64(config.has("num_experts") ? "num_experts" : "num_local_experts", 8);
     experts.active = config.i64("num_experts_per_tok", 2);
     experts.intermediate_size = d.intermediate_size;
     experts.normalized = true;

@@ -30,11 +30,8 @@ class Opt final : public swage::nn::DecoderAdapter {
     d.kv_heads = d.heads;
     d.rope = nullptr;
     d.qkv_bias = d.o_bias = d.mlp_bias = config.flag("enable_bias", true);
-    if (!config.flag("layer_norm_elementwise_affine", true)) {
-      return absl::InvalidArgumentError(
-          "config.json: layer_norm_elementwise_affine is false; norms without weights are not "
-          "supported");
-    }
+    if (!config.flag("layer_norm_elementwise_affine", true))
+      d.norm = swage::nn::NormKind::kLayerPlain;
     const bool before = config.flag("do_layer_norm_before", true);
     if (!before) d.form = swage::nn::BlockForm::kPostNorm;
     if (!before || config.flag("_remove_final_layer_norm", false)) d.names.final_norm.clear();

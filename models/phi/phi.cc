@@ -35,7 +35,6 @@ class Phi final : public swage::nn::DecoderAdapter {
     if (config.flag("qk_layernorm", false)) {
       d.head_norm = swage::nn::HeadNorm::kShared;
       d.head_norm_kind = swage::nn::NormKind::kLayer;
-      d.head_norm_bias = true;
       d.names.q_norm = "self_attn.q_layernorm";
       d.names.k_norm = "self_attn.k_layernorm";
     }

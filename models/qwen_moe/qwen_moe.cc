@@ -11,7 +11,8 @@ using swage::nn::Experts;
 
 class QwenMoe final : public swage::nn::DecoderAdapter {
  protected:
-  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
+  absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
+    const Value config = swage::nn::renamed(given, {{"num_local_experts", "num_experts"}});
     const bool third = is_third(config);
     DecoderDescription d;
     d.vocab_size = 151936;

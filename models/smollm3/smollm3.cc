@@ -39,8 +39,9 @@ class SmolLm3 final : public swage::nn::DecoderAdapter {
       rotates = *entry->integer() != 0;
     }
     if (!rotates) d.rope = nullptr;
-    const int64_t window =
-        config.flag("use_sliding_window", false) ? config.i64("sliding_window", 0) : 0;
+    // use_sliding_window only decides what layer_types is where it is not stated.
+    const bool chosen = config.has("layer_types") || config.flag("use_sliding_window", false);
+    const int64_t window = chosen ? config.i64("sliding_window", 0) : 0;
     SWAGE_ASSIGN_OR_RETURN(d.window,
                            swage::nn::read_window(config, d.block_count, index, window, !rotates));
     return absl::OkStatus();

@@ -28,7 +28,7 @@ class StableLm final : public swage::nn::DecoderAdapter {
     }
     if (config.flag("qk_layernorm", false)) {
       d.head_norm = swage::nn::HeadNorm::kPerHead;
-      d.head_norm_kind = swage::nn::NormKind::kLayer;
+      d.head_norm_kind = swage::nn::NormKind::kLayerScaled;
       d.names.q_norm = "self_attn.q_layernorm";
       d.names.k_norm = "self_attn.k_layernorm";
     }

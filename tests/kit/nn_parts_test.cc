@@ -69,7 +69,7 @@ TEST(ActivationTest, FusedLoopsAgreeWithTheDifferentiableOperations) {
       at::cat({at::randn({1000}, at::kDouble) * 5, at::arange(-300, 300, at::kDouble)});
   const at::Tensor up = at::randn_like(x);
   for (Activation activation : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh,
-                                Activation::kQuickGelu, Activation::kRelu}) {
+                                Activation::kQuickGelu, Activation::kRelu, Activation::kRelu2}) {
     const at::Tensor expected = activate(activation, traced(x)).detach();
     EXPECT_LT(worst(activate(activation, x), expected), 1e-12);
     EXPECT_LT(worst(activate_gate(activation, x.clone(), up), expected * up), 1e-11);

@@ -3,13 +3,16 @@ import gc, os, shutil, sys
 
 os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1", VLLM_CPU_NUM_OF_RESERVED_CPU="0",
                   VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+import torch
 from vllm import LLM, SamplingParams
+from vllm.platforms import current_platform
 import checkpoint
 from comparison import Table, divergence, perplexity
 from recipe import Workbench
 
 UNREAD = {"w3-asymmetric": "3 bits", "w8": "8 bits of weights alone", "mixed": "8 bits of weights alone",
           "fp8-static": "static activations in fp8"}
+WEIGHTS = (("w4", "fp16"), ("w4", "bf16"), ("w4-asymmetric", "fp16"))
 
 
 def logits(folder, ids, dtype):
@@ -65,11 +68,16 @@ def compare_activations(case, bench, table):
 def main(kind, folder):
     bench = Workbench(kind, folder, 512, 4)
     table = Table("vLLM on CPUs, fp16 where weights alone are quantized, fp32 where activations are")
-    for case, scales in (("w4", "fp16"), ("w4", "bf16"), ("w4-asymmetric", "fp16")):
-        compare_weights(case, scales, bench, table)
+    current_platform.import_kernels()
+    unread = dict(UNREAD)
+    if hasattr(torch.ops._C, "cpu_gemm_wna16"):
+        for case, scales in WEIGHTS:
+            compare_weights(case, scales, bench, table)
+    else:  # its library for processors with AVX2 alone is built without that kernel
+        unread.update({case: "weights alone on a processor without AVX-512" for case, _ in WEIGHTS})
     for case in ("int8-dynamic", "int8-static", "fp8-dynamic"):
         compare_activations(case, bench, table)
-    for case, reason in UNREAD.items():
+    for case, reason in unread.items():
         print(f"{case:20} not read by vLLM's kernels for CPUs ({reason}); transformers and compressed-tensors read it")
     return table.finish()
 

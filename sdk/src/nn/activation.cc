@@ -5,6 +5,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/square.h>
 
 #include "nn/kernels.h"
 #include "swage/suggest.h"
@@ -19,11 +20,15 @@ const std::map<std::string, Activation>& known() {
       {"silu", Activation::kSilu},
       {"swish", Activation::kSilu},
       {"gelu", Activation::kGelu},
+      {"gelu_python", Activation::kGelu},
       {"gelu_new", Activation::kGeluTanh},
       {"gelu_pytorch_tanh", Activation::kGeluTanh},
       {"gelu_fast", Activation::kGeluTanh},
+      {"gelu_accurate", Activation::kGeluTanh},
+      {"gelu_python_tanh", Activation::kGeluTanh},
       {"quick_gelu", Activation::kQuickGelu},
       {"relu", Activation::kRelu},
+      {"relu2", Activation::kRelu2},
   };
   return names;
 }
@@ -46,6 +51,12 @@ void fused_elements(Activation activation, T* x, const T* up, size_t count) {
     case Activation::kRelu:
       for (size_t i = 0; i < count; ++i) {
         x[i] = x[i] < 0 ? T{0} : x[i];
+        if (up != nullptr) x[i] *= up[i];
+      }
+      return;
+    case Activation::kRelu2:
+      for (size_t i = 0; i < count; ++i) {
+        x[i] = x[i] < 0 ? T{0} : x[i] * x[i];
         if (up != nullptr) x[i] *= up[i];
       }
   }
@@ -76,6 +87,8 @@ at::Tensor plain(Activation activation, const at::Tensor& x) {
       return x * at::sigmoid(x * 1.702);
     case Activation::kRelu:
       return at::relu(x);
+    case Activation::kRelu2:
+      return at::relu(x).square();
   }
   return {};
 }

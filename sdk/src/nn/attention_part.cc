@@ -44,14 +44,12 @@ absl::Status AttentionPart::load_head_norms(BlockReader& reader, const std::stri
   const bool shared = d.head_norm == HeadNorm::kShared;
   if (d.head_norm == HeadNorm::kWhole) {
     norms.resize(1);
-    return reader.norm(name, d.head_norm_kind, eps, heads * d.head_dim, d.head_norm_bias,
-                       &norms.front());
+    return reader.norm(name, d.head_norm_kind, eps, heads * d.head_dim, &norms.front());
   }
   norms.resize(shared ? 1 : static_cast<size_t>(heads));
   for (size_t i = 0; i < norms.size(); ++i) {
     SWAGE_RETURN_IF_ERROR(reader.norm(shared ? name : absl::StrCat(name, ".norms.", i),
-                                      d.head_norm_kind, eps, d.head_dim, d.head_norm_bias,
-                                      &norms[i]));
+                                      d.head_norm_kind, eps, d.head_dim, &norms[i]));
   }
   return absl::OkStatus();
 }

@@ -24,11 +24,14 @@ absl::Status BlockReader::parameter(const std::string& name, const std::vector<i
 }
 
 absl::Status BlockReader::norm(const std::string& name, NormKind kind, double eps, int64_t width,
-                               bool bias, Norm* norm) {
+                               Norm* norm) {
   norm->kind = kind;
   norm->eps = eps;
+  norm->present = true;
+  if (kind == NormKind::kLayerPlain) return absl::OkStatus();
   SWAGE_RETURN_IF_ERROR(parameter(name + ".weight", {width}, &norm->weight));
-  return bias ? parameter(name + ".bias", {width}, &norm->bias) : absl::OkStatus();
+  return kind == NormKind::kLayer ? parameter(name + ".bias", {width}, &norm->bias)
+                                  : absl::OkStatus();
 }
 
 }  // namespace swage::nn

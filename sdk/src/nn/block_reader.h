@@ -23,9 +23,8 @@ class BlockReader {
   absl::Status linear(const std::string& name, int64_t out, int64_t in, bool bias, Linear** slot);
   absl::Status parameter(const std::string& name, const std::vector<int64_t>& shape,
                          Parameter** slot);
-  // Weight and, with `bias`, bias of a norm over `width` channels.
-  absl::Status norm(const std::string& name, NormKind kind, double eps, int64_t width, bool bias,
-                    Norm* norm);
+  // The parameters that a norm of that kind has, over `width` channels.
+  absl::Status norm(const std::string& name, NormKind kind, double eps, int64_t width, Norm* norm);
 
  private:
   const WeightSource& source_;

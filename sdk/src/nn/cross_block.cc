@@ -82,7 +82,7 @@ class CrossBlock final : public Block {
  private:
   absl::Status load_norm(BlockReader& reader, const std::string& name, int64_t width, Norm* norm) {
     const DecoderDescription& d = description_;
-    return reader.norm(name, d.norm, d.norm_eps, width, d.norm == NormKind::kLayer, norm);
+    return reader.norm(name, d.norm, d.norm_eps, width, norm);
   }
 
   void add_subsets() {
@@ -91,7 +91,7 @@ class CrossBlock final : public Block {
     input.name = input.input = kInput;
     input.route = looking_;
     input.linears = {q_};
-    input.fold = norm_fold(input_norm_);
+    input.fold = fold_into(input_norm_);
     input.inspect_module = states.inspect_module = true;
     states.name = states.input = kStates;
     states.linears = {k_, v_};
@@ -107,20 +107,11 @@ class CrossBlock final : public Block {
                                      .repeat_interleave(d.heads / d.kv_heads, 0)
                                      .flatten();
     subsets_ = {std::move(input), std::move(states), std::move(output)};
-    mlp_.subsets[0].fold = norm_fold(post_norm_);
+    mlp_.subsets[0].fold = fold_into(post_norm_);
     for (Subset& subset : mlp_.subsets) {
       subset.route = seeing_;
       subsets_.push_back(subset);
     }
-  }
-
-  static FoldTarget norm_fold(const Norm& norm) {
-    FoldTarget fold;
-    fold.kind = FoldTarget::Kind::kNorm;
-    fold.norm_weight = norm.weight;
-    fold.norm_bias = norm.bias;
-    fold.norm_offset = norm.kind == NormKind::kRmsOffset;
-    return fold;
   }
 
   void enter(Slots& slots) const {

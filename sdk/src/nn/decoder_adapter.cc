@@ -27,8 +27,9 @@ absl::Status check_sizes(const DecoderDescription& d) {
   }
   if (d.experts) {
     const Experts& e = *d.experts;
-    const bool fits = e.active >= 1 && e.active <= e.count && e.groups >= 1 &&
-                      e.count % e.groups == 0 && e.active_groups >= 1 && e.intermediate_size > 0;
+    const bool fits = e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 &&
+                      e.active_groups >= 1 && e.intermediate_size > 0 &&
+                      e.active <= e.count / e.groups * std::min(e.active_groups, e.groups);
     if (!fits) {
       return absl::InvalidArgumentError(absl::StrCat(
           "config.json: ", e.active, " of ", e.count, " experts of ", e.intermediate_size,

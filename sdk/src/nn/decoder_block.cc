@@ -40,8 +40,7 @@ absl::Status DecoderBlock::load_norms(BlockReader& reader) {
                                                         {d.names.mlp_norm, mlp_norm_}};
   for (const auto& [name, norm] : norms) {
     if (name.empty()) continue;
-    SWAGE_RETURN_IF_ERROR(
-        reader.norm(name, d.norm, d.norm_eps, d.hidden_size, d.norm == NormKind::kLayer, &norm));
+    SWAGE_RETURN_IF_ERROR(reader.norm(name, d.norm, d.norm_eps, d.hidden_size, &norm));
   }
   if (d.output_scale == OutputScale::kNone) return absl::OkStatus();
   const int64_t width = d.output_scale == OutputScale::kChannel ? d.hidden_size : 1;
@@ -54,17 +53,13 @@ bool DecoderBlock::shares_norm() const {
 }
 
 FoldTarget DecoderBlock::input_fold(const Norm& norm, const Part& part) const {
-  FoldTarget target;
   if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {
-    target.why_none =
+    FoldTarget none;
+    none.why_none =
         "the residual stream reads what " + part.subsets.front().linears.front()->name + " reads";
-    return target;
+    return none;
   }
-  target.kind = FoldTarget::Kind::kNorm;
-  target.norm_weight = norm.weight;
-  target.norm_bias = norm.bias;
-  target.norm_offset = norm.kind == NormKind::kRmsOffset;
-  return target;
+  return fold_into(norm);
 }
 
 void DecoderBlock::arrange() {
@@ -149,7 +144,7 @@ void DecoderBlock::add_parallel() {
 void DecoderBlock::add_to_hidden(at::Tensor output, const Norm& out_norm, const Parameter* scale,
                                  Slots& slots) const {
   // The output is ours to write to; the incoming hidden state may be the caller's.
-  if (out_norm.weight != nullptr) output = out_norm.apply(output);
+  if (out_norm.present) output = out_norm.apply(output);
   if (scale != nullptr) {
     const bool gate = description_.output_scale == OutputScale::kTanhGate;
     output = output * (gate ? scale->value.tanh() : scale->value);
@@ -170,10 +165,12 @@ ResidualSites DecoderBlock::residual_sites() {
   ResidualSites sites;
   // A tower before the language's has a stream of its own.
   if (id().tower != kLanguage) return sites;
-  if (attention_norm_.weight != nullptr || mlp_norm_.weight != nullptr) {
+  if (attention_norm_.present || mlp_norm_.present) {
     sites.why_none = "norms with a weight for each channel stand behind attention and MLP";
   } else if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {
     sites.why_none = "it passes through the norms itself";
+  } else if (description_.norm == NormKind::kLayerPlain) {
+    sites.why_none = "its norms have no weights";
   }
   if (!sites.why_none.empty()) return sites;
   sites.readers = {0};

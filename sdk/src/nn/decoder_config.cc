@@ -42,8 +42,7 @@ absl::Status read_decoder(const Value& config, DecoderDescription& d, double the
     d.head_dim = d.hidden_size / d.heads;
   }
   d.head_dim = config.i64("head_dim", d.head_dim);
-  d.norm_eps =
-      config.f64(d.norm == NormKind::kLayer ? "layer_norm_eps" : "rms_norm_eps", d.norm_eps);
+  d.norm_eps = config.f64(subtracts_mean(d.norm) ? "layer_norm_eps" : "rms_norm_eps", d.norm_eps);
   d.tied_embeddings = config.flag("tie_word_embeddings", d.tied_embeddings);
   if (config.has("hidden_act")) {
     SWAGE_ASSIGN_OR_RETURN(d.activation, parse_activation(config.str("hidden_act", "")));

@@ -30,8 +30,7 @@ class DecoderEmbedding final : public Embedding {
           reader.parameter(d.names.project_in + ".weight", {d.hidden_size, width}, &project_in_));
     }
     if (d.names.embedding_norm.empty()) return absl::OkStatus();
-    return reader.norm(d.names.embedding_norm, d.norm, d.norm_eps, d.hidden_size,
-                       d.norm == NormKind::kLayer, &norm_);
+    return reader.norm(d.names.embedding_norm, d.norm, d.norm_eps, d.hidden_size, &norm_);
   }
 
   absl::Status embed(Slots& slots) override {
@@ -48,14 +47,14 @@ class DecoderEmbedding final : public Embedding {
                                         ": windows must not be longer than the model's context"));
       rows = rows + gather(*positions_, places);
     }
-    slots[kHidden] = norm_.weight != nullptr ? norm_.apply(rows) : rows;
+    slots[kHidden] = norm_.present ? norm_.apply(rows) : rows;
     return absl::OkStatus();
   }
 
   EmbeddingSites residual_sites() override {
     EmbeddingSites sites;
     sites.compute = options_.compute;
-    if (norm_.weight != nullptr) sites.why_none = "a norm stands behind the embedding";
+    if (norm_.present) sites.why_none = "a norm stands behind the embedding";
     if (project_in_ != nullptr) sites.why_none = "the embedding is narrower than the stream";
     sites.tables = {table_};
     if (positions_ != nullptr) sites.tables.push_back(positions_);

@@ -16,8 +16,8 @@ class DecoderHead final : public Head {
     matrix_name = d.names.head + ".weight";
     BlockReader reader(source, options, "", nullptr, &parameters_);
     if (!d.names.final_norm.empty()) {
-      SWAGE_RETURN_IF_ERROR(reader.norm(d.names.final_norm, d.norm, d.norm_eps, d.hidden_size,
-                                        d.norm == NormKind::kLayer, &norm_));
+      SWAGE_RETURN_IF_ERROR(
+          reader.norm(d.names.final_norm, d.norm, d.norm_eps, d.hidden_size, &norm_));
     }
     const int64_t width = d.embedding_width > 0 ? d.embedding_width : d.hidden_size;
     if (!d.names.project_out.empty()) {
@@ -36,7 +36,7 @@ class DecoderHead final : public Head {
   }
 
   at::Tensor normalize(const at::Tensor& hidden) override {
-    const at::Tensor x = norm_.weight != nullptr ? norm_.apply(hidden) : hidden;
+    const at::Tensor x = norm_.present ? norm_.apply(hidden) : hidden;
     return project_out_ != nullptr ? affine(x, project_out_->value, {}) : x;
   }
 
@@ -51,12 +51,13 @@ class DecoderHead final : public Head {
 
   HeadSites residual_sites() override {
     HeadSites sites;
-    if (norm_.weight == nullptr) sites.why_none = "no norm stands in front of the head";
+    if (norm_.weight == nullptr)
+      sites.why_none = "no norm with weights stands in front of the head";
     if (project_out_ != nullptr) sites.why_none = "the head reads less than the stream";
     sites.norm_weight = norm_.weight;
     sites.norm_bias = norm_.bias;
     sites.norm_offset = norm_.kind == NormKind::kRmsOffset;
-    sites.norm_subtracts_mean = norm_.kind == NormKind::kLayer;
+    sites.norm_subtracts_mean = subtracts_mean(norm_.kind);
     sites.matrix = weight_;
     return sites;
   }

@@ -24,11 +24,12 @@ absl::Status ExpertsPart::load(BlockReader& reader) {
   for (int64_t i = 0; i < e.count; ++i) {
     Expert& expert = all_[static_cast<size_t>(i)];
     expert.route = {kChoice, i};
-    SWAGE_RETURN_IF_ERROR(
-        load_expert(reader, absl::StrCat(e.names.experts, ".", i), e.intermediate_size, &expert));
+    SWAGE_RETURN_IF_ERROR(load_expert(reader, absl::StrCat(e.names.experts, ".", i),
+                                      e.intermediate_size, false, &expert));
   }
   if (e.shared_size > 0)
-    SWAGE_RETURN_IF_ERROR(load_expert(reader, e.names.shared, e.shared_size, &all_.back()));
+    SWAGE_RETURN_IF_ERROR(
+        load_expert(reader, e.names.shared, e.shared_size, e.shared_bias, &all_.back()));
   add_subsets();
   return absl::OkStatus();
 }
@@ -47,13 +48,13 @@ absl::Status ExpertsPart::load_router(BlockReader& reader) {
 }
 
 absl::Status ExpertsPart::load_expert(BlockReader& reader, const std::string& name, int64_t width,
-                                      Expert* expert) {
+                                      bool bias, Expert* expert) {
   const Experts::Names& names = experts_.names;
   const int64_t hidden = description_.hidden_size;
   const std::string prefix = name + ".";
-  SWAGE_RETURN_IF_ERROR(reader.linear(prefix + names.gate, width, hidden, false, &expert->gate));
-  SWAGE_RETURN_IF_ERROR(reader.linear(prefix + names.up, width, hidden, false, &expert->up));
-  return reader.linear(prefix + names.down, hidden, width, false, &expert->down);
+  SWAGE_RETURN_IF_ERROR(reader.linear(prefix + names.gate, width, hidden, bias, &expert->gate));
+  SWAGE_RETURN_IF_ERROR(reader.linear(prefix + names.up, width, hidden, bias, &expert->up));
+  return reader.linear(prefix + names.down, hidden, width, bias, &expert->down);
 }
 
 void ExpertsPart::add_subsets() {

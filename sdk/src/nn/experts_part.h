@@ -21,7 +21,7 @@ class ExpertsPart final : public Part {
     Route route;  // empty: the shared expert
   };
 
-  absl::Status load_expert(BlockReader& reader, const std::string& name, int64_t width,
+  absl::Status load_expert(BlockReader& reader, const std::string& name, int64_t width, bool bias,
                            Expert* expert);
   absl::Status load_router(BlockReader& reader);
   void add_subsets();

@@ -153,7 +153,7 @@ class GridMerger final : public Embedding {
 
   absl::Status load(const WeightSource& source, const LoadOptions& options) {
     BlockReader reader(source, options, "", nullptr, &parameters_);
-    return reader.norm(grid_.merge_norm, kind_, eps_, hidden_, kind_ == NormKind::kLayer, &norm_);
+    return reader.norm(grid_.merge_norm, kind_, eps_, hidden_, &norm_);
   }
 
   absl::Status embed(Slots& slots) override {

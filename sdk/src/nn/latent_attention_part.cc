@@ -13,13 +13,6 @@ constexpr const char* kQueryInput = "attention.query";
 constexpr const char* kLatentInput = "attention.latent";
 constexpr const char* kOutputInput = "attention.output";
 
-FoldTarget norm_fold(const Norm& norm) {
-  FoldTarget fold;
-  fold.kind = FoldTarget::Kind::kNorm;
-  fold.norm_weight = norm.weight;
-  return fold;
-}
-
 // Pairs (2j, 2j + 1) as pairs (j, j + dim / 2).
 at::Tensor halves(const at::Tensor& x) {
   return x.reshape({x.size(0), x.size(1), -1, 2}).transpose(2, 3).reshape(x.sizes());
@@ -33,8 +26,8 @@ absl::Status LatentAttentionPart::load(BlockReader& reader) {
   SWAGE_RETURN_IF_ERROR(load_queries(reader));
   SWAGE_RETURN_IF_ERROR(reader.linear("self_attn.kv_a_proj_with_mqa", l.latent_rank + l.rope_dim,
                                       d.hidden_size, d.qkv_bias, &kv_a_));
-  SWAGE_RETURN_IF_ERROR(reader.norm("self_attn.kv_a_layernorm", NormKind::kRms, kNormEps,
-                                    l.latent_rank, false, &kv_norm_));
+  SWAGE_RETURN_IF_ERROR(
+      reader.norm("self_attn.kv_a_layernorm", NormKind::kRms, kNormEps, l.latent_rank, &kv_norm_));
   SWAGE_RETURN_IF_ERROR(reader.linear("self_attn.kv_b_proj", d.heads * (l.nope_dim + l.value_dim),
                                       l.latent_rank, false, &kv_b_));
   SWAGE_RETURN_IF_ERROR(
@@ -50,7 +43,7 @@ absl::Status LatentAttentionPart::load_queries(BlockReader& reader) {
   SWAGE_RETURN_IF_ERROR(
       reader.linear("self_attn.q_a_proj", rank, d.hidden_size, d.qkv_bias, &q_a_));
   SWAGE_RETURN_IF_ERROR(
-      reader.norm("self_attn.q_a_layernorm", NormKind::kRms, kNormEps, rank, false, &q_norm_));
+      reader.norm("self_attn.q_a_layernorm", NormKind::kRms, kNormEps, rank, &q_norm_));
   return reader.linear("self_attn.q_b_proj", width, rank, false, &q_b_);
 }
 
@@ -65,8 +58,8 @@ void LatentAttentionPart::add_subsets() {
     subsets.push_back(std::move(subset));
   };
   add("attention.input", {q_ != nullptr ? q_ : q_a_, kv_a_}, {}, true);
-  if (q_b_ != nullptr) add(kQueryInput, {q_b_}, norm_fold(q_norm_), false);
-  add(kLatentInput, {kv_b_}, norm_fold(kv_norm_), false);
+  if (q_b_ != nullptr) add(kQueryInput, {q_b_}, fold_into(q_norm_), false);
+  add(kLatentInput, {kv_b_}, fold_into(kv_norm_), false);
   FoldTarget values;
   values.kind = FoldTarget::Kind::kLinearRows;
   values.linear = kv_b_;

@@ -31,11 +31,12 @@ at::Tensor fused_rms(const at::Tensor& x, const at::Tensor& weight, double eps, 
 }  // namespace
 
 at::Tensor Norm::apply(const at::Tensor& x) const {
+  if (subtracts_mean(kind)) {
+    return at::layer_norm(x, {x.size(-1)}, weight != nullptr ? weight->value : at::Tensor(),
+                          bias != nullptr ? bias->value : at::Tensor(), eps);
+  }
   SWAGE_CHECK(weight != nullptr);
   const at::Tensor& w = weight->value;
-  if (kind == NormKind::kLayer) {
-    return at::layer_norm(x, {x.size(-1)}, w, bias != nullptr ? bias->value : at::Tensor(), eps);
-  }
   const double offset = kind == NormKind::kRmsOffset ? 1.0 : 0.0;
   if (x.numel() > 0 && kernels::fusable({&x, &w})) return fused_rms(x, w, eps, offset);
   const at::Tensor scale = at::rsqrt(x.square().mean(-1, /*keepdim=*/true) + eps);

@@ -7,6 +7,20 @@
 
 namespace swage::nn {
 
+// Scales of what a norm gives go into its weight.
+inline FoldTarget fold_into(const Norm& norm) {
+  FoldTarget target;
+  if (norm.weight == nullptr) {
+    target.why_none = "the norm in front has no weight";
+    return target;
+  }
+  target.kind = FoldTarget::Kind::kNorm;
+  target.norm_weight = norm.weight;
+  target.norm_bias = norm.bias;
+  target.norm_offset = norm.kind == NormKind::kRmsOffset;
+  return target;
+}
+
 // What stands between the residual stream and itself: attention or an MLP of some kind. A part has
 // subsets in order; the block, which owns linears and parameters, puts the input of the first into
 // its slot.

@@ -29,8 +29,7 @@ class PatchEmbedding final : public Embedding {
     if (!d.names.positions.empty())
       SWAGE_RETURN_IF_ERROR(read_row(source, reader, d.names.positions, tokens, &positions_));
     if (d.names.norm.empty()) return absl::OkStatus();
-    return reader.norm(d.names.norm, d.norm, d.norm_eps, d.hidden_size, d.norm == NormKind::kLayer,
-                       &norm_);
+    return reader.norm(d.names.norm, d.norm, d.norm_eps, d.hidden_size, &norm_);
   }
 
   absl::Status embed(Slots& slots) override {
@@ -49,7 +48,7 @@ class PatchEmbedding final : public Embedding {
     if (positions_ != nullptr) x = x + positions_->value.view({1, -1, hidden});
     const int64_t tokens = x.size(1);
     x = x.reshape({count * tokens, hidden});
-    if (norm_.weight != nullptr) x = norm_.apply(x);
+    if (norm_.present) x = norm_.apply(x);
     slots.lengths.assign(static_cast<size_t>(count), tokens);
     slots.positions = at::arange(tokens, at::kLong).repeat({count}).to(options_.device);
     slots[kHidden] = x;
@@ -102,7 +101,7 @@ class FeatureSelection final : public Embedding {
     BlockReader reader(source, options, "", nullptr, &parameters_);
     if (!features_.norm.empty()) {
       SWAGE_RETURN_IF_ERROR(reader.norm(features_.norm, NormKind::kLayer, features_.norm_eps,
-                                        patches_.hidden_size, true, &norm_));
+                                        patches_.hidden_size, &norm_));
     }
     for (const std::string& name : features_.unused) {
       if (!source.has(name)) continue;
@@ -118,7 +117,7 @@ class FeatureSelection final : public Embedding {
     for (const int64_t layer : features_.layers) {
       const bool last = layer == block_count_;
       at::Tensor x = slots.at(last ? std::string(kHidden) : layer_slot(layer));
-      if (last && norm_.weight != nullptr) x = norm_.apply(x);
+      if (last && norm_.present) x = norm_.apply(x);
       columns.push_back(arranged(x, static_cast<int64_t>(slots.lengths.size())));
     }
     const auto images = static_cast<int64_t>(slots.lengths.size());

@@ -1,5 +1,5 @@
 // The block between vision and language.
-#include "nn/block_reader.h"
+#include "nn/part.h"
 #include "swage/nn/vision.h"
 #include "swage/status.h"
 
@@ -18,7 +18,7 @@ class ProjectorBlock final : public Block {
     const ProjectorDescription& d = description_;
     BlockReader reader(source, options, "", &linears_, &parameters_);
     if (!d.norm.empty())
-      SWAGE_RETURN_IF_ERROR(reader.norm(d.norm, NormKind::kLayer, d.norm_eps, d.in, true, &norm_));
+      SWAGE_RETURN_IF_ERROR(reader.norm(d.norm, NormKind::kLayer, d.norm_eps, d.in, &norm_));
     const bool two = !d.second.empty();
     SWAGE_RETURN_IF_ERROR(reader.linear(d.first, two ? d.middle : d.out, d.in, d.bias, &first_));
     if (two) SWAGE_RETURN_IF_ERROR(reader.linear(d.second, d.out, d.middle, d.bias, &second_));
@@ -33,7 +33,7 @@ class ProjectorBlock final : public Block {
   void run_stage(int64_t stage, Slots& slots) override {
     if (stage == 0) {
       const at::Tensor x = slots.take(kHidden);
-      slots[kInput] = norm_.weight != nullptr ? norm_.apply(x) : x;
+      slots[kInput] = norm_.present ? norm_.apply(x) : x;
     } else if (stage == 1) {
       const at::Tensor y = first_->apply(slots.take(kInput));
       if (second_ == nullptr) {
@@ -59,13 +59,10 @@ class ProjectorBlock final : public Block {
 
  private:
   FoldTarget input_fold() const {
-    FoldTarget fold;
-    fold.why_none = "the vision tower's features are read as they are";
-    if (norm_.weight == nullptr) return fold;
-    fold.kind = FoldTarget::Kind::kNorm;
-    fold.norm_weight = norm_.weight;
-    fold.norm_bias = norm_.bias;
-    return fold;
+    if (norm_.present) return fold_into(norm_);
+    FoldTarget none;
+    none.why_none = "the vision tower's features are read as they are";
+    return none;
   }
 
   void add_subset(const char* name, Linear* linear, FoldTarget fold) {

@@ -47,7 +47,7 @@ class TileEmbedding final : public Embedding {
                                        d.tiles * d.tokens() * hidden));
     SWAGE_RETURN_IF_ERROR(before_.load(reader, d.names.before + ".embedding.weight",
                                        d.names.before + ".gate", rows, d.tiles * hidden));
-    return reader.norm(d.names.norm_before, NormKind::kLayer, d.norm_eps, hidden, true, &norm_);
+    return reader.norm(d.names.norm_before, NormKind::kLayer, d.norm_eps, hidden, &norm_);
   }
 
   absl::Status embed(Slots& slots) override {
@@ -96,9 +96,9 @@ class TileEmbedding final : public Embedding {
                       pixels.sizes().slice(pixels.dim() - 3) == c10::IntArrayRef(tile) &&
                       pixels.numel() % (d.tiles * c10::multiply_integers(tile)) == 0;
     if (!fits) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "pixel_values is [", absl::StrJoin(pixels.sizes(), ", "), "], expected [images, ",
-          d.tiles, ", ", absl::StrJoin(tile, ", "), "]"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("pixel_values is [", absl::StrJoin(pixels.sizes(), ", "),
+                       "], expected [images, ", d.tiles, ", ", absl::StrJoin(tile, ", "), "]"));
     }
     return pixels.reshape({-1, d.tiles, d.channels, d.image_size, d.image_size})
         .to(options_.device, options_.compute);
@@ -140,7 +140,7 @@ class GlobalBlock final : public Block {
     const TileDescription& d = description_;
     BlockReader reader(source, options, "", nullptr, &parameters_);
     SWAGE_RETURN_IF_ERROR(
-        reader.norm(d.names.norm_after, NormKind::kLayer, d.norm_eps, d.hidden_size, true, &norm_));
+        reader.norm(d.names.norm_after, NormKind::kLayer, d.norm_eps, d.hidden_size, &norm_));
     return after_.load(reader, d.names.after + ".embedding.weight", d.names.after + ".gate",
                        d.aspect_ratios + 1, d.tiles * d.hidden_size);
   }

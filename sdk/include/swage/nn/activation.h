@@ -8,8 +8,9 @@
 
 namespace swage::nn {
 
-// kGelu is the erf form, kGeluTanh the tanh approximation, kQuickGelu x · sigmoid(1.702 x).
-enum class Activation { kSilu, kGelu, kGeluTanh, kQuickGelu, kRelu };
+// kGelu is the erf form, kGeluTanh the tanh approximation, kQuickGelu x · sigmoid(1.702 x),
+// kRelu2 the square of relu.
+enum class Activation { kSilu, kGelu, kGeluTanh, kQuickGelu, kRelu, kRelu2 };
 
 // The value of config.json's hidden_act. InvalidArgument names it and those that are known.
 SWAGE_API absl::StatusOr<Activation> parse_activation(const std::string& hidden_act);

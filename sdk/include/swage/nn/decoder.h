@@ -57,7 +57,8 @@ struct SWAGE_API Experts {
     std::string gate = "gate_proj", up = "up_proj", down = "down_proj";
   } names;
   int64_t count = 0, active = 0, intermediate_size = 0;
-  int64_t shared_size = 0;  // intermediate size of the shared expert; 0: none
+  int64_t shared_size = 0;   // intermediate size of the shared expert; 0: none
+  bool shared_bias = false;  // of its linears
   Score score = Score::kSoftmax;
   int64_t groups = 1, active_groups = 1;  // a token's experts lie in so many groups
   GroupScore group_score = GroupScore::kGreatest;
@@ -112,7 +113,6 @@ struct SWAGE_API DecoderDescription {
   bool qkv_bias = false, o_bias = false;
   HeadNorm head_norm = HeadNorm::kNone;
   NormKind head_norm_kind = NormKind::kRms;
-  bool head_norm_bias = false;
   double head_norm_eps = 0.0;        // 0: norm_eps
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)

@@ -6,18 +6,24 @@
 
 namespace swage::nn {
 
-// kRms        x / sqrt(mean(x²) + eps) · w            (Zhang and Sennrich 2019)
-// kRmsOffset  x / sqrt(mean(x²) + eps) · (1 + w)      (Gemma: the weight is stored as an offset and
-// stays one) kLayer      (x - mean) / sqrt(var + eps) · w + b    (Ba et al. 2016; biased variance)
-enum class NormKind { kRms, kRmsOffset, kLayer };
+// kRms          x / sqrt(mean(x²) + eps) · w            (Zhang and Sennrich 2019)
+// kRmsOffset    x / sqrt(mean(x²) + eps) · (1 + w)      (Gemma: stored as an offset, and stays one)
+// kLayer        (x - mean) / sqrt(var + eps) · w + b    (Ba et al. 2016; biased variance)
+// kLayerScaled  the same without b
+// kLayerPlain   the same without w and b
+enum class NormKind { kRms, kRmsOffset, kLayer, kLayerScaled, kLayerPlain };
 
-// A norm over the last dimension. The parameters belong to the block; `bias` is for kLayer and may
-// be null.
+constexpr bool subtracts_mean(NormKind kind) {
+  return kind != NormKind::kRms && kind != NormKind::kRmsOffset;
+}
+
+// A norm over the last dimension. The parameters belong to the block; null where the kind has none.
 struct SWAGE_API Norm {
   NormKind kind = NormKind::kRms;
   double eps = 1e-6;
   Parameter* weight = nullptr;
   Parameter* bias = nullptr;
+  bool present = false;  // where a family may have none in a place
 
   // A new tensor of the same shape. Rows are independent. Differentiable.
   at::Tensor apply(const at::Tensor& x) const;

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Holds Swage against transformers on random small models of random configurations (space.py, space_images.py).
+
+    compare.py [--only TYPE] [--first SEED] [--count N] [--keep DIR]
+
+Needs transformers 5.23; SWAGE_BUILD_DIR says where Swage was built. Every hidden state and the logits have to agree within 5e-5,
+or 5e-6 of the largest value where values exceed 10. What transformers cannot build is left out; what Swage refuses is a failure.
+"""
+import argparse, dataclasses, json, os, random, shutil, subprocess, sys, tempfile, warnings
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "data", "parity"))
+import torch
+from safetensors.torch import load_file, save_file
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from make_variants import save_random
+import space, space_images
+
+def build(given, images, folder, seed):
+    """Model and reference in `folder`; the reason where transformers refuses."""
+    try:
+        config = AutoConfig.for_model(**given)
+        # Transformers 5.23 adds Falcon's ALiBi twice in its plain attention; caps are in the plain ones alone.
+        config._attn_implementation = "sdpa" if given["model_type"] == "falcon" else "eager"
+        torch.manual_seed(seed)
+        kind = AutoModelForImageTextToText if images else AutoModelForCausalLM
+        model = kind.from_config(config, dtype=torch.float32).eval()
+        if images:
+            inputs, others = space_images.inputs(config, images)
+        else:
+            inputs, others = {"input_ids": torch.randint(3, config.vocab_size, (1, 40))}, {}
+        save_random(model, given, folder)
+        with torch.no_grad():
+            out = model(**inputs, **others, output_hidden_states=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    tensors = {f"hidden_{i}": state.contiguous().clone() for i, state in enumerate(out.hidden_states)}
+    if not all(bool(t.isfinite().all()) for t in tensors.values()):
+        return "not finite"
+    save_file({**inputs, "logits": out.logits.contiguous().clone(), **tensors}, folder + "/io.safetensors")
+    return ""
+
+
+def compare(folder):
+    """What is wrong; "" where nothing is."""
+    swage = os.path.join(os.environ["SWAGE_BUILD_DIR"], "bin", "swage")
+    output, reference = folder + "/out.safetensors", load_file(folder + "/io.safetensors")
+    done = subprocess.run([swage, "forward", folder, "--input", folder + "/io.safetensors", "--output", output, "--threads", "1"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        return "refused: " + done.stdout.strip()[-500:]
+    found = load_file(output)
+    for name in sorted(found, key=lambda name: (name == "logits", name)):
+        expected = reference[name].reshape(found[name].shape)
+        worst, limit = (found[name] - expected).abs().max().item(), 5e-5 * max(1.0, expected.abs().max().item() / 10)
+        if not worst <= limit:
+            return f"{name} is {worst:.3g} off, more than {limit:.3g}"
+    return ""
+
+
+def unlisted():
+    """Keys that a text family's configuration class knows and space.py does not."""
+    common = {field.name for field in dataclasses.fields(transformers.PretrainedConfig)} | space.IRRELEVANT
+    for model_type, (always, perhaps) in space.FAMILIES.items():
+        for field in dataclasses.fields(CONFIG_MAPPING[model_type]):
+            if field.name not in {*common, *always, *perhaps}:
+                yield f"{model_type}: {field.name}"
+
+
+def attempt(model_type, seed, keep):
+    rng, images = random.Random(f"{model_type} {seed}"), []
+    if model_type in space_images.MODELS:
+        given, images = space_images.MODELS[model_type](rng)
+    else:
+        given = space.sample(model_type, rng)
+    with tempfile.TemporaryDirectory() as folder:
+        unbuilt = build(given, images, folder, seed)
+        if unbuilt:
+            return "left out", unbuilt, given
+        if seed % 2:  # as the hub holds it; else as transformers saves it
+            shutil.copy(folder + "/config_min.json", folder + "/config.json")
+        wrong = compare(folder)
+        if wrong and keep:
+            shutil.copytree(folder, os.path.join(keep, f"{model_type}-{seed}"), dirs_exist_ok=True)
+        return "wrong" if wrong else "same", wrong, given
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="families whose model_type contains this")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=4, help="models of each family")
+    parser.add_argument("--keep", default="", help="a folder for models that differ")
+    args = parser.parse_args()
+    failures = 0
+    for model_type in [*space.FAMILIES, *space_images.MODELS]:
+        if args.only not in model_type:
+            continue
+        counts = {"same": 0, "left out": 0, "wrong": 0}
+        for seed in range(args.first, args.first + args.count):
+            verdict, why, given = attempt(model_type, seed, args.keep)
+            counts[verdict] += 1
+            if verdict != "same":
+                print(f"  {model_type} {seed} {verdict}: {why}")
+            if verdict == "wrong":
+                print("    " + json.dumps(given))
+        print(f"{model_type:14} " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()), flush=True)
+        failures += counts["wrong"] + (counts["same"] == 0)
+    for name in unlisted():
+        print(f"no choice of values for {name}")
+        failures += 1
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    sys.exit(main())
