@@ -25,16 +25,18 @@ bool has_head(const std::vector<std::string>& names) {
   });
 }
 
-// Of the language model: a table of config.json or, where there is none, the whole of it. The outer
-// tie_word_embeddings counts where no head is stored: transformers 5 ties by it, earlier ones do
-// not.
+// Of the language model: a table of config.json or, where there is none, the whole of it. A head
+// that is stored counts, whatever either tie_word_embeddings says: transformers 5 ties by the outer
+// one, earlier ones by the table's.
 Value language_config(const Value& config, const ComponentManifest& adapter,
                       const std::vector<std::string>& names) {
   const bool whole = config[adapter.language].is_null();
   Value result = whole ? config : config[adapter.language];
-  if (!whole && result.table() != nullptr && config.flag("tie_word_embeddings", true) &&
-      !has_head(names))
-    (*result.table())["tie_word_embeddings"] = true;
+  if (!whole && result.table() != nullptr) {
+    const bool stored = has_head(names);
+    if (stored || config.flag("tie_word_embeddings", true))
+      (*result.table())["tie_word_embeddings"] = !stored;
+  }
   if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
   result.table()->erase("architectures");
   (*result.table())["model_type"] = adapter.language_type;

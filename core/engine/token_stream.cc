@@ -1,5 +1,6 @@
 #include "core/engine/token_stream.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include "absl/strings/str_cat.h"
@@ -54,6 +55,7 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
   return guarded({adapter, absl::StrCat("embedding of the ", tower, " tower")}, [&] {
     std::vector<TokenStream::Batch> batches;
     at::Tensor hidden;
+    std::vector<at::Tensor> parts;
     int64_t first = 0;
     for (size_t i = 0; i < stream.sequences->batches().size(); ++i) {
       const SequenceInputs* const inputs = stream.sequences->batches()[i].inputs;
@@ -71,11 +73,13 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
           hidden = at::empty({stream.sequences->token_count(), rows.size(1)}, rows.options());
         hidden.narrow(0, first, rows.size(0)).copy_(rows);
       } else {
-        hidden = hidden.defined() ? at::cat({hidden, rows}) : rows;
+        parts.push_back(rows);
       }
       batches.push_back({first, rows.size(0), std::move(slots)});
       first += rows.size(0);
     }
+    // A tensor of the stream's own, even if there is one part: slots may hold the rows too.
+    if (!parts.empty()) hidden = at::cat(parts);
     stream.batches = std::move(batches);
     stream.hidden = std::move(hidden);
     stream.tower = tower;

@@ -55,7 +55,8 @@ class Verb : public CommandTest {
 };
 
 TEST_F(Verb, ForwardAgreesWithTransformersOnEveryFixture) {
-  for (const char* name : {"llama", "llama31", "llama_linear", "llama_yarn", "mistral_sw"}) {
+  for (const char* name :
+       {"llama", "llama31", "llama_linear", "llama_yarn", "mistral_sw", "llava_layers"}) {
     SCOPED_TRACE(name);
     const std::string model = (test_data() / "parity" / name).string();
     const std::string reference = model + "/io.safetensors";
@@ -95,8 +96,11 @@ TEST_F(Verb, ForwardRefusesInputsThatTheModelDoesNotKnow) {
   const auto forward = [](const std::string& input) {
     return swage({"forward", "model", "--input", input, "--output", "out.safetensors"});
   };
-  const std::string reference = (test_data() / "parity/llama/io.safetensors").string();
-  expect_refused(forward(reference), kInput, "input \"hidden_0\" is not known to this model");
+  const at::Tensor ids = at::full({1, 4}, 7, at::kLong);
+  ASSERT_OK(io::write_safetensors("pixels.safetensors",
+                                  {{"input_ids", ids}, {"pixel_values", at::ones({1, 3})}}));
+  expect_refused(forward("pixels.safetensors"), kInput,
+                 "input \"pixel_values\" is not known to this model");
   write_ids("beyond.safetensors", at::full({1, 4}, 256, at::kLong));
   expect_refused(forward("beyond.safetensors"), kInput, "the model knows 0 to 255");
   write_ids("floats.safetensors", at::ones({1, 4}));

@@ -17,7 +17,7 @@ TEXT = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 3}
 VARIANTS = {
     # name: config, image token, tokens of each image
-    "llava_layers": ({"model_type": "llava", "image_token_index": 120, "vision_feature_layer": [-3, -1],
+    "llava_layers": ({"model_type": "llava", "image_token_index": 120, "vision_feature_layer": [0, -1],
                       "vision_feature_select_strategy": "full", "multimodal_projector_bias": False,
                       "projector_hidden_act": "gelu_pytorch_tanh",
                       "text_config": {**TEXT, "model_type": "mistral", "sliding_window": 7},
