@@ -1,4 +1,4 @@
-// Llama 1 to 3.3, Mistral and what follows their config.json (SmolLM2 …):
+// Llama 1 to 3.3, Mistral, InternLM3 and what follows their config.json (SmolLM2 …):
 // pre-norm blocks with RMSNorm, rotary embeddings, grouped key and value heads
 // and a gated MLP (Touvron et al. 2023, Jiang et al. 2023).
 #include "swage/nn/decoder.h"
@@ -12,7 +12,8 @@ using swage::nn::DecoderDescription;
 class Llama final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    const bool mistral = config.str("model_type", "llama") == "mistral";
+    const std::string kind = config.str("model_type", "llama");
+    const bool mistral = kind == "mistral";
     DecoderDescription d;
     d.vocab_size = 32000;
     d.hidden_size = 4096;
@@ -25,6 +26,9 @@ class Llama final : public swage::nn::DecoderAdapter {
       // Absent means the default window, null means none.
       const bool chosen = swage::nn::stated(config, "sliding_window");
       d.window = chosen ? config.i64("sliding_window", 0) : 4096;
+    } else if (kind == "internlm3") {
+      d.qkv_bias = config.flag("qkv_bias", false);
+      d.o_bias = d.mlp_bias = config.flag("bias", false);
     } else {
       d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
       d.mlp_bias = config.flag("mlp_bias", false);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds Swage against transformers on random small models of random configurations (space.py, space_images.py).
+"""Holds Swage against transformers on random small models of random configurations (space.py, space_images.py, derived.py).
 
     compare.py [--only TYPE] [--first SEED] [--count N] [--keep DIR]
 
@@ -14,7 +14,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from make_variants import save_random
-import space, space_images
+import derived, space, space_images
 
 def build(given, images, folder, seed):
     """Model and reference in `folder`; the reason where transformers refuses."""
@@ -67,17 +67,37 @@ def unlisted():
                 yield f"{model_type}: {field.name}"
 
 
-def attempt(model_type, seed, keep):
-    rng, images = random.Random(f"{model_type} {seed}"), []
+def sample(model_type, rng):
+    """A configuration, and its images."""
     if model_type in space_images.MODELS:
-        given, images = space_images.MODELS[model_type](rng)
-    else:
-        given = space.sample(model_type, rng)
+        return space_images.MODELS[model_type](rng)
+    if model_type not in derived.MODELS:
+        return space.sample(model_type, rng), []
+    origin, stated, _ = derived.MODELS[model_type]
+    given, images = sample(origin, rng)
+    for key, value in stated.items():
+        table, _, name = key.rpartition(".")
+        (given[table] if table else given)[name] = value
+    return given, images
+
+
+def derive(folder, change):
+    with open(folder + "/config.json") as file:
+        config, tensors = change(json.load(file), load_file(folder + "/model.safetensors"))
+    with open(folder + "/config.json", "w") as file:
+        json.dump(config, file)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder + "/model.safetensors")
+
+
+def attempt(model_type, seed, keep):
+    given, images = sample(model_type, random.Random(f"{model_type} {seed}"))
     with tempfile.TemporaryDirectory() as folder:
         unbuilt = build(given, images, folder, seed)
         if unbuilt:
             return "left out", unbuilt, given
-        if seed % 2:  # as the hub holds it; else as transformers saves it
+        if model_type in derived.MODELS:
+            derive(folder, derived.MODELS[model_type][2])
+        elif seed % 2:  # as the hub holds it; else as transformers saves it
             shutil.copy(folder + "/config_min.json", folder + "/config.json")
         wrong = compare(folder)
         if wrong and keep:
@@ -93,7 +113,7 @@ def main():
     parser.add_argument("--keep", default="", help="a folder for models that differ")
     args = parser.parse_args()
     failures = 0
-    for model_type in [*space.FAMILIES, *space_images.MODELS]:
+    for model_type in [*space.FAMILIES, *space_images.MODELS, *derived.MODELS]:
         if args.only not in model_type:
             continue
         counts = {"same": 0, "left out": 0, "wrong": 0}
