@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/sequence_source.h"
 #include "swage/border.h"
 #include "swage/status.h"
 
@@ -30,6 +31,14 @@ class Input final : public EvaluationInput {
   const absl::Status& missing() const { return missing_; }
   int64_t vocab_size() const override { return model_.shape().vocab_size; }
   int64_t context_length() const override { return model_.shape().context_length; }
+  absl::StatusOr<std::optional<TokenSet>> documents(const std::string& source, int64_t length,
+                                                    int64_t count) const override {
+    text::CalibrationRequest request;
+    request.source = source;
+    request.length = length;
+    request.samples = count;
+    return read_documents(request, model_);
+  }
 
  private:
   const OpenedModel& model_;
@@ -55,6 +64,7 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
                                                const OpenedModel& model, Loader& loader,
                                                int64_t micro_batch) {
   Evaluation evaluation;
+  evaluation.image_token_ = model.shape().image_token;
   const Input input(model);
   for (const EvaluateSpec& spec : specs) {
     SWAGE_ASSIGN_OR_RETURN(auto evaluator, loader.evaluator(spec.use, spec.params));
@@ -66,13 +76,12 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
     });
     if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
     SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, model.shape()), spec.name));
+    SequenceSet sequences(std::move(tokens), micro_batch, model.options().device);
     auto set = std::find_if(evaluation.sets_.begin(), evaluation.sets_.end(), [&](const Set& set) {
-      return set.sequences.tokens().sequences == tokens.sequences;
+      return set.sequences.digest() == sequences.digest();
     });
-    if (set == evaluation.sets_.end()) {
-      set = evaluation.sets_.insert(
-          set, Set{SequenceSet(std::move(tokens), micro_batch, model.options().device), {}, false});
-    }
+    if (set == evaluation.sets_.end())
+      set = evaluation.sets_.insert(set, Set{std::move(sequences), {}, false});
     set->evaluators.push_back(evaluation.evaluators_.size());
     set->wants_original |= evaluator->wants_original();
     evaluation.evaluators_.push_back({&spec, std::move(evaluator)});
@@ -86,11 +95,16 @@ absl::Status Evaluation::consume(size_t index, const std::string& adapter, const
   const SequenceSet& sequences = set.sequences;
   int64_t start = 0;
   for (int64_t sequence = 0; sequence < sequences.sequence_count(); ++sequence) {
-    const auto length =
-        static_cast<int64_t>(sequences.tokens().sequences[static_cast<size_t>(sequence)].size());
+    const std::vector<int64_t>& ids = sequences.tokens().sequences[static_cast<size_t>(sequence)];
+    const auto length = static_cast<int64_t>(ids.size());
     reporter.at(absl::StrCat("window ", sequence + 1, " of ", sequences.sequence_count()), 0);
-    for (int64_t first = 0; first < length; first += kPieceRows) {
-      const int64_t rows = std::min(kPieceRows, length - first);
+    const auto pictured = [&](int64_t row) {  // a picture's place follows
+      return sequences.has_inputs() && row + 1 < length &&
+             ids[static_cast<size_t>(row) + 1] == image_token_;
+    };
+    for (int64_t first = 0, rows = 0; first < length; first += std::max<int64_t>(rows, 1)) {
+      for (rows = 0; rows < kPieceRows && first + rows < length && !pictured(first + rows);) ++rows;
+      if (rows == 0) continue;
       LogitsView view;
       view.sequence = sequence;
       view.first = first;

@@ -48,6 +48,7 @@ class Evaluation {
     std::shared_ptr<Evaluator> evaluator;
   };
   std::vector<Entry> evaluators_;
+  int64_t image_token_ = -1;
   std::deque<Set> sets_;  // streams point into it
 };
 

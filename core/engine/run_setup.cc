@@ -8,9 +8,8 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/outcome.h"
-#include "core/engine/picture_source.h"
-#include "core/engine/prepared_inputs.h"
 #include "core/engine/process.h"
+#include "core/engine/sequence_source.h"
 #include "swage/border.h"
 #include "swage/status.h"
 #include "swage/text/calibration.h"
@@ -44,18 +43,10 @@ absl::Status open_the_model(RunSetup& setup) {
 
 absl::StatusOr<TokenSet> calibration_tokens(const text::CalibrationRequest& request,
                                             const OpenedModel& model) {
-  const std::string kind = fs::path(request.source).extension().string();
-  if (kind == ".safetensors") {
-    SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs,
-                           read_prepared_inputs(request.source, model));
-    return inputs.sequences();
-  }
-  if (kind == ".jsonl" && model.shape().image_token >= 0) {
-    SWAGE_ASSIGN_OR_RETURN(const bool pictures, holds_pictures(request.source));
-    if (pictures) return draw_pictures(request, model);
-  }
+  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> sequences, read_sequences(request, model));
+  if (sequences) return *std::move(sequences);
   std::unique_ptr<text::Tokenizer> tokenizer;
-  if (kind != ".json") {
+  if (fs::path(request.source).extension() != ".json") {
     SWAGE_ASSIGN_OR_RETURN(tokenizer, model.tokenizer());
   }
   return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size,
@@ -104,8 +95,11 @@ void choose_verification(RunSetup& setup) {
       setup.evaluation->sets().empty() ? setup.calibration : setup.evaluation->sets()[0].sequences;
   TokenSet tokens;
   const int64_t count = source.sequence_count();
-  for (int64_t i = std::max<int64_t>(0, count - wanted); i < count; ++i)
+  for (int64_t i = std::max<int64_t>(0, count - wanted); i < count; ++i) {
     tokens.sequences.push_back(source.tokens().sequences[static_cast<size_t>(i)]);
+    if (source.has_inputs())
+      tokens.inputs.push_back(source.tokens().inputs[static_cast<size_t>(i)]);
+  }
   if (tokens.sequences.empty()) return;
   setup.verification =
       SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);

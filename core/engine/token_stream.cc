@@ -78,8 +78,11 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
       batches.push_back({first, rows.size(0), std::move(slots)});
       first += rows.size(0);
     }
-    // A tensor of the stream's own, even if there is one part: slots may hold the rows too.
-    if (!parts.empty()) hidden = at::cat(parts);
+    if (tower != kLanguage) {
+      if (parts.empty()) return absl::OkStatus();  // text alone after all
+      // A tensor of the stream's own, even if there is one part: slots may hold the rows too.
+      hidden = at::cat(parts);
+    }
     stream.batches = std::move(batches);
     stream.hidden = std::move(hidden);
     stream.tower = tower;

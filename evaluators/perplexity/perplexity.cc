@@ -53,7 +53,7 @@ class Perplexity final : public Evaluator {
   explicit Perplexity(const Params& params) : request_(text::window_request(params)) {}
 
   absl::StatusOr<TokenSet> prepare(const EvaluationInput& input) override {
-    return text::cut_windows(request_, input.tokenizer());
+    return text::evaluation_sequences(request_, input);
   }
 
   absl::Status consume(const LogitsView& view) override {

@@ -1,4 +1,5 @@
 // Calibration with pictures, from files to compressed towers.
+#include <ATen/ops/cross_entropy_loss.h>
 #include <gmock/gmock.h>
 
 #include "run_support.h"
@@ -82,6 +83,47 @@ TEST_F(PicturesTest, ChatsAndTextsWithPicturesMeasureAllTowers) {
   EXPECT_EQ(result().i64("linears_kept", -1), 0);
   EXPECT_EQ((*result()["exports"].list())[0].str("verdict", ""), "ok");
   EXPECT_TRUE(fs::exists("packed/preprocessor_config.json"));
+}
+
+// exp of the mean cross entropy where no picture's place follows, of what transformers computes.
+double reference_perplexity(const fs::path& io) {
+  const auto source = testing_support::must(io::open_safetensors({io.string()}));
+  const at::Tensor ids = testing_support::must(source->read("input_ids")).flatten();
+  const at::Tensor logits = testing_support::must(source->read("logits")).squeeze(0);
+  const at::Tensor targets = ids.slice(0, 1);
+  const at::Tensor losses = at::cross_entropy_loss(logits.slice(0, 0, -1).to(at::kDouble), targets,
+                                                   {}, at::Reduction::None);
+  return losses.masked_select(targets != 250).mean().exp().item<double>();
+}
+
+TEST_F(PicturesTest, EvaluationCountsWhatFollowsPicturesAndText) {
+  const fs::path io = test_data() / "parity" / "llava" / "io.safetensors";
+  ASSERT_OK(
+      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { bits = 8, group = 8 }\n"
+          "[[evaluate]]\nuse = \"perplexity\"\nsource = \"" +
+          io.string() + "\"\n[[evaluate]]\nuse = \"divergence\"\nsource = \"" + io.string() +
+          "\"\n[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n"
+          "[run]\nwork = \"work\"\nthreads = 1\n"));
+  const Value metrics = result()["metrics"];
+  const double original = metrics["perplexity"]["original"].f64("perplexity", 0);
+  EXPECT_NEAR(original / reference_perplexity(io), 1, 1e-5);
+  EXPECT_NEAR(metrics["perplexity"]["compressed"].f64("perplexity", 0) / original, 1, 0.05);
+  EXPECT_GT(metrics["divergence"]["compressed"].f64("kl_mean", 0), 0);
+  const Value exported = (*result()["exports"].list())[0];
+  EXPECT_EQ(exported.str("verdict", ""), "ok");
+  EXPECT_EQ(exported.i64("windows", 0), 1);
+}
+
+TEST_F(PicturesTest, ChatsWithAndWithoutPicturesAreEvaluated) {
+  std::ofstream("chats.jsonl") << one_line(kChat) << one_line(kChat);
+  std::ofstream("talk.jsonl")
+      << R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]})";
+  for (const char* source : {"chats.jsonl", "talk.jsonl"}) {
+    fs::remove_all("work");
+    ASSERT_OK(run("[model]\npath = \"model\"\n[[evaluate]]\nuse = \"perplexity\"\nsource = \"" +
+                  std::string(source) + "\"\nlength = 64\n[run]\nwork = \"work\"\n"));
+    EXPECT_GT(result()["metrics"]["perplexity"]["original"].f64("perplexity", 0), 1) << source;
+  }
 }
 
 TEST_F(PicturesTest, LinesThatCannotBeUsedAreNamed) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,15 @@ class SWAGE_API EvaluationInput {
   virtual const text::Tokenizer& tokenizer() const = 0;  // throws std::runtime_error where the model has none
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
+  // Sequences that stand in a source as they are to run, cut at `length` but never within a picture, at most `count`:
+  // chats and texts with pictures (.jsonl), what transformers' processor gives (.safetensors). Nothing where the source
+  // is running text or token ids, which an evaluator cuts itself.
+  virtual absl::StatusOr<std::optional<TokenSet>> documents(const std::string& source, int64_t length,
+                                                            int64_t count) const = 0;
 };
 
-// Logits of neighbouring tokens of one sequence.
+// Logits of neighbouring tokens of one sequence. Tokens that a picture's place follows are left out: no model predicts
+// those.
 struct SWAGE_API LogitsView {
   int64_t sequence = 0;
   int64_t first = 0;       // position of row 0

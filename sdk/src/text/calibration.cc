@@ -1,6 +1,7 @@
 #include "swage/text/calibration.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -180,6 +181,22 @@ absl::StatusOr<TokenSet> cut_windows(const WindowRequest& request, const Tokeniz
   for (int64_t begin = 0; begin + request.length <= total; begin += stride * request.every) {
     if (request.windows > 0 && static_cast<int64_t>(set.sequences.size()) == request.windows) break;
     set.sequences.push_back(window(ids, begin, request.length));
+  }
+  return set;
+}
+
+absl::StatusOr<TokenSet> evaluation_sequences(const WindowRequest& request,
+                                              const EvaluationInput& input) {
+  const int64_t all = std::numeric_limits<int64_t>::max();
+  const int64_t every = std::max<int64_t>(request.every, 1);
+  const int64_t count = request.windows > 0 ? request.windows * every : all;
+  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> documents,
+                         input.documents(request.source, request.length, count));
+  if (!documents) return cut_windows(request, input.tokenizer());
+  TokenSet set;
+  for (size_t i = 0; i < documents->sequences.size(); i += static_cast<size_t>(every)) {
+    set.sequences.push_back(std::move(documents->sequences[i]));
+    if (!documents->inputs.empty()) set.inputs.push_back(std::move(documents->inputs[i]));
   }
   return set;
 }

@@ -46,5 +46,7 @@ struct SWAGE_API WindowRequest {
 };
 SWAGE_API WindowRequest window_request(const Params& params);  // from parameters of these names
 SWAGE_API absl::StatusOr<TokenSet> cut_windows(const WindowRequest& request, const Tokenizer& tokenizer);
+// The same of running text; documents of a source that holds some (EvaluationInput::documents), every n-th of them.
+SWAGE_API absl::StatusOr<TokenSet> evaluation_sequences(const WindowRequest& request, const EvaluationInput& input);
 
 }  // namespace swage::text
