@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "hanging.h"
 #include "swage/status.h"
 #include "targets.h"
 
@@ -79,9 +80,18 @@ struct Groups {
     return formats.size() == 1 ? *formats.begin() : "mixed-precision";
   }
 
-  Value::Table config_groups() const {
+  // Of each group, and what is to be ignored.
+  std::vector<std::vector<std::string>> targets(const std::vector<std::string>& ignored) const {
+    auto sets = linears;
+    sets.push_back(ignored);
+    if (has_several_stacks(sets)) return hanging_targets(sets);
+    auto exact = make_targets(linears);
+    exact.push_back(ignored);
+    return exact;
+  }
+
+  Value::Table config_groups(const std::vector<std::vector<std::string>>& targets) const {
     Value::Table groups;
-    const auto targets = make_targets(linears);
     for (size_t i = 0; i < tables.size(); ++i) {
       Value::Table group = tables[i];
       Value::List names(targets[i].begin(), targets[i].end());
@@ -113,6 +123,8 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   }
   if (groups.tables.empty()) return Value();
   const std::vector<std::string> modules = whole_modules(ignored, compressed);
+  const auto targets = groups.targets(ignored);
+  ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());
   ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
   if (!quantized_head && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
@@ -126,7 +138,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
                             {"sparsity_config", Value::Table()},
                             {"transform_config", Value::Table()},
                             {"ignore", Value::List(ignored.begin(), ignored.end())},
-                            {"config_groups", groups.config_groups()}});
+                            {"config_groups", groups.config_groups(targets)}});
 }
 
 }  // namespace swage::compressed_tensors

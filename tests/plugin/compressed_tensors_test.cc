@@ -199,6 +199,31 @@ TEST(CompressedTensors, GivesEverySchemeItsOwnGroup) {
   EXPECT_EQ(run.decode(layer(3, "mlp.down_proj")).status().code(), absl::StatusCode::kNotFound);
 }
 
+// Readers hang the language model elsewhere than checkpoints do; the vision tower's names look
+// alike.
+TEST(CompressedTensors, NamesOfModelsThatReadImagesHoldWhereverReadersHangThem) {
+  Export run("compressed-tensors", kParams);
+  const std::string language = "language_model.model.layers.", vision = "vision.encoder.layers.";
+  for (int i = 0; i < 2; ++i) {
+    const std::string index = std::to_string(i);
+    run.add(quantized(language + index + ".self_attn.q_proj", 8, 64, scheme(R"({"group": 32})")));
+    run.add(quantized(language + index + ".mlp.up_proj", 8, 64,
+                      scheme(i == 0 ? R"({"bits": 3, "group": 64})" : R"({"group": 32})")));
+    run.keep(language + index + ".mlp.down_proj", at::randn({64, 8}));
+    run.keep(vision + index + ".self_attn.q_proj", at::randn({64, 8}));
+  }
+  run.finish();
+  EXPECT_THAT(texts(group(run, 0)["targets"]),
+              ElementsAre(R"(re:(.*\.)?language_model\.(.*\.)?layers\.\d+\.self_attn\.q_proj$)",
+                          R"(re:(.*\.)?layers\.1\.mlp\.up_proj$)"));
+  EXPECT_THAT(texts(group(run, 1)["targets"]),
+              ElementsAre(R"(re:(.*\.)?layers\.0\.mlp\.up_proj$)"));
+  EXPECT_THAT(texts(block(run)["ignore"]),
+              ElementsAre(R"(re:(.*\.)?layers\.\d+\.mlp\.down_proj$)",
+                          R"(re:(.*\.)?vision\.(.*\.)?layers\.\d+\.self_attn\.q_proj$)",
+                          R"(re:(.*\.)?vision\..*)", "lm_head"));
+}
+
 TEST(CompressedTensors, LeavesAModelWithoutResultsPlain) {
   Export run("compressed-tensors", kParams);
   run.keep(kLinear, at::randn({8, 8}));

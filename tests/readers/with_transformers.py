@@ -9,6 +9,7 @@ from compressed_tensors.quantization.lifecycle import forward as lifecycle
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 import checkpoint
 from comparison import Table, divergence, perplexity
+from images import compare_images
 from recipe import ACTIVATIONS, WEIGHTS, Workbench
 
 
@@ -83,6 +84,8 @@ def main(kind, folder):
     cases = [(case, "auto") for case in (*WEIGHTS, *ACTIVATIONS)]  # auto: fp32 where activations are quantized
     for case, scales in cases + [("int8-dynamic", "bf16")]:
         compare(case, scales, bench, table, flip=kind == "small" or case == "w4")
+    if kind == "small":
+        compare_images(bench, table)
     return table.finish()
 
 
