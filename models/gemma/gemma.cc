@@ -27,7 +27,8 @@ class Gemma final : public swage::nn::DecoderAdapter {
     d.head_dim = 256;
     d.context_length = third ? 131072 : 8192;
     d.tied_embeddings = true;
-    SWAGE_RETURN_IF_ERROR(read_decoder(rope_of(given, "full_attention"), d, third ? 1e6 : 1e4));
+    SWAGE_RETURN_IF_ERROR(
+        read_decoder(swage::nn::rope_config(given, "full_attention"), d, third ? 1e6 : 1e4));
     SWAGE_ASSIGN_OR_RETURN(d.activation, swage::nn::parse_activation(
                                              given.str("hidden_activation", "gelu_pytorch_tanh")));
     d.qkv_bias = d.o_bias = given.flag("attention_bias", false);
@@ -57,7 +58,9 @@ class Gemma final : public swage::nn::DecoderAdapter {
                            swage::nn::read_window(config, d.block_count, index, window, slides));
     if (!third || d.window == 0) return absl::OkStatus();
     // Local blocks have a rotation of their own, without the scaling of the global one.
-    const Value local = rope_of(config, "sliding_attention");
+    Value local = swage::nn::rope_config(config, "sliding_attention");
+    if (!config["rope_parameters"].has("sliding_attention"))
+      (*local.table())["rope_theta"] = config.f64("rope_local_base_freq", 1e4);
     SWAGE_ASSIGN_OR_RETURN(auto rope,
                            swage::nn::read_rope(local, d.head_dim, d.context_length, 1e4));
     d.rope = std::make_shared<const swage::nn::Rope>(std::move(rope));
@@ -72,22 +75,6 @@ class Gemma final : public swage::nn::DecoderAdapter {
   // Null means none, absent means the family's default.
   static double cap(const Value& config, const char* key, double fallback) {
     return swage::nn::stated(config, key) ? config.f64(key, 0.0) : fallback;
-  }
-
-  // config.json with the rotation of one kind of block where read_rope looks for it.
-  static Value rope_of(const Value& config, const char* kind) {
-    Value result = config;
-    Value::Table& table = *result.table();
-    if (config["rope_parameters"].has(kind)) {
-      table["rope_parameters"] = config["rope_parameters"][kind];
-      table.erase("rope_scaling");
-      table.erase("rope_theta");
-    } else if (kind == std::string_view("sliding_attention")) {
-      table.erase("rope_scaling");
-      table.erase("rope_parameters");
-      table["rope_theta"] = config.f64("rope_local_base_freq", 1e4);
-    }
-    return result;
   }
 };
 

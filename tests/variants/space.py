@@ -26,7 +26,7 @@ LATENT = {"kv_lora_rank": [16], "qk_nope_head_dim": [16, 8], "qk_rope_head_dim":
 IRRELEVANT = {"initializer_range", "use_cache", "attention_dropout", "resid_pdrop", "embd_pdrop", "hidden_dropout", "dropout",
               "residual_dropout", "embedding_dropout", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise",
               "pretraining_tp", "slow_but_exact", "layerdrop", "init_std", "num_mtp_layers", "rope_parameters",
-              "hidden_dropout_prob", "projection_dropout"}
+              "hidden_dropout_prob", "projection_dropout", "classifier_dropout", "is_decoder"}
 
 
 def sizes(*without, **changed):
@@ -82,11 +82,42 @@ FAMILIES = {
     "bloom": ({"hidden_size": [48, 96], "n_layer": [2], "n_head": [4, 6], "vocab_size": [128], "bos_token_id": [1],
                "eos_token_id": [2], "pad_token_id": [0]},
               {**TIE, "layer_norm_epsilon": [1e-3], "apply_residual_connection_post_layernorm": [True, False]}),
+    "granite": (sizes(), {**BASE, **ROPE, "attention_bias": [True, False], "mlp_bias": [True, False],
+                          "embedding_multiplier": [3.0], "logits_scaling": [4.0], "residual_multiplier": [0.3],
+                          "attention_multiplier": [0.1, 0.25]}),
+    "olmo": (sizes(), {**ACT, **TIE, **ROPE, "attention_bias": [True, False], "clip_qkv": [None]}),
+    "olmo2": (sizes(), {**BASE, **ROPE, "attention_bias": [True, False]}),
+    "olmo3": (sizes(), {**BASE, "rope": ["default", "linear", "yarn"], **LAYERS, "attention_bias": [True, False],
+                        "sliding_window": [5, 9]}),
+    "cohere": (sizes(), {**ACT, **TIE, **ROPE, "attention_bias": [True, False], "layer_norm_eps": [1e-3],
+                         "logit_scale": [0.5], "use_qk_norm": [True, False]}),
+    "cohere2": (sizes(), {**ACT, **TIE, **ROPE, **LAYERS, "attention_bias": [True, False], "layer_norm_eps": [1e-3],
+                          "logit_scale": [0.5], "sliding_window": [5, 9], "sliding_window_pattern": [2, 3]}),
+    "gpt_neox": (sizes("num_key_value_heads"),
+                 {**ACT, **TIE, "rope": ["default", "linear", "dynamic"], "layer_norm_eps": [1e-3],
+                  "use_parallel_residual": [True, False], "attention_bias": [True, False], "rotary_pct": [0.5],
+                  "rotary_emb_base": [500]}),
+    "nemotron": (sizes(), {**ACT, **TIE, **ROPE, **PARTIAL, **HEAD, "norm_eps": [1e-3], "attention_bias": [True, False],
+                           "mlp_bias": [True, False]}),
+    "glm": (sizes(), {**BASE, **ROPE, **PARTIAL, "head_dim": [16, 32], "attention_bias": [True, False]}),
+    "glm4": (sizes(), {**BASE, **ROPE, **PARTIAL, "head_dim": [16, 32], "attention_bias": [True, False]}),
+    "glm4_moe": (sizes(moe_intermediate_size=[24], n_routed_experts=[8, 16], num_experts_per_tok=[2, 3],
+                       n_shared_experts=[1, 2], first_k_dense_replace=[0, 1, 2], n_group=[1, 2], topk_group=[1, 2]),
+                 {**BASE, **ROPE, **PARTIAL, **HEAD, "attention_bias": [True, False], "use_qk_norm": [True, False],
+                  "norm_topk_prob": [True, False], "routed_scaling_factor": [2.5]}),
+    "exaone4": (sizes(), {**BASE, **ROPE, **LAYERS, **HEAD, "sliding_window": [5, 9, None], "sliding_window_pattern": [2, 3]}),
+    "seed_oss": (sizes(), {**BASE, **ROPE, "head_dim": [8, 24], "attention_bias": [True, False],
+                           "attention_out_bias": [True, False], "mlp_bias": [True, False]}),
+    "arcee": (sizes(), {**BASE, **ROPE, **HEAD, "attention_bias": [True, False], "mlp_bias": [True, False]}),
+    "ernie4_5": (sizes(), {**BASE, **ROPE, "head_dim": [8, 24], "use_bias": [True, False]}),
     "opt": ({**sizes("intermediate_size", "num_key_value_heads"), "ffn_dim": [96], "max_position_embeddings": [64]},
             {**TIE, "do_layer_norm_before": [True, False], "_remove_final_layer_norm": [True, False],
              "word_embed_proj_dim": [64, 32], "activation_function": ACTIVATIONS, "enable_bias": [True, False],
              "layer_norm_elementwise_affine": [True, False]}),
 }
+
+
+HALF = {"nemotron": 0.5, "glm": 0.5, "glm4": 0.5, "glm4_moe": 0.5}  # what rotates unless the configuration says otherwise
 
 
 def rope(kind, rng, heads_dim, context):
@@ -135,14 +166,17 @@ def fill(always, perhaps, rng, model_type=""):
     return config
 
 
-def add_two_ropes(config, kind, rng, head, context):
+def add_two_ropes(config, model_type, kind, rng, head, context):
     """Gemma 3: one rotation for local blocks, one for the others."""
     whole, local = rope(kind, rng, head, context), rope("default", rng, head, context)
     if rng.random() < 0.5:
         config["rope_parameters"] = {"full_attention": whole, "sliding_attention": local}
         return
     config["rope_theta"] = whole.pop("rope_theta", 1e5)
-    config["rope_local_base_freq"] = local.get("rope_theta", 1e3)
+    if model_type == "olmo3":  # transformers 5 takes rope_theta for whole attention alone, 4 for both: the default is both's
+        config["rope_theta"] = 5e5
+    if model_type == "gemma3_text":
+        config["rope_local_base_freq"] = local.get("rope_theta", 1e3)
     if kind != "default":
         config["rope_scaling"] = whole
 
@@ -150,10 +184,13 @@ def add_two_ropes(config, kind, rng, head, context):
 def add_rope(config, model_type, kind, rng):
     """In the spelling of transformers 4 or 5."""
     head = config.get("qk_rope_head_dim") or config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    share = config.get("partial_rotary_factor") or {"phi": 0.5, "stablelm": 0.25}.get(model_type, 1.0)
+    share = config.get("partial_rotary_factor") or {"phi": 0.5, "stablelm": 0.25}.get(model_type) or HALF.get(model_type, 1.0)
     context = config["max_position_embeddings"]
-    if model_type == "gemma3_text":
-        add_two_ropes(config, kind, rng, head, context)
+    if model_type == "gpt_neox":  # its class takes no rope_theta outside of the table
+        config["rope_parameters"] = {**rope(kind, rng, 8, context)}
+        return
+    if model_type in ("gemma3_text", "olmo3"):
+        add_two_ropes(config, model_type, kind, rng, head, context)
         return
     parameters = rope(kind, rng, int(head * share), context)
     if rng.random() < 0.5:

@@ -46,6 +46,11 @@ absl::Status AttentionPart::load_head_norms(BlockReader& reader, const std::stri
     norms.resize(1);
     return reader.norm(name, d.head_norm_kind, eps, heads * d.head_dim, &norms.front());
   }
+  if (d.head_norm == HeadNorm::kStacked) {
+    norms.resize(1);
+    norms.front() = {d.head_norm_kind, eps, nullptr, nullptr, true};
+    return reader.parameter(name + ".weight", {heads, d.head_dim}, &norms.front().weight);
+  }
   norms.resize(shared ? 1 : static_cast<size_t>(heads));
   for (size_t i = 0; i < norms.size(); ++i) {
     SWAGE_RETURN_IF_ERROR(reader.norm(shared ? name : absl::StrCat(name, ".norms.", i),
@@ -80,7 +85,8 @@ KeySites AttentionPart::key_sites() const {
     key = key_head * (group + 2) + group;
   }
   const auto rows = [&](const at::Tensor& slices) {
-    return slices.unsqueeze(1) * d.head_dim + at::arange(d.head_dim, at::kLong);
+    const at::Tensor all = slices.unsqueeze(1) * d.head_dim + at::arange(d.head_dim, at::kLong);
+    return d.rope && d.rope_interleaved ? in_halves(all, d.rope->dim()) : all;
   };
   sites.query = qkv_ != nullptr ? qkv_ : q_;
   sites.key = qkv_ != nullptr ? qkv_ : k_;
@@ -114,6 +120,11 @@ at::Tensor AttentionPart::normalize(const std::vector<Norm>& norms, const at::Te
   if (norms.empty()) return heads;
   if (description_.head_norm == HeadNorm::kWhole)
     return norms.front().apply(heads.flatten(1)).view_as(heads);
+  if (description_.head_norm == HeadNorm::kStacked) {
+    const Norm& norm = norms.front();
+    SWAGE_CHECK(norm.kind == NormKind::kLayerScaled);
+    return at::layer_norm(heads, {heads.size(2)}, {}, {}, norm.eps) * norm.weight->value;
+  }
   if (norms.size() == 1) return norms.front().apply(heads);
   std::vector<at::Tensor> parts;
   for (size_t i = 0; i < norms.size(); ++i) {
@@ -158,6 +169,10 @@ at::Tensor AttentionPart::attend(const at::Tensor& x, const Slots& slots) const 
   if (description_.rope) {
     const at::Tensor& places = slots.has(kPlaces) ? slots.at(kPlaces) : slots.positions;
     const RopeTable table = description_.rope->table(places, slots.lengths, heads.q);
+    if (description_.rope_interleaved) {
+      heads.q = in_halves(heads.q, description_.rope->dim());
+      heads.k = in_halves(heads.k, description_.rope->dim());
+    }
     heads.q = rotate(std::move(heads.q), table);
     heads.k = rotate(std::move(heads.k), table);
   }

@@ -30,8 +30,8 @@ absl::Status BlockReader::norm(const std::string& name, NormKind kind, double ep
   norm->present = true;
   if (kind == NormKind::kLayerPlain) return absl::OkStatus();
   SWAGE_RETURN_IF_ERROR(parameter(name + ".weight", {width}, &norm->weight));
-  return kind == NormKind::kLayer ? parameter(name + ".bias", {width}, &norm->bias)
-                                  : absl::OkStatus();
+  const bool biased = kind == NormKind::kLayer || kind == NormKind::kLayerOffset;
+  return biased ? parameter(name + ".bias", {width}, &norm->bias) : absl::OkStatus();
 }
 
 }  // namespace swage::nn

@@ -53,7 +53,8 @@ bool DecoderBlock::shares_norm() const {
 }
 
 FoldTarget DecoderBlock::input_fold(const Norm& norm, const Part& part) const {
-  if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm) {
+  if (description_.form == BlockForm::kPostNorm || description_.residual_after_norm ||
+      !norm.present) {
     FoldTarget none;
     none.why_none =
         "the residual stream reads what " + part.subsets.front().linears.front()->name + " reads";
@@ -95,7 +96,8 @@ void DecoderBlock::add_part(const Part& part, const Norm& out_norm, const Parame
 void DecoderBlock::add_sequential() {
   const bool post = description_.form == BlockForm::kPostNorm;
   stages_.push_back([this, post](Slots& slots) {
-    const at::Tensor x = post ? slots.at(kHidden) : input_norm_.apply(slots.at(kHidden));
+    const at::Tensor& hidden = slots.at(kHidden);
+    const at::Tensor x = post || !input_norm_.present ? hidden : input_norm_.apply(hidden);
     slots[attention_->subsets.front().input] = x;
     if (description_.residual_after_norm) slots[kHidden] = x;
   });
@@ -104,7 +106,7 @@ void DecoderBlock::add_sequential() {
     run(slots);
     if (post) slots[kHidden] = input_norm_.apply(slots.at(kHidden));
     const at::Tensor& hidden = slots.at(kHidden);
-    const at::Tensor x = post ? hidden : post_norm_.apply(hidden);
+    const at::Tensor x = post || !post_norm_.present ? hidden : post_norm_.apply(hidden);
     if (!post && description_.residual_after_norm) slots[kHidden] = x;
     slots[mlp_->subsets.front().input] = x;
     mlp_->prepare(slots);

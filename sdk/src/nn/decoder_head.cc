@@ -56,7 +56,7 @@ class DecoderHead final : public Head {
     if (project_out_ != nullptr) sites.why_none = "the head reads less than the stream";
     sites.norm_weight = norm_.weight;
     sites.norm_bias = norm_.bias;
-    sites.norm_offset = norm_.kind == NormKind::kRmsOffset;
+    sites.norm_offset = is_offset(norm_.kind);
     sites.norm_subtracts_mean = subtracts_mean(norm_.kind);
     sites.matrix = weight_;
     return sites;

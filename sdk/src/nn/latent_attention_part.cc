@@ -13,11 +13,6 @@ constexpr const char* kQueryInput = "attention.query";
 constexpr const char* kLatentInput = "attention.latent";
 constexpr const char* kOutputInput = "attention.output";
 
-// Pairs (2j, 2j + 1) as pairs (j, j + dim / 2).
-at::Tensor halves(const at::Tensor& x) {
-  return x.reshape({x.size(0), x.size(1), -1, 2}).transpose(2, 3).reshape(x.sizes());
-}
-
 }  // namespace
 
 absl::Status LatentAttentionPart::load(BlockReader& reader) {
@@ -92,8 +87,8 @@ at::Tensor LatentAttentionPart::attend(const at::Tensor& queries, const at::Tens
   const at::Tensor kv = keys_and_values.view({-1, heads, l.nope_dim + l.value_dim});
   at::Tensor q_rope = q.slice(2, l.nope_dim), k_rope = rotated_key.view({-1, 1, l.rope_dim});
   if (l.interleaved) {
-    q_rope = halves(q_rope);
-    k_rope = halves(k_rope);
+    q_rope = in_halves(q_rope, q_rope.size(2));
+    k_rope = in_halves(k_rope, k_rope.size(2));
   }
   const RopeTable table = description_.rope->table(slots.positions, slots.lengths, queries);
   q_rope = rotate(q_rope.clone(at::MemoryFormat::Contiguous), table);

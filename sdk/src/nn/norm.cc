@@ -32,12 +32,14 @@ at::Tensor fused_rms(const at::Tensor& x, const at::Tensor& weight, double eps, 
 
 at::Tensor Norm::apply(const at::Tensor& x) const {
   if (subtracts_mean(kind)) {
-    return at::layer_norm(x, {x.size(-1)}, weight != nullptr ? weight->value : at::Tensor(),
-                          bias != nullptr ? bias->value : at::Tensor(), eps);
+    at::Tensor factor = weight != nullptr ? weight->value : at::Tensor();
+    if (kind == NormKind::kLayerOffset) factor = factor + 1;
+    return at::layer_norm(x, {x.size(-1)}, factor, bias != nullptr ? bias->value : at::Tensor(),
+                          eps);
   }
   SWAGE_CHECK(weight != nullptr);
   const at::Tensor& w = weight->value;
-  const double offset = kind == NormKind::kRmsOffset ? 1.0 : 0.0;
+  const double offset = is_offset(kind) ? 1.0 : 0.0;
   if (x.numel() > 0 && kernels::fusable({&x, &w})) return fused_rms(x, w, eps, offset);
   const at::Tensor scale = at::rsqrt(x.square().mean(-1, /*keepdim=*/true) + eps);
   return (offset == 0.0 ? w : w + offset) * (x * scale);

@@ -17,7 +17,7 @@ inline FoldTarget fold_into(const Norm& norm) {
   target.kind = FoldTarget::Kind::kNorm;
   target.norm_weight = norm.weight;
   target.norm_bias = norm.bias;
-  target.norm_offset = norm.kind == NormKind::kRmsOffset;
+  target.norm_offset = is_offset(norm.kind);
   return target;
 }
 

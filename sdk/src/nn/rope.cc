@@ -150,6 +150,11 @@ RopeTable Rope::table(const at::Tensor& positions, const std::vector<int64_t>& l
   return {(all.cos() * factor).to(like.options()), (all.sin() * factor).to(like.options())};
 }
 
+at::Tensor in_halves(const at::Tensor& x, int64_t dim) {
+  const at::Tensor pairs = x.slice(-1, 0, dim).unflatten(-1, {dim / 2, 2});
+  return at::cat({pairs.select(-1, 0), pairs.select(-1, 1), x.slice(-1, dim)}, -1);
+}
+
 at::Tensor rotate(at::Tensor x, const RopeTable& table) {
   const int64_t heads = x.size(1), head_dim = x.size(2), half = table.cos.size(1);
   if (kernels::fusable({&x, &table.cos, &table.sin})) {

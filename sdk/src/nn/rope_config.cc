@@ -138,4 +138,18 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   return rope;
 }
 
+Value rope_config(const Value& config, const std::string& kind) {
+  Value result = config;
+  Value::Table& table = *result.table();
+  if (config["rope_parameters"].has(kind)) {
+    table["rope_parameters"] = config["rope_parameters"][kind];
+    table.erase("rope_scaling");
+    table.erase("rope_theta");
+  } else if (kind == "sliding_attention") {
+    table.erase("rope_scaling");
+    table.erase("rope_parameters");
+  }
+  return result;
+}
+
 }  // namespace swage::nn

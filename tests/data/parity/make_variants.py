@@ -33,10 +33,27 @@ VARIANTS = {
     "gemma3_types": {"model_type": "gemma3_text", "num_hidden_layers": 3, "head_dim": 16, "query_pre_attn_scalar": 24,
                      "sliding_window": 8, "attention_bias": True, "final_logit_softcapping": 4.0,
                      "layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+    "granite": {"model_type": "granite", "embedding_multiplier": 3.0, "logits_scaling": 4.0, "residual_multiplier": 0.3,
+                "attention_multiplier": 0.2},
+    "olmo": {"model_type": "olmo"},
+    "olmo2": {"model_type": "olmo2"},
+    "olmo3": {"model_type": "olmo3", "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "cohere": {"model_type": "cohere", "use_qk_norm": True, "logit_scale": 0.5},
+    "cohere2": {"model_type": "cohere2", "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "gpt_neox": {"model_type": "gpt_neox"},
+    "nemotron": {"model_type": "nemotron"},
+    "glm": {"model_type": "glm", "head_dim": 16},
+    "glm4": {"model_type": "glm4", "head_dim": 16},
+    "glm4_moe": {"model_type": "glm4_moe", "first_k_dense_replace": 1, "moe_intermediate_size": 32, "n_routed_experts": 8,
+                 "num_experts_per_tok": 2, "use_qk_norm": True, "routed_scaling_factor": 1.5},
+    "exaone4": {"model_type": "exaone4", "sliding_window": 8, "sliding_window_pattern": 2},
+    "seed_oss": {"model_type": "seed_oss", "head_dim": 16},
+    "arcee": {"model_type": "arcee", "mlp_bias": True},
+    "ernie4_5": {"model_type": "ernie4_5", "head_dim": 16},
     "smollm3_windows": {"model_type": "smollm3", "num_hidden_layers": 3, "no_rope_layers": [0, 1, 0], "use_sliding_window": True,
                         "sliding_window": 6},
 }
-OWN_SIZES = {"opt": ("intermediate_size", "num_key_value_heads"), "bloom": tuple(SIZES)[1:6],
+OWN_SIZES = {"gpt_neox": ("num_key_value_heads",), "opt": ("intermediate_size", "num_key_value_heads"), "bloom": tuple(SIZES)[1:6],
              "falcon": ("intermediate_size", "num_key_value_heads")}
 
 

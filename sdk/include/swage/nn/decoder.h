@@ -10,7 +10,7 @@
 namespace swage::nn {
 
 // How a block joins attention and MLP to the residual stream h.
-//   kSequential  h += attention(norm(h)); h += mlp(norm(h))
+//   kSequential  h += attention(norm(h)); h += mlp(norm(h)); where a norm's name is empty, h itself
 //   kParallel    h += attention(norm(h)) + mlp(norm(h)): one norm for both where names.post_norm is
 //   empty (Phi-2,
 //                Falcon-7B), else one each (Falcon-40B)
@@ -25,8 +25,9 @@ enum class BlockForm { kSequential, kParallel, kPostNorm };
 enum class QkvLayout { kSeparate, kBlocks, kGroups };
 
 // Norms of queries and keys, before rotation: within each head, with one weight for all heads or
-// one module per head; or over all heads together (InternViT-6B).
-enum class HeadNorm { kNone, kShared, kPerHead, kWhole };
+// one module per head; over all heads together (InternViT-6B, OLMo2); or with one weight
+// [heads, head_dim] (Command R+: LayerNorm).
+enum class HeadNorm { kNone, kShared, kPerHead, kWhole, kStacked };
 
 // A factor of what attention and MLP add to the stream: none, one per channel (LayerScale, Touvron
 // et al. 2021), or the tanh of one number (Llama 3.2 Vision).
@@ -115,6 +116,7 @@ struct SWAGE_API DecoderDescription {
   NormKind head_norm_kind = NormKind::kRms;
   double head_norm_eps = 0.0;        // 0: norm_eps
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
+  bool rope_interleaved = false;     // it turns pairs (2j, 2j + 1), not (j, j + dim / 2)
   double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
   bool causal = true;
   bool segmented = false;          // attention within the segments of kSegments only

@@ -46,6 +46,11 @@ SWAGE_API absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t
                                                     int64_t max_position,
                                                     double default_theta = 10000.0);
 
+// config.json with the rotation of one kind of block ("full_attention", "sliding_attention") where
+// read_rope looks for it: rope_parameters may hold a table for each kind. Without one, sliding
+// blocks have rope_theta alone, no scaling.
+SWAGE_API Value rope_config(const Value& config, const std::string& kind);
+
 // Cosines and sines of one micro-batch, [tokens, dim / 2], multiplied by the attention factor.
 struct SWAGE_API RopeTable {
   at::Tensor cos, sin;
@@ -71,6 +76,10 @@ class SWAGE_API Rope {
   double attention_factor() const;
   RopeDescription description_;
 };
+
+// Channels (0, 1, 2, 3 …) of the first `dim` of the last dimension as (0, 2, 4 …, 1, 3 …): of two
+// heads that are multiplied, both may stand so.
+SWAGE_API at::Tensor in_halves(const at::Tensor& x, int64_t dim);
 
 // Rotates pairs (j, j + dim/2) of the first `dim` channels. x [tokens, heads, head_dim] is taken
 // over: it is changed in place where no gradient is needed.

@@ -1,0 +1,61 @@
+// OLMo: Llama with norms without weights; OLMo 2 and 3: norms behind attention and MLP, and
+// of all queries and keys together; windows in three of four blocks (3) (Ai2 2024, 2025).
+#include "swage/nn/decoder.h"
+#include "swage/plugin.h"
+
+namespace {
+
+using swage::Value;
+using swage::nn::DecoderDescription;
+
+class Olmo final : public swage::nn::DecoderAdapter {
+ protected:
+  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
+    DecoderDescription d;
+    const bool first = config.str("model_type", "olmo") == "olmo";
+    d.norm = first ? swage::nn::NormKind::kLayerPlain : swage::nn::NormKind::kRms;
+    d.norm_eps = 1e-5;
+    d.vocab_size = 50304;
+    d.hidden_size = 4096;
+    d.intermediate_size = 11008;
+    d.block_count = d.heads = 32;
+    d.context_length = 2048;
+    SWAGE_RETURN_IF_ERROR(read_decoder(swage::nn::rope_config(config, "full_attention"), d,
+                                       is_third(config) ? 5e5 : 1e4));
+    if (first) d.norm_eps = 1e-5;  // the class knows no key for it
+    d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
+    if (first && config.has("clip_qkv")) {
+      return absl::InvalidArgumentError(
+          "config.json: clip_qkv is set: queries, keys and values are not clipped");
+    }
+    if (first) return d;
+    d.names.input_norm.clear();
+    d.names.post_norm.clear();
+    d.names.attention_norm = "post_attention_layernorm";
+    d.names.mlp_norm = "post_feedforward_layernorm";
+    d.head_norm = swage::nn::HeadNorm::kWhole;
+    return d;
+  }
+
+  absl::Status describe_block(const Value& config, int64_t index,
+                              DecoderDescription& d) const override {
+    if (!is_third(config)) return absl::OkStatus();
+    const bool chosen = swage::nn::stated(config, "sliding_window");
+    const int64_t window = config.i64("sliding_window", chosen ? 0 : 4096);
+    SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,
+                                                            (index + 1) % 4 != 0));
+    if (d.window == 0) return absl::OkStatus();
+    const Value local = swage::nn::rope_config(config, "sliding_attention");
+    SWAGE_ASSIGN_OR_RETURN(auto rope,
+                           swage::nn::read_rope(local, d.head_dim, d.context_length, 5e5));
+    d.rope = std::make_shared<const swage::nn::Rope>(std::move(rope));
+    return absl::OkStatus();
+  }
+
+ private:
+  static bool is_third(const Value& config) { return config.str("model_type", "olmo") == "olmo3"; }
+};
+
+}  // namespace
+
+SWAGE_MODEL(Olmo, "olmo");
