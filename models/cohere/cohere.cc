@@ -37,8 +37,7 @@ class Cohere final : public swage::nn::DecoderAdapter {
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
     if (!is_second(config)) return absl::OkStatus();
-    const bool chosen = swage::nn::stated(config, "sliding_window");
-    const int64_t window = config.i64("sliding_window", chosen ? 0 : 4096);
+    const int64_t window = swage::nn::window_size(config, 4096);
     const int64_t pattern = config.i64("sliding_window_pattern", 4);
     const bool slides = pattern <= 0 || (index + 1) % pattern != 0;
     SWAGE_ASSIGN_OR_RETURN(d.window,

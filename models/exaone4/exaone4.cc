@@ -29,8 +29,7 @@ class Exaone4 final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    const bool chosen = swage::nn::stated(config, "sliding_window");
-    const int64_t window = config.i64("sliding_window", chosen ? 0 : 4096);
+    const int64_t window = swage::nn::window_size(config, 4096);
     if (window == 0) return absl::OkStatus();
     // Published files spell the pattern "LLLG".
     const Value& pattern = config["sliding_window_pattern"];

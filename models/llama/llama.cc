@@ -23,9 +23,7 @@ class Llama final : public swage::nn::DecoderAdapter {
     d.context_length = mistral ? 131072 : 2048;
     SWAGE_RETURN_IF_ERROR(read_decoder(config, d));
     if (mistral) {
-      // Absent means the default window, null means none.
-      const bool chosen = swage::nn::stated(config, "sliding_window");
-      d.window = chosen ? config.i64("sliding_window", 0) : 4096;
+      d.window = swage::nn::window_size(config, 4096);
     } else if (kind == "internlm3") {
       d.qkv_bias = config.flag("qkv_bias", false);
       d.o_bias = d.mlp_bias = config.flag("bias", false);

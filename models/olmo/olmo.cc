@@ -40,8 +40,7 @@ class Olmo final : public swage::nn::DecoderAdapter {
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
     if (!is_third(config)) return absl::OkStatus();
-    const bool chosen = swage::nn::stated(config, "sliding_window");
-    const int64_t window = config.i64("sliding_window", chosen ? 0 : 4096);
+    const int64_t window = swage::nn::window_size(config, 4096);
     SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,
                                                             (index + 1) % 4 != 0));
     if (d.window == 0) return absl::OkStatus();

@@ -33,8 +33,7 @@ class Qwen final : public swage::nn::DecoderAdapter {
                               DecoderDescription& d) const override {
     // Published files state a window that use_sliding_window turns off.
     const bool sliding = config.flag("use_sliding_window", false);
-    const bool chosen = swage::nn::stated(config, "sliding_window");
-    const int64_t window = sliding ? config.i64("sliding_window", chosen ? 0 : 4096) : 0;
+    const int64_t window = sliding ? swage::nn::window_size(config, 4096) : 0;
     const bool upper = index >= config.i64("max_window_layers", 28);
     SWAGE_ASSIGN_OR_RETURN(d.window,
                            swage::nn::read_window(config, d.block_count, index, window, upper));

@@ -52,7 +52,7 @@ class QwenMoe final : public swage::nn::DecoderAdapter {
     }
     if (dense) d.experts = nullptr;
     const bool slides = config.flag("use_sliding_window", false);
-    const int64_t window = slides ? config.i64("sliding_window", 4096) : 0;
+    const int64_t window = slides ? swage::nn::window_size(config, 4096) : 0;
     const bool lower = index % 2 == 0 && index < config.i64("max_window_layers", 28);
     SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,
                                                             is_third(config) || lower));

@@ -137,7 +137,7 @@ class Text final : public DecoderAdapter {
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
     const bool sliding = config.flag("use_sliding_window", false);
-    const int64_t window = sliding ? config.i64("sliding_window", 4096) : 0;
+    const int64_t window = sliding ? window_size(config, 4096) : 0;
     const bool upper = index >= config.i64("max_window_layers", 80);
     SWAGE_ASSIGN_OR_RETURN(d.window, read_window(config, d.block_count, index, window, upper));
     return absl::OkStatus();

@@ -70,6 +70,10 @@ DecoderDescription as_stored(const DecoderDescription& description, const Weight
   return result;
 }
 
+int64_t window_size(const Value& config, int64_t fallback) {
+  return config.i64("sliding_window", stated(config, "sliding_window") ? 0 : fallback);
+}
+
 absl::StatusOr<int64_t> read_window(const Value& config, int64_t block_count, int64_t index,
                                     int64_t window, bool slides) {
   if (!config.has("layer_types")) return slides ? window : 0;

@@ -160,6 +160,8 @@ SWAGE_API Value defaulted(const Value& config, const std::string& key, Value val
 // False for a key that is absent; true for one that is there, null included (which often means
 // "none", not "the default").
 SWAGE_API bool stated(const Value& config, std::string_view key);
+// sliding_window: absent means `fallback`, null means none.
+SWAGE_API int64_t window_size(const Value& config, int64_t fallback);
 // The window of block `index`: `window` where layer_types (transformers 5) says "sliding_attention"
 // or, without that key, where the family `slides` there; else 0. InvalidArgument: another word, a
 // list of another length, or a word that asks for a window where there is none.
