@@ -169,6 +169,7 @@ def fill(always, perhaps, rng, model_type=""):
 def add_two_ropes(config, model_type, kind, rng, head, context):
     """Gemma 3: one rotation for local blocks, one for the others."""
     whole, local = rope(kind, rng, head, context), rope("default", rng, head, context)
+    whole.pop("truncate", None)  # which transformers 5.23 looks for outside of these tables
     if rng.random() < 0.5:
         config["rope_parameters"] = {"full_attention": whole, "sliding_attention": local}
         return
