@@ -1,8 +1,8 @@
 """What a configuration may say: for every family the values that each of its keys takes in a random model.
 
 A key stands in a sample half of the time, so that defaults are met too; keys of SIZES always stand in it, since the published
-sizes are too large. IRRELEVANT is what changes no forward pass; test_space in compare.py finds keys of a configuration class that
-are in none of these tables.
+sizes are too large. IRRELEVANT is what changes no forward pass; compare.py names keys of a configuration class that are in
+none of these tables.
 """
 ACTIVATIONS = ["silu", "gelu", "relu", "gelu_pytorch_tanh", "gelu_new", "quick_gelu", "relu2", "swish", "gelu_fast"]
 ACT = {"hidden_act": ACTIVATIONS}

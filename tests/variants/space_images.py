@@ -26,12 +26,14 @@ def language(rng):
 
 def llava(rng):
     siglip = rng.random() < 0.4
-    vision = pick({**TOWER, "image_size": [28], "patch_size": [14, 7]}, {"hidden_act": space.ACTIVATIONS, "layer_norm_eps": [1e-4]}, rng)
+    vision = pick({**TOWER, "image_size": [28], "patch_size": [14, 7]},
+                  {"hidden_act": space.ACTIVATIONS, "layer_norm_eps": [1e-4]}, rng)
     vision["model_type"] = "siglip_vision_model" if siglip else "clip_vision_model"
     if siglip:
         vision["vision_use_head"] = False
-    config = pick({"image_token_index": [TOKEN]}, {"projector_hidden_act": space.ACTIVATIONS, "multimodal_projector_bias": [True, False],
-                                                   "vision_feature_layer": [-1, -2, 1, [-2, -1], [0, 2]], **space.TIE}, rng)
+    config = pick({"image_token_index": [TOKEN]},
+                  {"projector_hidden_act": space.ACTIVATIONS, "multimodal_projector_bias": [True, False],
+                   "vision_feature_layer": [-1, -2, 1, [-2, -1], [0, 2]], **space.TIE}, rng)
     config["vision_feature_select_strategy"] = "full" if siglip else rng.choice(["default", "full"])
     full = config["vision_feature_select_strategy"] == "full" and not siglip
     count = (28 // vision["patch_size"]) ** 2 + (1 if full else 0)
@@ -56,8 +58,8 @@ def qwen(model_type, rng):
     second = model_type == "qwen2_vl"
     vision = pick({"depth": [2, 3], "num_heads": [2, 4], "patch_size": [14, 7],
                    **({"embed_dim": [32], "hidden_size": [64], "mlp_ratio": [2, 3]} if second else
-                      {"hidden_size": [32], "out_hidden_size": [64], "intermediate_size": [48], "fullatt_block_indexes": [[1], [0], []],
-                       "window_size": [56, 28]})},
+                      {"hidden_size": [32], "out_hidden_size": [64], "intermediate_size": [48], "window_size": [56, 28],
+                       "fullatt_block_indexes": [[1], [0], []]})},
                   {"hidden_act": space.ACTIVATIONS, "temporal_patch_size": [2]}, rng)
     config = {"model_type": model_type, "image_token_id": TOKEN, "video_token_id": VIDEO, "vision_start_token_id": START,
               "vision_end_token_id": END, "text_config": text, "vision_config": vision, **pick({}, space.TIE, rng)}
@@ -71,8 +73,10 @@ def mllama(rng):
     vision = pick({"hidden_size": [32], "intermediate_size": [64], "num_hidden_layers": [2, 3], "num_global_layers": [1, 2],
                    "attention_heads": [2, 4], "image_size": [28], "patch_size": [14], "max_num_tiles": [1, 2, 4]},
                   {"hidden_act": space.ACTIVATIONS, "norm_eps": [1e-4]}, rng)
-    vision.update(supported_aspect_ratios=ASPECTS[vision["max_num_tiles"]], intermediate_layers_indices=indices, vision_output_dim=32 * (1 + len(indices)))
-    return {"model_type": "mllama", "image_token_index": TOKEN, "text_config": text, "vision_config": vision}, [1] * rng.choice([1, 2])
+    vision.update(supported_aspect_ratios=ASPECTS[vision["max_num_tiles"]], intermediate_layers_indices=indices,
+                  vision_output_dim=32 * (1 + len(indices)))
+    config = {"model_type": "mllama", "image_token_index": TOKEN, "text_config": text, "vision_config": vision}
+    return config, [1] * rng.choice([1, 2])
 
 
 MODELS = {"llava": llava, "internvl": internvl, "qwen2_vl": lambda rng: qwen("qwen2_vl", rng),
