@@ -9,7 +9,7 @@ from compressed_tensors.quantization.lifecycle import forward as lifecycle
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 import checkpoint
 from comparison import Table, divergence, perplexity
-from images import compare_images
+from families import compare_families
 from recipe import ACTIVATIONS, WEIGHTS, Workbench
 
 
@@ -85,7 +85,7 @@ def main(kind, folder):
     for case, scales in cases + [("int8-dynamic", "bf16")]:
         compare(case, scales, bench, table, flip=kind == "small" or case == "w4")
     if kind == "small":
-        compare_images(bench, table)
+        compare_families(bench, table)
     return table.finish()
 
 

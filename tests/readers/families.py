@@ -1,0 +1,71 @@
+"""transformers reads exports of the small models of every family: dense, mixtures, and those that read images."""
+import json, os, subprocess
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, CompressedTensorsConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+RECIPE = """[model]
+path = "{model}"
+[[step]]
+use = "rtn"
+{step}
+[[export]]
+use = "compressed-tensors"
+path = "{folder}/packed"
+[run]
+work = "{folder}/run"
+"""
+TEXT = 'weight = { bits = 4, granularity = "channel" }\n'
+# Two schemes, a linear that is kept and towers that are: readers must find all of them under their own names.
+IMAGES = """weight = { bits = 4, group = 16 }
+[[step.override]]
+match = "*.1.mlp.*"
+weight = { bits = 8 }
+[[step.override]]
+match = "*.0.*self_attn.q_proj"
+keep = true
+"""
+
+
+@torch.no_grad()
+def read_logits(folder, config, inputs):
+    kind = AutoModelForImageTextToText if "vision_config" in config else AutoModelForCausalLM
+    how = {}
+    if config["model_type"] == "falcon":  # its linears are of a class that takes weights as they are
+        how["quantization_config"] = CompressedTensorsConfig(dequantize=True)
+    attention = "sdpa" if config["model_type"] == "falcon" else "eager"  # the plain one adds ALiBi twice
+    model, report = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, output_loading_info=True, **how)
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise SystemExit(f"{folder}: transformers misses {sorted(report['missing_keys'])[:4]}")
+    if "image_grid_thw" in inputs:
+        inputs["mm_token_type_ids"] = (inputs["input_ids"] == model.config.image_token_id).int()
+    return model.eval()(**inputs).logits
+
+
+def compare_family(name, model, bench, table):
+    with open(model + "/config.json") as file:
+        config = json.load(file)
+    if config["model_type"] not in CONFIG_MAPPING:
+        return  # code of its own: InternLM2, MiniCPM
+    images = "vision_config" in config
+    folder = os.path.join(bench.folder, "family-" + name)
+    os.mkdir(folder)
+    with open(folder + "/recipe.toml", "w") as file:
+        file.write(RECIPE.format(model=model, folder=folder, step=IMAGES if images else TEXT))
+    io, output = model + "/io.safetensors", folder + "/logits.safetensors"
+    for arguments in (["run", folder + "/recipe.toml", "--quiet"],
+                      ["forward", folder + "/packed", "--input", io, "--output", output]):
+        subprocess.run([bench.swage, *arguments], check=True, stdout=subprocess.DEVNULL)
+    inputs = {key: value for key, value in load_file(io).items() if key != "logits" and not key.startswith("hidden_")}
+    own, read = load_file(output)["logits"], read_logits(folder + "/packed", config, inputs)
+    what = "logits with images, 2 schemes" if images else "logits"
+    table.below(name, what, (own.reshape(read.shape) - read).abs().max().item(), 5e-5)
+
+
+def compare_families(bench, table):
+    """A run over each small model; its logits as Swage and as transformers compute them from the export."""
+    root = os.path.join(os.environ["SWAGE_SOURCE_DIR"], "tests", "data", "parity")
+    for name in sorted(os.listdir(root)):
+        if os.path.isdir(os.path.join(root, name)):
+            compare_family(name, os.path.join(root, name), bench, table)
