@@ -3,6 +3,6 @@ foreach(sizes IN ITEMS "dense 8 16" "experts 6 12")
   string(REPLACE " " ";" arguments ${sizes})
   list(GET arguments 0 kind)
   add_test(NAME memory_${kind} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/check.py ${arguments})
-  set_tests_properties(memory_${kind} PROPERTIES LABELS memory TIMEOUT 1800 RUN_SERIAL ON
+  set_tests_properties(memory_${kind} PROPERTIES LABELS memory TIMEOUT 1800 COST 100
     ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT};PYTHONDONTWRITEBYTECODE=1")
 endforeach()

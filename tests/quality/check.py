@@ -23,7 +23,7 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as work:
         args = argparse.Namespace(swage=os.path.join(os.environ["SWAGE_BUILD_DIR"], "bin", "swage"), model=os.path.abspath(model),
-                                  text=os.path.abspath(text), ids=os.path.abspath(ids), work=work, threads=0, every=10, samples=32)
+                                  text=os.path.abspath(text), ids=os.path.abspath(ids), work=work, threads=1, every=10, samples=32)
         for name, limit in LIMITS.items():
             result = measure.measure(args, name, measure.recipes()[name])
             print(measure.row(name, result), flush=True)

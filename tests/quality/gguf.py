@@ -14,7 +14,7 @@ SKIPPED = 77
 
 def perplexity(swage, model, work):
     folder = os.path.join(work, "run-" + os.path.basename(model))
-    command = [swage, "eval", model, os.path.join(work, "eval.toml"), "--work", folder, "--quiet"]
+    command = [swage, "eval", model, os.path.join(work, "eval.toml"), "--work", folder, "--threads", "1", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(folder, "result.json")) as source:
         return json.load(source)["metrics"]["perplexity"]["original"]["perplexity"]

@@ -1,7 +1,8 @@
-# Perplexities of whole recipes on a real model: some minutes. Without the model it skips by name.
+# Perplexities of whole recipes on a real model: some minutes on one thread, begun first.
+# Without the model it skips by name.
 add_test(NAME quality COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/check.py)
-set_tests_properties(quality PROPERTIES LABELS model TIMEOUT 3600 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+set_tests_properties(quality PROPERTIES LABELS model TIMEOUT 3600 SKIP_RETURN_CODE 77 COST 1000
   ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT};PYTHONDONTWRITEBYTECODE=1")
 add_test(NAME quality_gguf COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/gguf.py)
-set_tests_properties(quality_gguf PROPERTIES LABELS model TIMEOUT 3600 SKIP_RETURN_CODE 77 RUN_SERIAL ON
+set_tests_properties(quality_gguf PROPERTIES LABELS model TIMEOUT 3600 SKIP_RETURN_CODE 77 COST 50
   ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT};PYTHONDONTWRITEBYTECODE=1")

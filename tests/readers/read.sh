@@ -15,6 +15,7 @@ echo "environment ready after $(($(date +%s) - started)) s"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT INT TERM
 # Readers look for models and news elsewhere otherwise, and their progress bars are of use only when something fails.
+[ "$1" = vllm ] || export OMP_NUM_THREADS=1  # beside other tests
 export HF_HUB_OFFLINE=1 HF_HOME="$folder/hub" TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
 mkdir "$folder/work"
 "$python" "$here/with_$1.py" "$2" "$folder/work" 2>"$folder/stderr" || {
