@@ -1,23 +1,18 @@
 #include "hanging.h"
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "module_path.h"
 
 namespace swage::compressed_tensors {
 namespace {
 
 using Parts = std::vector<std::string>;
-
-bool is_number(const std::string& part) {
-  return !part.empty() && std::all_of(part.begin(), part.end(),
-                                      [](unsigned char c) { return std::isdigit(c) != 0; });
-}
 
 // Where the stack of blocks is named; of a linear outside of blocks its module.
 size_t stack_of(const Parts& parts) {
@@ -27,16 +22,6 @@ size_t stack_of(const Parts& parts) {
   return behind > 0 ? behind - 1 : 0;
 }
 
-std::string escaped(const std::string& part, bool any_number) {
-  if (any_number && is_number(part)) return "\\d+";
-  std::string expression;
-  for (const char c : part) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') expression += '\\';
-    expression += c;
-  }
-  return expression;
-}
-
 // From what says least to what says most. "model" is no help: readers put it in other places.
 std::vector<std::string> candidates(const std::string& name) {
   const Parts parts = absl::StrSplit(name, '.');
@@ -44,12 +29,13 @@ std::vector<std::string> candidates(const std::string& name) {
   std::vector<std::string> all;
   for (const bool any_number : {true, false}) {
     Parts tail;
-    for (size_t i = stack; i < parts.size(); ++i) tail.push_back(escaped(parts[i], any_number));
+    for (size_t i = stack; i < parts.size(); ++i)
+      tail.push_back(any_number ? generalized(parts[i]) : escaped(parts[i]));
     const std::string end = absl::StrCat(absl::StrJoin(tail, "\\."), "$");
     all.push_back(absl::StrCat("re:(.*\\.)?", end));
     for (size_t i = 0; i < stack; ++i) {
       if (parts[i] != "model")
-        all.push_back(absl::StrCat("re:(.*\\.)?", escaped(parts[i], false), "\\.(.*\\.)?", end));
+        all.push_back(absl::StrCat("re:(.*\\.)?", escaped(parts[i]), "\\.(.*\\.)?", end));
     }
   }
   all.push_back(name);

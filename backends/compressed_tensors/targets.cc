@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "module_path.h"
 #include "swage/status.h"
 
 namespace swage::compressed_tensors {
@@ -67,29 +68,11 @@ absl::StatusOr<bool> matches_expression(const std::string& expression, const std
   }
 }
 
-std::string escaped(absl::string_view part) {
-  std::string expression;
-  for (const char c : part) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') expression += '\\';
-    expression += c;
-  }
-  return expression;
-}
-
 // "model.layers.3.mlp.up_proj" to "model\.layers\.\d+\.mlp\.up_proj$".
 std::string generalize(const std::string& name) {
   std::string expression;
-  for (const absl::string_view part : absl::StrSplit(name, '.')) {
-    if (!expression.empty()) expression += "\\.";
-    const bool number = !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) {
-      return std::isdigit(c) != 0;
-    });
-    if (number) {
-      expression += "\\d+";
-      continue;
-    }
-    expression += escaped(part);
-  }
+  for (const absl::string_view part : absl::StrSplit(name, '.'))
+    absl::StrAppend(&expression, expression.empty() ? "" : "\\.", generalized(part));
   return expression + "$";
 }
 
@@ -155,9 +138,7 @@ std::vector<std::string> whole_modules(const std::vector<std::string>& kept,
       dot = name.find('.', dot + 1);
     if (dot == std::string::npos) continue;  // the linear itself
     const std::string path = name.substr(0, dot), last = path.substr(path.rfind('.') + 1);
-    const bool number =
-        std::all_of(last.begin(), last.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
-    if (number || used.count(last) > 0 || !written.insert(last).second) continue;
+    if (is_number(last) || used.count(last) > 0 || !written.insert(last).second) continue;
     expressions.push_back(absl::StrCat(kRegexMark, "(.*\\.)?", escaped(last), "\\..*"));
   }
   return expressions;

@@ -20,9 +20,9 @@ absl::StatusOr<Match> match_any(const std::vector<std::string>& targets, const s
 std::vector<std::vector<std::string>> make_targets(
     const std::vector<std::vector<std::string>>& sets);
 
-// Expressions for modules all of whose linears are kept, such as a vision tower, wherever they hang:
-// readers may put another path in front of a module, or name what lies in it otherwise. They match
-// no linear of `compressed`.
+// Expressions for modules all of whose linears are kept, such as a vision tower, wherever they
+// hang: readers may put another path in front of a module, or name what lies in it otherwise. They
+// match no linear of `compressed`.
 std::vector<std::string> whole_modules(const std::vector<std::string>& kept,
                                        const std::vector<std::string>& compressed);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
 #include "swage/status.h"
@@ -19,28 +18,28 @@ void add(const std::vector<std::string>& globs, const Spelling& spelling,
   for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
 }
 
-bool has_head(const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return absl::EndsWith(name, "lm_head.weight");
-  });
-}
-
-// Of the language model: a table of config.json or, where there is none, the whole of it. A head
-// that is stored counts, whatever either tie_word_embeddings says: transformers 5 ties by the outer
-// one, earlier ones by the table's.
-Value language_config(const Value& config, const ComponentManifest& adapter,
-                      const std::vector<std::string>& names) {
+// Of the language model: a table of config.json or, where there is none, the whole of it.
+Value language_config(const Value& config, const ComponentManifest& adapter) {
   const bool whole = config[adapter.language].is_null();
   Value result = whole ? config : config[adapter.language];
-  if (!whole && result.table() != nullptr) {
-    const bool stored = has_head(names);
-    if (stored || config.flag("tie_word_embeddings", true))
-      (*result.table())["tie_word_embeddings"] = !stored;
-  }
   if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
   result.table()->erase("architectures");
   (*result.table())["model_type"] = adapter.language_type;
   return result;
+}
+
+// Where the language model has a table of its own, a head that is stored counts, whatever either
+// tie_word_embeddings says: transformers 5 ties by the outer one, earlier ones by the table's.
+void settle_head(const Value& config, const std::vector<std::string>& names, AdapterRules* rules) {
+  Value::Table* const language = rules->language_config.table();
+  if (language == nullptr || config[rules->manifest.language].is_null()) return;
+  const std::string head = rules->language->component->head + ".weight";
+  const auto is_head = [&](const std::string& name) {
+    return name == head || name == rules->language_spelling.stored(head);
+  };
+  const bool stored = std::any_of(names.begin(), names.end(), is_head);
+  if (stored || config.flag("tie_word_embeddings", true))
+    (*language)["tie_word_embeddings"] = !stored;
 }
 
 }  // namespace
@@ -65,7 +64,7 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
   if (!all.blocks.empty()) all.blocks = rules.spelling.stored(all.blocks);
   if (all.language.empty()) return rules;
 
-  rules.language_config = language_config(config, all, names);
+  rules.language_config = language_config(config, all);
   auto language = catalog.find_model(rules.language_config);
   if (!language.ok()) {
     return annotate(language.status(),
@@ -73,6 +72,7 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
   }
   rules.language = *language;
   rules.language_spelling = Spelling(all.language_spellings, names);
+  settle_head(config, names, &rules);
   const ComponentManifest& own = *rules.language->component;
   add(own.linears, rules.language_spelling, &all.linears);
   add(own.routers, rules.language_spelling, &all.routers);

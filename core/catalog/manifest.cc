@@ -25,10 +25,19 @@ std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> own;
   if (kind == "algorithm") own = {"schemes", "calibration"};
   if (kind == "model")
-    own = {"architectures",     "model_types", "linears",   "routers", "kept",
-           "ignored",           "blocks",      "spellings", "towers",  "language",
+    own = {"architectures",
+           "model_types",
+           "linears",
+           "routers",
+           "kept",
+           "ignored",
+           "blocks",
+           "spellings",
+           "towers",
+           "language",
            "language_spellings",
-           "language_type"};
+           "language_type",
+           "head"};
   if (kind == "exporter") own = {"quant_method"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
@@ -88,6 +97,7 @@ class ManifestReader {
     result.ignored = texts(path, "ignored");
     result.routers = texts(path, "routers");
     if (has(path, "blocks")) result.blocks = text(path, "blocks");
+    if (has(path, "head")) result.head = text(path, "head");
     result.spellings = spellings(path, "spellings");
     result.towers = towers(path);
     if (has(path, "language")) result.language = text(path, "language");

@@ -46,6 +46,7 @@ struct ComponentManifest {
   std::string blocks;  // path of the decoder's blocks where those from num_hidden_layers on are
                        // draft layers: they are dropped
   std::vector<std::string> ignored;  // tensors of a checkpoint that are dropped (rotary buffers)
+  std::string head = "lm_head";      // module of the output matrix
   // Other names of the same tensors: spellings = ["model. = model.language_model."].
   Spellings spellings;
   // Modules of the towers before the language's: [component.towers] vision = ["visual.*"].

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs two recipes on SmolLM2-135M and compares perplexities with what other tools reach on the same model, token ids and
-windows (LLM Compressor 0.14: 21.90 and 33.09), and the original's with transformers (docs/evaluation.md)."""
+"""Runs three recipes on SmolLM2-135M and compares perplexities with what other tools reach on the same model, token ids and
+windows (LLM Compressor 0.14: 21.90, 20.37 and 33.09), and the original's with transformers (docs/evaluation.md)."""
 import argparse
 import os
 import sys
@@ -9,7 +9,7 @@ import tempfile
 import measure
 
 ORIGINAL = 17.614796
-LIMITS = {"w4-sym-gptq": 21.80, "w3-asym-gptq": 30.00}
+LIMITS = {"w4-sym-gptq": 21.80, "w4-asym-gptq": 20.00, "w3-asym-gptq": 30.00}
 SKIPPED = 77
 
 

@@ -78,13 +78,27 @@ def internvl_original(config, tensors):
         ("multi_modal_projector.linear_2", "mlp1.3"))
 
 
+def internvl_internlm2(config, tensors):
+    """In front of another family outside of transformers; files of InternVL2 do not say whether the head is tied."""
+    config, tensors = internvl_original(config, tensors)
+    prefix = "language_model."
+    own = {name[len(prefix):]: tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+    config["llm_config"], own = internlm2(config["llm_config"], own)
+    for table in (config, config["llm_config"]):
+        table.pop("tie_word_embeddings", None)
+    return config, {**tensors, **{prefix + name: tensor for name, tensor in own.items()}}
+
+
+ORIGINAL = {"vision_feature_layer": -1, "projector_hidden_act": "gelu", "downsample_ratio": 0.5, "tie_word_embeddings": False,
+            "vision_config.use_mean_pooling": True, "vision_config.use_absolute_position_embeddings": True}
+LLAMA = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_hidden_layers": 2,
+         "num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": 128, "bos_token_id": 1, "eos_token_id": 2,
+         "pad_token_id": 0, "attention_bias": True}
 MODELS = {
     "internlm2": ("llama", {"mlp_bias": False, "head_dim": None, "tie_word_embeddings": False, "attention_bias": True}, internlm2),
     "internlm3": ("llama", {"mlp_bias": True, "attention_bias": True, "head_dim": 24}, internlm3),
     "minicpm": ("llama", {"mlp_bias": False, "attention_bias": False, "head_dim": None, "tie_word_embeddings": False}, minicpm),
     "llava_original": ("llama", {"mlp_bias": False, "attention_bias": False, "head_dim": None}, llava_original),
-    "internvl_original": ("internvl", {"vision_feature_layer": -1, "projector_hidden_act": "gelu", "downsample_ratio": 0.5,
-                                       "vision_config.use_mean_pooling": True, "tie_word_embeddings": False,
-                                       "vision_config.use_absolute_position_embeddings": True,
-                                       "text_config.tie_word_embeddings": False}, internvl_original),
+    "internvl_original": ("internvl", {**ORIGINAL, "text_config.tie_word_embeddings": False}, internvl_original),
+    "internvl_internlm2": ("internvl", {**ORIGINAL, "text_config": LLAMA}, internvl_internlm2),
 }
