@@ -30,9 +30,9 @@ class SWAGE_API EvaluationInput {
   virtual const text::Tokenizer& tokenizer() const = 0;  // throws std::runtime_error where the model has none
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
-  // Sequences that stand in a source as they are to run, cut at `length` but never within a picture, at most `count`:
-  // chats and texts with pictures (.jsonl), what transformers' processor gives (.safetensors). Nothing where the source
-  // is running text or token ids, which an evaluator cuts itself.
+  // Sequences that stand in a source as they are to run: at most `count` chats and texts with pictures (.jsonl), cut at
+  // `length` but never within a picture; what transformers' processor gives (.safetensors), as it stands. Nothing where
+  // the source is running text or token ids, which an evaluator cuts itself.
   virtual absl::StatusOr<std::optional<TokenSet>> documents(const std::string& source, int64_t length,
                                                             int64_t count) const = 0;
 };
