@@ -33,8 +33,8 @@ TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor);
 std::string owner_of(const std::string& tensor);
 
 // The tensors of a checkpoint as its adapter sees them: fp8 weights in floats, without their
-// scales; a matrix for each expert; without blocks from num_hidden_layers on (draft layers) where the manifest says where
-// blocks lie. InvalidArgument: an fp8 weight without scale.
+// scales; a matrix for each expert; without blocks from num_hidden_layers on (draft layers) where
+// the manifest says where blocks lie. InvalidArgument: an fp8 weight without scale.
 absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value& config,
                                           const ComponentManifest& adapter);
 

@@ -60,8 +60,8 @@ class OpenedModel {
     return adapter_->picture_text(picture, token);
   }
 
-  // InvalidArgument where the checkpoint has neither tokenizer.json nor tokenizer.model, or one that
-  // is not supported.
+  // InvalidArgument where the checkpoint has neither tokenizer.json nor tokenizer.model, or one
+  // that is not supported.
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer() const;
   absl::StatusOr<text::ChatTemplate> chat_template() const;  // NotFound where there is none
 

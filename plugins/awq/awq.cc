@@ -39,7 +39,12 @@ class Awq final : public Algorithm {
         clip_skip_(params.texts("clip_skip")) {}
 
   Needs needs() const override {
-    return Needs().hessian().mean_abs().sample(search_tokens_).whole_inputs().calibrate_on(Stream::kOriginal);
+    return Needs()
+        .hessian()
+        .mean_abs()
+        .sample(search_tokens_)
+        .whole_inputs()
+        .calibrate_on(Stream::kOriginal);
   }
 
   // Rounds at the end: scales are also folded into linears of earlier subsets.

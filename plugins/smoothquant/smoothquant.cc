@@ -18,7 +18,9 @@ class SmoothQuant final : public Algorithm {
   explicit SmoothQuant(const Params& params)
       : alpha_(params.f64("alpha")), rows_too_(params.text("targets") == "all") {}
 
-  Needs needs() const override { return Needs().absmax().whole_inputs().calibrate_on(Stream::kOriginal); }
+  Needs needs() const override {
+    return Needs().absmax().whole_inputs().calibrate_on(Stream::kOriginal);
+  }
 
   absl::Status subset_transform(SubsetContext& context) override {
     const Subset& subset = context.subset();

@@ -12,13 +12,14 @@
 namespace swage {
 namespace {
 
-// MKL takes other kernels, with other last bits, for products of few rows (measured up to 16) and for a single column,
-// whatever MKL_CBWR says.
+// MKL takes other kernels, with other last bits, for products of few rows (measured up to 16) and
+// for a single column, whatever MKL_CBWR says.
 constexpr int64_t kFewRows = 32;
 
 // x Wᵀ where a gradient is asked for, with the products of product() in both directions.
 struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight) {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& weight) {
     context->save_for_backward({x, weight});
     const at::Tensor y = product(x, weight.t());
     return y.is_view() ? y.clone() : y;  // autograd lets nobody write into a view
@@ -51,23 +52,27 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   }
   const int64_t rows = x.size(0);
   if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);
-  return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias).slice(0, 0, rows);
+  return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias)
+      .slice(0, 0, rows);
 }
 
 at::Tensor Linear::apply(const at::Tensor& x) const {
   const bool compressed = view_ == View::kCompressed && result_;
-  const std::optional<ActivationQuantizer>& quantizer = compressed ? result_->activation : input_quantizer;
+  const std::optional<ActivationQuantizer>& quantizer =
+      compressed ? result_->activation : input_quantizer;
   const auto& transform = compressed ? result_transform_ : online_transform;
   const at::Tensor input = transform ? transform->apply(x) : x;
-  return affine(quantizer ? quant::fake_quantize(input, *quantizer) : input, effective_weight(), bias);
+  return affine(quantizer ? quant::fake_quantize(input, *quantizer) : input, effective_weight(),
+                bias);
 }
 
 absl::Status Linear::set_result(CompressedLinear result) {
-  if (result.online_transform.empty() && online_transform) result.online_transform = online_transform->text();
+  if (result.online_transform.empty() && online_transform)
+    result.online_transform = online_transform->text();
   SWAGE_RETURN_IF_ERROR(validate(result));
   if (weight.defined() && (result.out != out() || result.in != in())) {
-    return absl::InternalError(absl::StrCat(name, ": the result is ", result.out, " x ", result.in, ", the weight ", out(),
-                                            " x ", in()));
+    return absl::InternalError(absl::StrCat(name, ": the result is ", result.out, " x ", result.in,
+                                            ", the weight ", out(), " x ", in()));
   }
   result_transform_.reset();
   if (online_transform && online_transform->text() == result.online_transform) {

@@ -75,18 +75,20 @@ class Matrix : public ::testing::Environment {
       absl::StrAppend(&table, " ", cells_[family][kRotated], " |\n");
     }
     return "# Algorithms and models\n\n"
-           "Written by a test that runs each recipe on a small model of every family and form: `14 + 2` means "
-           "that 14 linears\nwere compressed and 2 kept by a named rule (routers, towers of images that "
+           "Written by a test that runs each recipe on a small model of every family and form: `14 "
+           "+ 2` means "
+           "that 14 linears\nwere compressed and 2 kept by a named rule (routers, towers of images "
+           "that "
            "`[model] towers` leaves out), that no\nlinear was left over, and that both exports "
-           "(`compressed-tensors`, `huggingface`) were read back equal. `values` means\nthat the residual stream "
+           "(`compressed-tensors`, `huggingface`) were read back equal. `values` means\nthat the "
+           "residual stream "
            "was refused by name and the values alone were rotated.\n\n" +
            table;
   }
 
   std::map<std::string, std::map<std::string, std::string>> cells_;
 };
-Matrix* const kMatrix =
-    static_cast<Matrix*>(::testing::AddGlobalTestEnvironment(new Matrix));
+Matrix* const kMatrix = static_cast<Matrix*>(::testing::AddGlobalTestEnvironment(new Matrix));
 
 class FamiliesTest : public RunTest, public ::testing::WithParamInterface<std::string> {
  protected:

@@ -71,7 +71,8 @@ struct Outcome {
   double loss = 0;
 };
 
-Outcome sweep(const Fixture& fixture, const WeightScheme& scheme, Order order, double damping = 0.01) {
+Outcome sweep(const Fixture& fixture, const WeightScheme& scheme, Order order,
+              double damping = 0.01) {
   const Factor factor = factor_of(fixture.hessian(), order, damping);
   const Grid grid = grid_of(fixture.weight, scheme);
   Outcome run, reference;
@@ -142,7 +143,7 @@ TEST(ColumnSweep, GivesTheGoldenErrorsWithActivationOrder) {
 TEST(ColumnSweep, GivesTheGoldenErrorsOfGroups) {
   const Fixture fixture = f1();
   const Outcome groups = sweep(fixture, gptq_scheme(4, 8),
-                           Order::kNatural);  // static: as the official stale ones here
+                               Order::kNatural);  // static: as the official stale ones here
   EXPECT_NEAR(fixture.error(groups.value), 6.86495141, 1e-7);
   EXPECT_NEAR(groups.loss, 3.57656778, 1e-7);
   EXPECT_NEAR(fixture.error(sweep_fresh_groups(fixture, gptq_scheme(4), 8)), 6.72989333, 1e-7);
@@ -259,7 +260,7 @@ TEST(ColumnSweep, ActivationOrderFollowsPermutedColumns) {
   const at::Tensor flip = at::arange(63, -1, -1, at::kLong);
   Fixture flipped{fixture.weight.index_select(1, flip), fixture.input.index_select(1, flip)};
   const Outcome run = sweep(fixture, gptq_scheme(3), Order::kActivation),
-            other = sweep(flipped, gptq_scheme(3), Order::kActivation);
+                other = sweep(flipped, gptq_scheme(3), Order::kActivation);
   EXPECT_TRUE(at::equal(other.codes.index_select(1, flip), run.codes));
 }
 

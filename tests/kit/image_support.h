@@ -50,11 +50,13 @@ inline std::string digest(const at::Tensor& tensor) {
   crc.process_bytes(flat.const_data_ptr(), flat.nbytes());
   Value::List shape;
   for (const int64_t side : tensor.sizes()) shape.push_back(side);
-  return to_json(Value::Table{{"crc32", static_cast<int64_t>(crc.checksum())}, {"shape", shape}}, -1);
+  return to_json(Value::Table{{"crc32", static_cast<int64_t>(crc.checksum())}, {"shape", shape}},
+                 -1);
 }
 
 inline std::string digest(const Value& expectation) {
-  return to_json(Value::Table{{"crc32", expectation["crc32"]}, {"shape", expectation["shape"]}}, -1);
+  return to_json(Value::Table{{"crc32", expectation["crc32"]}, {"shape", expectation["shape"]}},
+                 -1);
 }
 
 }  // namespace swage::test

@@ -14,10 +14,12 @@
 
 namespace swage {
 
-// Activations a step sees: none (data free), those of the float weights, or those of the compressed ones.
+// Activations a step sees: none (data free), those of the float weights, or those of the compressed
+// ones.
 enum class Stream { kNone, kOriginal, kCompressed };
 
-// What a step wants collected for every subset. Collected once per subset, in a fixed order of summation.
+// What a step wants collected for every subset. Collected once per subset, in a fixed order of
+// summation.
 struct SWAGE_API Needs {
   Stream stream = Stream::kNone;
   bool wants_hessian = false;
@@ -28,28 +30,54 @@ struct SWAGE_API Needs {
   int64_t sample_tokens = 0;
   bool leaves_online_transforms = false;
 
-  Needs& calibrate_on(Stream value) { stream = value; return *this; }
-  Needs& hessian() { wants_hessian = true; return *this; }    // Σ xᵀx
-  Needs& absmax() { wants_absmax = true; return *this; }      // max |x| per channel
-  Needs& mean_abs() { wants_mean_abs = true; return *this; }  // mean |x| per channel
-  Needs& range() { wants_range = true; return *this; }        // min and max over the whole tensor
-  // A subset of several experts comes whole, with statistics over all tokens, instead of expert by expert with
-  // the tokens of each: for steps that fold.
-  Needs& whole_inputs() { wants_whole_inputs = true; return *this; }
-  // Results may carry a transform of their input at run time, which exporters are told before any work.
-  Needs& online_transforms() { leaves_online_transforms = true; return *this; }
-  // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for searches over inspect().
-  Needs& sample(int64_t tokens) { sample_tokens = tokens; return *this; }
+  Needs& calibrate_on(Stream value) {
+    stream = value;
+    return *this;
+  }
+  Needs& hessian() {
+    wants_hessian = true;
+    return *this;
+  }  // Σ xᵀx
+  Needs& absmax() {
+    wants_absmax = true;
+    return *this;
+  }  // max |x| per channel
+  Needs& mean_abs() {
+    wants_mean_abs = true;
+    return *this;
+  }  // mean |x| per channel
+  Needs& range() {
+    wants_range = true;
+    return *this;
+  }  // min and max over the whole tensor
+  // A subset of several experts comes whole, with statistics over all tokens, instead of expert by
+  // expert with the tokens of each: for steps that fold.
+  Needs& whole_inputs() {
+    wants_whole_inputs = true;
+    return *this;
+  }
+  // Results may carry a transform of their input at run time, which exporters are told before any
+  // work.
+  Needs& online_transforms() {
+    leaves_online_transforms = true;
+    return *this;
+  }
+  // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for
+  // searches over inspect().
+  Needs& sample(int64_t tokens) {
+    sample_tokens = tokens;
+    return *this;
+  }
 };
 
 // Statistics of one subset's input x [tokens, in]; only what Needs asked for is defined.
 struct SWAGE_API SubsetStats {
   int64_t tokens = 0;
-  at::Tensor hessian;   // [in, in] Σ xᵀx, symmetric, fp32 (fp64 when computing in fp64)
-  at::Tensor absmax;    // [in] fp32
-  at::Tensor mean_abs;  // [in] fp32
+  at::Tensor hessian;           // [in, in] Σ xᵀx, symmetric, fp32 (fp64 when computing in fp64)
+  at::Tensor absmax;            // [in] fp32
+  at::Tensor mean_abs;          // [in] fp32
   at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
-  Slots sample;         // the subset's input slot and what inspect() needs
+  Slots sample;                 // the subset's input slot and what inspect() needs
 };
 
 // What block- and subset-level calls share.
@@ -62,12 +90,15 @@ class SWAGE_API StepContext {
   virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
   // Dtype in which scales are stored for this linear.
   virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
-  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when empty. An algorithm that still folds
-  // into this linear emits afterwards (from block_transform): a fold into an emitted linear is an error.
+  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when
+  // empty. An algorithm that still folds into this linear emits afterwards (from block_transform):
+  // a fold into an emitted linear is an error.
   virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
-  // A line in log, events and report: what a user should know (a Hessian that needed more damping, say).
+  // A line in log, events and report: what a user should know (a Hessian that needed more damping,
+  // say).
   virtual void note(std::string_view text) = 0;
-  // Counter-based random 64-bit value: depends on the run's seed, step, block, subset and counter alone.
+  // Counter-based random 64-bit value: depends on the run's seed, step, block, subset and counter
+  // alone.
   virtual uint64_t random(uint64_t counter) const = 0;
 };
 
@@ -78,20 +109,24 @@ class SWAGE_API SubsetContext : public StepContext {
   virtual const std::vector<Linear*>& linears() = 0;
   virtual const SubsetStats& stats() = 0;
   const at::Tensor& hessian() { return stats().hessian; }
-  // Output of what a search compares, for the given inputs: Block::inspect, or the concatenated outputs of linears().
+  // Output of what a search compares, for the given inputs: Block::inspect, or the concatenated
+  // outputs of linears().
   virtual at::Tensor inspect(const Slots& sample) = 0;
 
-  // Divides the subset's input by scale [in] > 0 (compute dtype): folds 1/scale into the fold target, multiplies columns
-  // of every reader, and keeps statistics and activations in step. FailedPrecondition when the subset has no fold target.
+  // Divides the subset's input by scale [in] > 0 (compute dtype): folds 1/scale into the fold
+  // target, multiplies columns of every reader, and keeps statistics and activations in step.
+  // FailedPrecondition when the subset has no fold target.
   virtual absl::Status fold(const at::Tensor& scale) = 0;
 };
 
 class SWAGE_API BlockContext : public StepContext {
  public:
-  // Micro-batches of the step's stream as they enter the block (kHidden). Clone what you change; train on them freely.
+  // Micro-batches of the step's stream as they enter the block (kHidden). Clone what you change;
+  // train on them freely.
   virtual const std::vector<Slots>& inputs() = 0;
   // Walks the stages and calls `visit` for every subset in order, with its statistics.
-  virtual absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) = 0;
+  virtual absl::Status for_each_subset(
+      const std::function<absl::Status(SubsetContext&)>& visit) = 0;
 };
 
 class SWAGE_API ModelContext {
@@ -104,13 +139,15 @@ class SWAGE_API ModelContext {
   virtual uint64_t random(uint64_t counter) const = 0;
 };
 
-// An algorithm is created once per step, from `const Params&`. Calls come in the order of the sweep, from one thread.
+// An algorithm is created once per step, from `const Params&`. Calls come in the order of the
+// sweep, from one thread.
 class SWAGE_API Algorithm {
  public:
   virtual ~Algorithm();
   virtual Needs needs() const { return {}; }
   virtual absl::Status model_transform(ModelContext&) { return absl::OkStatus(); }
-  virtual absl::Status block_transform(BlockContext& block);  // default: subset_transform for every subset, in order
+  virtual absl::Status block_transform(
+      BlockContext& block);  // default: subset_transform for every subset, in order
   virtual absl::Status subset_transform(SubsetContext& subset) = 0;
 };
 

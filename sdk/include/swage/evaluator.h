@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <map>
 #include <optional>
 #include <string>
@@ -7,14 +9,16 @@
 #include "absl/status/statusor.h"
 #include "swage/export.h"
 #include "swage/params.h"
-#include <ATen/core/Tensor.h>
 
 namespace swage {
 
-namespace text { class Tokenizer; }
+namespace text {
+class Tokenizer;
+}
 
-// What a sequence holds beside its ids, under the names that transformers gives such inputs ("pixel_values",
-// "image_grid_thw" …). The first dimension runs over all images of the sequence, in their order; there is no batch.
+// What a sequence holds beside its ids, under the names that transformers gives such inputs
+// ("pixel_values", "image_grid_thw" …). The first dimension runs over all images of the sequence,
+// in their order; there is no batch.
 using SequenceInputs = std::map<std::string, at::Tensor>;
 
 // Token sequences, laid end to end when they run.
@@ -27,24 +31,27 @@ struct SWAGE_API TokenSet {
 class SWAGE_API EvaluationInput {
  public:
   virtual ~EvaluationInput();
-  virtual const text::Tokenizer& tokenizer() const = 0;  // throws std::runtime_error where the model has none
+  virtual const text::Tokenizer& tokenizer()
+      const = 0;  // throws std::runtime_error where the model has none
   virtual int64_t vocab_size() const = 0;
   virtual int64_t context_length() const = 0;
-  // Sequences that stand in a source as they are to run: at most `count` chats and texts with pictures (.jsonl), cut at
-  // `length` but never within a picture; what transformers' processor gives (.safetensors), as it stands. Nothing where
-  // the source is running text or token ids, which an evaluator cuts itself.
-  virtual absl::StatusOr<std::optional<TokenSet>> documents(const std::string& source, int64_t length,
+  // Sequences that stand in a source as they are to run: at most `count` chats and texts with
+  // pictures (.jsonl), cut at `length` but never within a picture; what transformers' processor
+  // gives (.safetensors), as it stands. Nothing where the source is running text or token ids,
+  // which an evaluator cuts itself.
+  virtual absl::StatusOr<std::optional<TokenSet>> documents(const std::string& source,
+                                                            int64_t length,
                                                             int64_t count) const = 0;
 };
 
-// Logits of neighbouring tokens of one sequence. Tokens that a picture's place follows are left out: no model predicts
-// those.
+// Logits of neighbouring tokens of one sequence. Tokens that a picture's place follows are left
+// out: no model predicts those.
 struct SWAGE_API LogitsView {
   int64_t sequence = 0;
-  int64_t first = 0;       // position of row 0
-  at::Tensor targets;      // int64 [rows]: the token that follows each; -1 at the end of the sequence
-  at::Tensor original;     // fp32 [rows, vocab]
-  at::Tensor compressed;   // fp32 [rows, vocab]; undefined when nothing was compressed
+  int64_t first = 0;    // position of row 0
+  at::Tensor targets;   // int64 [rows]: the token that follows each; -1 at the end of the sequence
+  at::Tensor original;  // fp32 [rows, vocab]
+  at::Tensor compressed;  // fp32 [rows, vocab]; undefined when nothing was compressed
 };
 
 // figure name -> value, for the original and the compressed model.
@@ -53,7 +60,8 @@ struct SWAGE_API Metrics {
   std::map<std::string, double> compressed;
 };
 
-// Measures within the sweep: its sequences run through the original and the compressed blocks beside the calibration.
+// Measures within the sweep: its sequences run through the original and the compressed blocks
+// beside the calibration.
 class SWAGE_API Evaluator {
  public:
   virtual ~Evaluator();

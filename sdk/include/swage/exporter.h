@@ -13,31 +13,35 @@
 
 namespace swage {
 
-// Takes the tensors of one linear or parameter. The host stores them per block; finish() lays out the files.
+// Takes the tensors of one linear or parameter. The host stores them per block; finish() lays out
+// the files.
 class SWAGE_API TensorSink {
  public:
   virtual ~TensorSink();
-  virtual absl::Status put(const std::string& name, const at::Tensor& tensor) = 0;  // stored in the tensor's dtype
+  virtual absl::Status put(const std::string& name,
+                           const at::Tensor& tensor) = 0;  // stored in the tensor's dtype
 };
 
 // One linear of the model and how it ended.
 struct SWAGE_API LinearSummary {
   std::string name;
   int64_t out = 0, in = 0;
-  std::string kept_by;                          // not empty: kept in floats, and by which rule
-  WeightScheme weight;                          // when compressed
+  std::string kept_by;  // not empty: kept in floats, and by which rule
+  WeightScheme weight;  // when compressed
   std::optional<ActivationScheme> activation;
   at::ScalarType scale_dtype = at::kFloat;
-  bool may_transform_input = false;             // planned: a step may leave a CompressedLinear::online_transform
+  bool may_transform_input =
+      false;  // planned: a step may leave a CompressedLinear::online_transform
 };
 
 // What finish() works with.
 class SWAGE_API ExportContext {
  public:
   virtual ~ExportContext();
-  virtual const WeightSource& tensors() const = 0;           // everything that was put, in storage dtype
-  virtual const std::string& directory() const = 0;          // empty folder to fill; it gets its final name afterwards
-  virtual const Value& model_config() const = 0;             // config.json of the source
+  virtual const WeightSource& tensors() const = 0;  // everything that was put, in storage dtype
+  virtual const std::string& directory()
+      const = 0;  // empty folder to fill; it gets its final name afterwards
+  virtual const Value& model_config() const = 0;  // config.json of the source
   virtual const std::vector<LinearSummary>& linears() const = 0;
   // Files beside the weights (tokenizer, generation config …): name and content.
   virtual absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const = 0;
@@ -47,18 +51,20 @@ class SWAGE_API ExportContext {
 class SWAGE_API Exporter {
  public:
   virtual ~Exporter();
-  // Before any work, with the planned schemes: can the format hold this? The error names the linear and the reason.
+  // Before any work, with the planned schemes: can the format hold this? The error names the linear
+  // and the reason.
   virtual absl::Status check(const std::vector<LinearSummary>& planned) = 0;
   virtual absl::Status encode(const CompressedLinear& linear, TensorSink& sink) = 0;
-  // A tensor that is not a compressed linear (norm, embedding, bias, kept linear), value in compute or storage dtype.
-  // Default: puts it in `parameter.storage`.
+  // A tensor that is not a compressed linear (norm, embedding, bias, kept linear), value in compute
+  // or storage dtype. Default: puts it in `parameter.storage`.
   virtual absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink);
   // The object that decode() gives for what encode() makes of `linear`: by default the same.
   virtual CompressedLinear stored_form(const CompressedLinear& linear) const { return linear; }
   virtual absl::Status finish(ExportContext& context) = 0;
-  // Reads one linear of a checkpoint in this format: `tensors` are its files, `config` its config.json.
-  // NotFound: the checkpoint holds this linear as plain floats.
-  virtual absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
+  // Reads one linear of a checkpoint in this format: `tensors` are its files, `config` its
+  // config.json. NotFound: the checkpoint holds this linear as plain floats.
+  virtual absl::StatusOr<CompressedLinear> decode(const std::string& linear,
+                                                  const WeightSource& tensors,
                                                   const Value& config) = 0;
 };
 

@@ -70,11 +70,11 @@
 #else
 #define SWAGE_ABSL_RELEASE_ "head"
 #endif
-#define SWAGE_ABSL_                                                                               \
-  SWAGE_ABSL_RELEASE_                                                                             \
-      "/" SWAGE_TEXT_(ABSL_OPTION_INLINE_NAMESPACE_NAME) "/" SWAGE_TEXT_(ABSL_OPTION_USE_STD_ANY) \
-          SWAGE_TEXT_(ABSL_OPTION_USE_STD_OPTIONAL) SWAGE_TEXT_(ABSL_OPTION_USE_STD_STRING_VIEW)  \
-              SWAGE_TEXT_(ABSL_OPTION_USE_STD_VARIANT)
+#define SWAGE_ABSL_                                                                           \
+  SWAGE_ABSL_RELEASE_                                                                         \
+  "/" SWAGE_TEXT_(ABSL_OPTION_INLINE_NAMESPACE_NAME) "/" SWAGE_TEXT_(ABSL_OPTION_USE_STD_ANY) \
+      SWAGE_TEXT_(ABSL_OPTION_USE_STD_OPTIONAL) SWAGE_TEXT_(ABSL_OPTION_USE_STD_STRING_VIEW)  \
+          SWAGE_TEXT_(ABSL_OPTION_USE_STD_VARIANT)
 
 #ifdef __clang__
 #define SWAGE_COMPILER_ "clang-" SWAGE_TEXT_(__clang_major__) "." SWAGE_TEXT_(__clang_minor__)

@@ -1,9 +1,9 @@
 #pragma once
+#include <ATen/core/Tensor.h>
+
 #include <memory>
 #include <optional>
 #include <string>
-
-#include <ATen/core/Tensor.h>
 
 #include "swage/compressed_linear.h"
 #include "swage/export.h"
@@ -22,32 +22,39 @@ struct SWAGE_API Parameter {
   at::ScalarType storage = at::kFloat;
 };
 
-// Which weights a forward pass uses: the (possibly transformed) floats, or the emitted results where there are any.
+// Which weights a forward pass uses: the (possibly transformed) floats, or the emitted results
+// where there are any.
 enum class View { kFloat, kCompressed };
 
-// x Wᵀ + b for x [rows, in]; `bias` may be undefined. A row's bytes do not depend on how many rows there are.
+// x Wᵀ + b for x [rows, in]; `bias` may be undefined. A row's bytes do not depend on how many rows
+// there are.
 SWAGE_API at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-// y = x Wᵀ + b. Every linear of a model is called only through apply(), where activation quantization hooks in.
-// The fields are the working state through which steps compose: any step may change them.
+// y = x Wᵀ + b. Every linear of a model is called only through apply(), where activation
+// quantization hooks in. The fields are the working state through which steps compose: any step may
+// change them.
 class SWAGE_API Linear {
  public:
-  std::string name;             // module path; tensors are name + ".weight", name + ".bias"
-  at::Tensor weight;            // [out, in], compute dtype (fp32 at least)
-  at::Tensor bias;              // [out] or undefined
+  std::string name;   // module path; tensors are name + ".weight", name + ".bias"
+  at::Tensor weight;  // [out, in], compute dtype (fp32 at least)
+  at::Tensor bias;    // [out] or undefined
   at::ScalarType storage = at::kFloat;
-  at::Tensor clip_low;          // range limits per group, fp32 [out, groups], both or none: values outside are
-  at::Tensor clip_high;         //   clamped before a range is taken and before codes are computed
-  std::shared_ptr<const transform::OnlineTransform> online_transform;  // of the input, `weight` then counts on it;
-                                // null: none. A result that names none takes it over
-  std::optional<ActivationQuantizer> input_quantizer;  // of view kFloat, while a step trains through it
-  std::string kept_by;          // rule by which this linear is not compressed ("" = it is to be)
+  at::Tensor
+      clip_low;  // range limits per group, fp32 [out, groups], both or none: values outside are
+  at::Tensor clip_high;  //   clamped before a range is taken and before codes are computed
+  std::shared_ptr<const transform::OnlineTransform>
+      online_transform;  // of the input, `weight` then counts on it;
+                         // null: none. A result that names none takes it over
+  std::optional<ActivationQuantizer>
+      input_quantizer;  // of view kFloat, while a step trains through it
+  std::string kept_by;  // rule by which this linear is not compressed ("" = it is to be)
 
   int64_t out() const { return weight.size(0); }
   int64_t in() const { return weight.size(1); }
 
-  // x [tokens, in] -> [tokens, out]. In view kCompressed a linear with a result uses the decoded weight and quantizes
-  // transforms and quantizes its input as the result says; otherwise the floats. Differentiable in both x and weight.
+  // x [tokens, in] -> [tokens, out]. In view kCompressed a linear with a result uses the decoded
+  // weight and quantizes transforms and quantizes its input as the result says; otherwise the
+  // floats. Differentiable in both x and weight.
   at::Tensor apply(const at::Tensor& x) const;
 
   // The result of the last step that emitted one; null before.

@@ -11,8 +11,9 @@
 
 namespace swage {
 
-// A tree of plain values: what a TOML table, a JSON object or a parameter set becomes once it is read.
-// The one data type for configuration that crosses the plugin border. Tables keep their keys sorted.
+// A tree of plain values: what a TOML table, a JSON object or a parameter set becomes once it is
+// read. The one data type for configuration that crosses the plugin border. Tables keep their keys
+// sorted.
 class SWAGE_API Value {
  public:
   using List = std::vector<Value>;

@@ -6,12 +6,14 @@ namespace swage {
 namespace {
 
 [[noreturn]] void wrong(std::string_view name, const std::string& what) {
-  throw std::out_of_range("parameter \"" + std::string(name) + "\" " + what + ": code and manifest disagree");
+  throw std::out_of_range("parameter \"" + std::string(name) + "\" " + what +
+                          ": code and manifest disagree");
 }
 
 template <class T>
 const T& expect(const T* found, std::string_view name, const Value& value, const char* wanted) {
-  if (found == nullptr) wrong(name, std::string("is a ") + value.type_name() + ", asked for " + wanted);
+  if (found == nullptr)
+    wrong(name, std::string("is a ") + value.type_name() + ", asked for " + wanted);
   return *found;
 }
 
@@ -59,7 +61,8 @@ std::vector<std::string> Params::texts(std::string_view name) const {
   return result;
 }
 
-int Params::choice_index(std::string_view name, std::initializer_list<std::string_view> names) const {
+int Params::choice_index(std::string_view name,
+                         std::initializer_list<std::string_view> names) const {
   const std::string& chosen = text(name);
   int index = 0;
   for (std::string_view candidate : names) {

@@ -1,8 +1,7 @@
 #include "swage/value.h"
 
-#include <stdexcept>
-
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "absl/strings/str_cat.h"
 
@@ -15,7 +14,8 @@ const Value kNull;
 template <class T>
 const T& expect(const T* found, std::string_view key, const Value& value, const char* wanted) {
   if (found == nullptr) {
-    throw std::invalid_argument("\"" + std::string(key) + "\" is a " + value.type_name() + ", expected " + wanted);
+    throw std::invalid_argument("\"" + std::string(key) + "\" is a " + value.type_name() +
+                                ", expected " + wanted);
   }
   return *found;
 }
@@ -23,14 +23,19 @@ const T& expect(const T* found, std::string_view key, const Value& value, const 
 absl::StatusOr<Value> from_json(const nlohmann::json& node, int depth) {
   if (depth > kMaxDepth) return absl::InvalidArgumentError("nested deeper than 128 levels");
   switch (node.type()) {
-    case nlohmann::json::value_t::boolean: return Value(node.get<bool>());
-    case nlohmann::json::value_t::number_integer: return Value(node.get<int64_t>());
+    case nlohmann::json::value_t::boolean:
+      return Value(node.get<bool>());
+    case nlohmann::json::value_t::number_integer:
+      return Value(node.get<int64_t>());
     case nlohmann::json::value_t::number_unsigned: {
       const uint64_t number = node.get<uint64_t>();
-      return number > uint64_t{INT64_MAX} ? Value(static_cast<double>(number)) : Value(static_cast<int64_t>(number));
+      return number > uint64_t{INT64_MAX} ? Value(static_cast<double>(number))
+                                          : Value(static_cast<int64_t>(number));
     }
-    case nlohmann::json::value_t::number_float: return Value(node.get<double>());
-    case nlohmann::json::value_t::string: return Value(node.get<std::string>());
+    case nlohmann::json::value_t::number_float:
+      return Value(node.get<double>());
+    case nlohmann::json::value_t::string:
+      return Value(node.get<std::string>());
     case nlohmann::json::value_t::array: {
       Value::List list;
       list.reserve(node.size());
@@ -50,7 +55,8 @@ absl::StatusOr<Value> from_json(const nlohmann::json& node, int depth) {
       }
       return Value(std::move(table));
     }
-    default: return Value();
+    default:
+      return Value();
   }
 }
 
@@ -79,8 +85,10 @@ bool too_deep(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (quoted) {
-      if (c == '\\') ++i;
-      else if (c == '"') quoted = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        quoted = false;
     } else if (c == '"') {
       quoted = true;
     } else if (c == '[' || c == '{') {
@@ -95,8 +103,10 @@ bool too_deep(std::string_view text) {
 std::string position(std::string_view text, size_t byte) {
   int line = 1, column = 1;
   for (size_t i = 0; i + 1 < byte && i < text.size(); ++i) {
-    if (text[i] == '\n') ++line, column = 1;
-    else ++column;
+    if (text[i] == '\n')
+      ++line, column = 1;
+    else
+      ++column;
   }
   return absl::StrCat(line, ":", column);
 }
@@ -139,20 +149,24 @@ std::string Value::str(std::string_view key, std::string_view fallback) const {
 }
 
 const char* Value::type_name() const {
-  static constexpr const char* kNames[] = {"null", "boolean", "integer", "float", "string", "list", "table"};
+  static constexpr const char* kNames[] = {"null",   "boolean", "integer", "float",
+                                           "string", "list",    "table"};
   return kNames[data_.index()];
 }
 
 absl::StatusOr<Value> parse_json(std::string_view text, std::string_view origin) {
   const std::string name(origin);
-  if (too_deep(text)) return absl::InvalidArgumentError(absl::StrCat(name, ": nested deeper than ", kMaxDepth, " levels"));
+  if (too_deep(text))
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": nested deeper than ", kMaxDepth, " levels"));
   try {
     auto value = from_json(nlohmann::json::parse(text.begin(), text.end()), 0);
-    if (!value.ok()) return absl::InvalidArgumentError(absl::StrCat(name, ": ", value.status().message()));
+    if (!value.ok())
+      return absl::InvalidArgumentError(absl::StrCat(name, ": ", value.status().message()));
     return value;
   } catch (const nlohmann::json::parse_error& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ":", position(text, error.byte), ": this is not valid JSON (", error.what(), ")"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, ":", position(text, error.byte), ": this is not valid JSON (", error.what(), ")"));
   }
 }
 

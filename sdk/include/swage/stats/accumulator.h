@@ -4,14 +4,14 @@
 #include "swage/algorithm.h"
 #include "swage/export.h"
 
-// Statistics of a subset's input, summed in a fixed order: one sequence after the other, so the bytes do not depend on
-// micro-batches or threads.
+// Statistics of a subset's input, summed in a fixed order: one sequence after the other, so the
+// bytes do not depend on micro-batches or threads.
 namespace swage::stats {
 
 class SWAGE_API Accumulator {
  public:
-  // `in` channels, sums in `compute` (fp32 at least); the Hessian is summed into one [in, in] buffer, its lower half is
-  // filled in by finish().
+  // `in` channels, sums in `compute` (fp32 at least); the Hessian is summed into one [in, in]
+  // buffer, its lower half is filled in by finish().
   Accumulator(const Needs& needs, int64_t in, at::ScalarType compute, at::Device device);
   // x [tokens, in]: whole sequences of the given lengths.
   void add(const at::Tensor& x, const std::vector<int64_t>& lengths);
