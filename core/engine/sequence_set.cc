@@ -64,6 +64,12 @@ SequenceSet::SequenceSet(TokenSet tokens, int64_t micro_batch, at::Device device
   ids_ = at::tensor(ids, at::kLong);
 }
 
+bool SequenceSet::has_pictures() const {
+  const auto& inputs = tokens_->inputs;
+  return std::any_of(inputs.begin(), inputs.end(),
+                     [](const SequenceInputs& own) { return !own.empty(); });
+}
+
 std::string SequenceSet::digest() const {
   std::vector<int64_t> lengths;
   for (const auto& sequence : tokens_->sequences)

@@ -37,6 +37,8 @@ class SequenceSet {
   bool empty() const { return token_count() == 0; }
   const std::vector<Batch>& batches() const { return batches_; }
   bool has_inputs() const { return !tokens_->inputs.empty(); }
+  // Does any sequence enter the towers of images? Text alone may stand among pictures.
+  bool has_pictures() const;
   std::string digest() const;  // of the ids, where sequences begin, and what else they hold
 
   // Lengths, positions and kIds of a micro-batch.

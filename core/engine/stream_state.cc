@@ -93,7 +93,7 @@ absl::Status load_streams(const std::string& file, at::Device device, const std:
                           std::vector<TokenStream>* streams) {
   SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
   for (TokenStream& stream : *streams) {
-    const bool outside = tower != kLanguage && !stream.sequences->has_inputs();
+    const bool outside = tower != kLanguage && !stream.sequences->has_pictures();
     if (stream.finished || outside) continue;
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor hidden, source->read(stream.name));
     SWAGE_RETURN_IF_ERROR(read_batches(*source, device, &stream));

@@ -51,7 +51,7 @@ Slots TokenStream::slots(const Batch& batch) const {
 
 absl::Status enter(Embedding& embedding, const std::string& tower, const std::string& adapter,
                    TokenStream& stream) {
-  if (tower != kLanguage && !stream.sequences->has_inputs()) return absl::OkStatus();
+  if (tower != kLanguage && !stream.sequences->has_pictures()) return absl::OkStatus();
   return guarded({adapter, absl::StrCat("embedding of the ", tower, " tower")}, [&] {
     std::vector<TokenStream::Batch> batches;
     at::Tensor hidden;
@@ -79,7 +79,6 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
       first += rows.size(0);
     }
     if (tower != kLanguage) {
-      if (parts.empty()) return absl::OkStatus();  // text alone after all
       // A tensor of the stream's own, even if there is one part: slots may hold the rows too.
       hidden = at::cat(parts);
     }

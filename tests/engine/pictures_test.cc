@@ -2,6 +2,9 @@
 #include <ATen/ops/cross_entropy_loss.h>
 #include <gmock/gmock.h>
 
+#include <csignal>
+
+#include "core/engine/process.h"
 #include "run_support.h"
 
 namespace swage {
@@ -144,6 +147,56 @@ TEST_F(PicturesTest, ALineIsNeverCutInAPicture) {
       "{\"text\": \"" + std::string(61, 'x') + "<image>\", \"images\": [\"grey.png\"]}\n";
   EXPECT_THAT(std::string(compress(line).message()),
               HasSubstr("no line fits into 64 tokens with its pictures"));
+}
+
+// Asks the run to stop, as Ctrl-C does, once it has done so many units.
+class StoppingReporter final : public Reporter {
+ public:
+  explicit StoppingReporter(int64_t units) : left_(units) {}
+  void begin_phase(const std::string&, int64_t, int64_t) override {}
+  void at(std::string_view, double) override {}
+  void unit_done(std::string_view, const Value&) override {
+    if (--left_ == 0) raise(SIGINT);
+  }
+  void end_phase() override {}
+  void note(std::string_view) override {}
+  void warning(std::string_view) override {}
+  void event(const std::string&, const Value&) override {}
+  void finish() override {}
+
+ private:
+  int64_t left_;
+};
+
+// A run of pipeline.toml that stops behind so many blocks.
+absl::Status run_until(int64_t blocks) {
+  const RunCommand command = {"run", fs::current_path().string(), "pipeline.toml", {}, {}};
+  install_interrupt_handler();
+  StoppingReporter reporter(blocks);
+  SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));
+  SWAGE_ASSIGN_OR_RETURN(Journal journal, start_journal(*setup, command));
+  const absl::Status status = execute(*setup, journal, reporter);
+  install_interrupt_handler();  // forgets the signal
+  return status;
+}
+
+// The last line is what exports are verified on: text alone passes no tower of images.
+TEST_F(PicturesTest, ARunWithTextAloneAmongPicturesGoesOnBehindEveryBlock) {
+  const std::string lines = one_line(kChat) + "{\"text\": \"no picture\", \"images\": []}\n";
+  ASSERT_OK(compress(lines));
+  const auto expected = testing_support::read_folder("packed");
+  const auto blocks = static_cast<int64_t>(
+      testing_support::must(testing_support::must(Journal::open("work")).all("block")).size());
+  ASSERT_GT(blocks, 3);
+  for (int64_t stop = 1; stop < blocks; ++stop) {
+    SCOPED_TRACE(stop);
+    fs::remove_all("work");
+    fs::remove_all("packed");
+    ASSERT_TRUE(absl::IsCancelled(run_until(stop)));
+    ASSERT_OK(resume());
+    EXPECT_TRUE(testing_support::read_folder("packed") == expected);
+  }
 }
 
 // Published Qwen2-VL files keep the language model's keys at the top.
