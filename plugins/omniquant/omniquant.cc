@@ -1,5 +1,6 @@
 #include <deque>
 
+#include "absl/strings/str_format.h"
 #include "swage/plugin.h"
 #include "swage/quant/quantizer.h"
 #include "swage/quant/search.h"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # consume.sh CMAKE COMPILER GENERATOR: the way of a third party from an installation to a compressed model.
+# Ends with every plugin of the tree built the same way.
 set -eu
 cmake=$1
 compiler=$2
@@ -13,6 +14,7 @@ fail() { echo "$*"; exit 1; }
 "$cmake" --install "$SWAGE_BUILD_DIR" --prefix "$folder/prefix" > install.txt || { cat install.txt; fail "cannot install"; }
 # Nothing may reach back into the tree it was built in.
 mv prefix moved
+python3 "$SWAGE_SOURCE_DIR/tests/gate/elf.py" moved
 cp -R "$SWAGE_SOURCE_DIR/tests/install/consumer" consumer
 [ "$(wc -l < consumer/my_method.cc)" -lt 60 ] || fail "the example is too long to be one"
 "$cmake" -S consumer -B build -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_PREFIX_PATH="$folder/moved" \
@@ -38,3 +40,14 @@ cp consumer/pipeline.toml "$SWAGE_SOURCE_DIR"/configs/data/evaluation.txt .
 for text in '"provenance": "my-method (org.example.my-method 0.1.0)"' '"verdict": "ok"' '"perplexity"'; do
   grep -q "$text" runs/pipeline/result.json || fail "result.json does not say $text"
 done
+
+# Unoptimized: what is asked is whether headers and exported targets suffice.
+launcher=$(command -v ccache || true)
+"$cmake" -S "$SWAGE_SOURCE_DIR/tests/install/plugins" -B all -DSWAGE_TREE="$SWAGE_SOURCE_DIR" -DCMAKE_CXX_COMPILER="$compiler" \
+  -DCMAKE_CXX_COMPILER_LAUNCHER="$launcher" -DCMAKE_PREFIX_PATH="$folder/moved" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -G "$generator"
+"$cmake" --build all --parallel 2
+python3 "$SWAGE_SOURCE_DIR/tests/gate/elf.py" all
+built=$(find all -name '*.swage.so' | wc -l)
+expected=$(find "$SWAGE_SOURCE_DIR"/models "$SWAGE_SOURCE_DIR"/plugins "$SWAGE_SOURCE_DIR"/evaluators "$SWAGE_SOURCE_DIR"/backends \
+  -name '*.plugin.toml' | wc -l)
+[ "$built" -eq "$expected" ] || fail "$built of $expected plugins were built"

@@ -7,6 +7,8 @@
 // One macro per component, outside of any namespace. The class is made from `const Params&`, or
 // from nothing where it has no such constructor; a constructor that throws refuses its parameters.
 // The plugin's descriptor, its manifest and its fingerprint note are made by swage_add_plugin().
+#include <ATen/TensorOperators.h>
+
 #include <memory>
 #include <type_traits>
 
