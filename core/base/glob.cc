@@ -8,6 +8,13 @@ namespace {
 // A star only ever needs to be widened when what follows it fails, so the last one alone is
 // remembered.
 bool match_plain(std::string_view pattern, std::string_view text) {
+  // Most names fail at their end.
+  while (!pattern.empty() && pattern.back() != '*') {
+    if (text.empty() || (pattern.back() != '?' && pattern.back() != text.back())) return false;
+    pattern.remove_suffix(1);
+    text.remove_suffix(1);
+  }
+  if (pattern.empty()) return text.empty();
   size_t p = 0, t = 0, star = std::string_view::npos, resume = 0;
   while (t < text.size()) {
     if (p < pattern.size() && pattern[p] == '*') {

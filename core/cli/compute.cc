@@ -27,7 +27,7 @@ absl::Status missing(const std::string& what, const std::string& path,
 absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   const std::string& verb = arguments.verb;
   int64_t threads = arguments.threads.value_or(0);
-  if (verb == "run") {
+  if (verb == "run" || verb == "check") {
     SWAGE_ASSIGN_OR_RETURN(
         const LoadedPipeline loaded,
         open_pipeline(arguments.pipeline, arguments.sets, arguments.plugin_path));

@@ -13,7 +13,6 @@ absl::Status dispatch(int argc, char** argv) {
   if (!arguments.ok()) return arguments.status();
   const std::string& verb = arguments->verb;
   if (verb.empty()) return std::fputs(arguments->text.c_str(), stdout), absl::OkStatus();
-  if (verb == "check") return check(*arguments);
   if (verb == "plugins") return plugins(*arguments);
   if (verb == "help") return help(*arguments);
   if (verb == "schema") return schema(*arguments);

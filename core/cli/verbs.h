@@ -5,7 +5,6 @@
 namespace swage {
 
 // The verbs of `bin/swage`, one file each. They print to stdout; an error is printed by main.
-absl::Status check(const Arguments& arguments);
 absl::Status plugins(const Arguments& arguments);
 absl::Status help(const Arguments& arguments);
 absl::Status schema(const Arguments& arguments);

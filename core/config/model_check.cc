@@ -1,27 +1,22 @@
 #include "core/config/model_check.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <numeric>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/catalog/adapter_rules.h"
 #include "core/config/param_check.h"
-#include "swage/io/fp8.h"
-#include "swage/io/fused_experts.h"
 #include "swage/scheme.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
-constexpr int64_t kMaxConfigBytes = 16 << 20;
 constexpr int64_t kSmallestGroup = 16, kLargestGroup = 1024;  // sizes that readers have kernels for
 
 // Manifests may name a tensor or the module it belongs to.
@@ -124,35 +119,11 @@ TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor) 
   return fits(adapter.ignored, tensor) ? TensorRule::kIgnored : TensorRule::kNone;
 }
 
-absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value& config,
-                                          const ComponentManifest& adapter) {
-  io::Header result = header;
-  if (io::is_fp8(config)) {
-    SWAGE_ASSIGN_OR_RETURN(result, io::header_in_floats(header, io::float_type(config)));
-  } else if (io::has_fused_experts(header)) {
-    result = io::header_by_expert(header);
-  }
-  const int64_t* const count = config["num_hidden_layers"].integer();
-  if (adapter.blocks.empty() || count == nullptr) return result;
-  const std::string prefix = adapter.blocks + ".";
-  for (auto tensor = result.lower_bound(prefix);
-       tensor != result.end() && absl::StartsWith(tensor->first, prefix);) {
-    int64_t index = 0;
-    const std::string rest = tensor->first.substr(prefix.size());
-    const bool draft = absl::SimpleAtoi(rest.substr(0, rest.find('.')), &index) && index >= *count;
-    tensor = draft ? result.erase(tensor) : std::next(tensor);
-  }
-  return result;
-}
-
-absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
-                                           const ComponentManifest& adapter) {
+ModelOutline outline_model(const io::Header& header, const ComponentManifest& adapter) {
   ModelOutline outline;
   outline.adapter = adapter.name;
-  std::vector<std::string> unknown;
   for (const auto& [name, info] : header) {
     const TensorRule rule = rule_of(adapter, name);
-    if (rule == TensorRule::kNone) unknown.push_back(name);
     if (rule == TensorRule::kNone || rule == TensorRule::kIgnored) continue;
     outline.parameters +=
         std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies<>());
@@ -163,31 +134,6 @@ absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
                                  info.shape.back(), rule == TensorRule::kRouter ? kRouterRule : "",
                                  tower_of(adapter, owner_of(name))});
   }
-  if (!unknown.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        unknown.size(), unknown.size() == 1 ? " tensor is" : " tensors are",
-        " named by no rule (linears, kept, ignored) of the adapter \"", adapter.name,
-        "\": ", examples(unknown), "; this checkpoint needs an adapter that knows them"));
-  }
-  return outline;
-}
-
-absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Catalog& catalog) {
-  const std::string file = folder + "/config.json";
-  if (!std::filesystem::exists(file)) {
-    return absl::NotFoundError(absl::StrCat(
-        "\"", folder, "\" holds no config.json; expected a Hugging Face checkpoint folder"));
-  }
-  SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxConfigBytes));
-  SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(text, file));
-  SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_checkpoint_header(folder));
-  std::vector<std::string> names;
-  for (const auto& [name, info] : header) names.push_back(name);
-  SWAGE_ASSIGN_OR_RETURN(const AdapterRules rules, adapter_rules(catalog, config, names));
-  auto adapted = adapted_header(header, config, rules.manifest);
-  if (!adapted.ok()) return annotate(adapted.status(), folder);
-  auto outline = outline_model(*adapted, rules.manifest);
-  if (!outline.ok()) return annotate(outline.status(), folder);
   return outline;
 }
 
@@ -209,14 +155,6 @@ absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model) {
     check_groups(step, model.linears, &problems);
   }
   return problems.status();
-}
-
-absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog) {
-  if (std::filesystem::is_regular_file(pipeline.model_path)) return absl::OkStatus();
-  auto model = outline_model(pipeline.model_path, catalog);
-  if (!model.ok()) return with_exit_code(model.status(), ExitCode::kInput);
-  keep_other_towers(pipeline.towers, &*model);
-  return check_steps(pipeline, *model);
 }
 
 }  // namespace swage

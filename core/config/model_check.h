@@ -32,27 +32,15 @@ TensorRule rule_of(const ComponentManifest& adapter, const std::string& tensor);
 // "model.norm" of "model.norm.weight" and "model.norm.bias".
 std::string owner_of(const std::string& tensor);
 
-// The tensors of a checkpoint as its adapter sees them: fp8 weights in floats, without their
-// scales; a matrix for each expert; without blocks from num_hidden_layers on (draft layers) where
-// the manifest says where blocks lie. InvalidArgument: an fp8 weight without scale.
-absl::StatusOr<io::Header> adapted_header(const io::Header& header, const Value& config,
-                                          const ComponentManifest& adapter);
-
 // Linears of other towers than these are kept.
 void keep_other_towers(const std::vector<std::string>& towers, ModelOutline* outline);
 // The rule by which a tower is kept: "the vision tower is not among [model] towers".
 std::string tower_rule(const std::string& tower);
 
-// Errors: no adapter for config.json, a tensor that no rule of the adapter names (linears, kept,
-// ignored).
-absl::StatusOr<ModelOutline> outline_model(const std::string& folder, const Catalog& catalog);
-absl::StatusOr<ModelOutline> outline_model(const io::Header& header,
-                                           const ComponentManifest& adapter);
+ModelOutline outline_model(const io::Header& header, const ComponentManifest& adapter);
 
 // Does every glob of the pipeline fit a linear, do overrides go together, does every group divide
-// its width? The error lists all problems. A GGUF file has neither config.json nor safetensors
-// headers: it is judged when the run opens it.
-absl::Status check_model(const Pipeline& pipeline, const Catalog& catalog);
+// its width? The error lists all problems.
 absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model);
 
 }  // namespace swage

@@ -53,7 +53,6 @@ ModelSummary summarize(const io::Header& header, const ComponentManifest& adapte
     size.elements += elements;
     size.bytes += info.end - info.begin;
     const TensorRule rule = rule_of(adapter, name);
-    if (rule == TensorRule::kNone) model.uncovered.push_back(name);
     if (rule == TensorRule::kNone || rule == TensorRule::kIgnored) continue;
     model.parameters += elements;
     if (rule == TensorRule::kLinear && info.shape.size() >= 2 && elements > 0) {

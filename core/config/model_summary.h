@@ -21,11 +21,10 @@ struct ModelSummary {
     int64_t rows = 0, in = 0;
     io::StoredType type = io::StoredType::kF32;
   };
-  std::map<std::string, Size> types;   // by dtype ("BF16"), all tensors
-  int64_t parameters = 0;              // elements of linears and kept tensors
-  std::vector<Matrix> linears;         // what steps compress
-  int64_t kept_bytes = 0;              // the rest of what an export holds, biases included
-  std::vector<std::string> uncovered;  // tensors that no rule of the adapter names
+  std::map<std::string, Size> types;  // by dtype ("BF16"), all tensors
+  int64_t parameters = 0;             // elements of linears and kept tensors
+  std::vector<Matrix> linears;        // what steps compress
+  int64_t kept_bytes = 0;             // the rest of what an export holds, biases included
 };
 ModelSummary summarize(const io::Header& header, const ComponentManifest& adapter);
 

@@ -4,7 +4,6 @@
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/config/keys.h"
-#include "core/config/model_check.h"
 #include "core/config/pipeline_reader.h"
 #include "swage/status.h"
 
@@ -61,7 +60,6 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
-  SWAGE_RETURN_IF_ERROR(check_model(loaded.pipeline, loaded.catalog));
   return loaded;
 }
 

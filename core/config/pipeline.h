@@ -100,7 +100,6 @@ absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
                                                 const std::vector<std::string>& sets);
 
 // Checks everything that needs no model; the error lists every problem with file:line:column.
-// check_model() (model_check.h) then looks at the checkpoint.
 absl::StatusOr<Pipeline> check_pipeline(const PipelineSource& source, const Catalog& catalog);
 
 // Both in one, when the catalog is known already.
@@ -108,8 +107,7 @@ absl::StatusOr<Pipeline> load_pipeline(const std::string& file,
                                        const std::vector<std::string>& sets,
                                        const Catalog& catalog);
 
-// The whole way: read, scan the plugins of the command line, the file and the usual places, check
-// pipeline and model.
+// The whole way: read, scan the plugins of the command line, the file and the usual places, check.
 struct LoadedPipeline {
   Pipeline pipeline;
   Catalog catalog;
@@ -129,10 +127,10 @@ struct LinearScheme {
   WeightScheme weight;
   std::optional<ActivationScheme> activation;
 };
-// The error names two overrides that do not go together for this linear; check_model() has seen
-// every linear.
+// The error names two overrides that do not go together for this linear; check_steps()
+// (model_check.h) has seen every linear.
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear);
-// The same for a pipeline that passed check_model().
+// The same for a pipeline that passed check_steps().
 LinearScheme scheme_for(const Step& step, const std::string& linear);
 
 }  // namespace swage

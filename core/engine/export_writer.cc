@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kCarriedBytes = size_t{1} << 30;  // of tensors in memory at a time
+
 std::string part_name(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
 
 bool same_activation(const CompressedLinear& a, const CompressedLinear& b) {
@@ -141,6 +143,30 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
   }));
   SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), sink.tensors));
+  return items;
+}
+
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(const OpenedModel& model) {
+  std::vector<StoredItem> items;
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  size_t bytes = 0, parts = 0;
+  const auto write = [&]() -> absl::Status {
+    if (tensors.empty()) return absl::OkStatus();
+    const std::string part = absl::StrFormat("carried-%05d", parts++);
+    SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), tensors));
+    tensors.clear();
+    bytes = 0;
+    return absl::OkStatus();
+  };
+  SWAGE_RETURN_IF_ERROR(make_folder(parts_));
+  for (const auto& [name, rule] : model.ledger().carried) {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, model.checkpoint().weights().read(name));
+    items.push_back({name, false, digest(tensor), true});
+    tensors.emplace_back(name, tensor);
+    bytes += tensor.nbytes();
+    if (bytes >= kCarriedBytes) SWAGE_RETURN_IF_ERROR(write());
+  }
+  SWAGE_RETURN_IF_ERROR(write());
   return items;
 }
 

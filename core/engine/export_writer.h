@@ -33,6 +33,8 @@ class ExportWriter {
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
+  // Part files of what the model's ledger carries, read from its checkpoint bit for bit.
+  absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model);
 
   // Lays the checkpoint out in <path>.part and gives it its name; what had that name goes.
   absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "core/load/adapter.h"
 #include "swage/border.h"
@@ -15,6 +16,8 @@ namespace swage {
 namespace {
 
 constexpr const char* kQuantizationKey = "quantization_config";
+constexpr const char* kTieKey = "tie_word_embeddings";
+constexpr int64_t kComparedRows = 4096;
 
 // Numbers of draft layers.
 constexpr const char* kDraftKeys[] = {"num_nextn_predict_layers", "num_mtp_layers"};
@@ -23,6 +26,36 @@ Value without_quantization(const Value& config) {
   Value::Table table = *config.table();
   table.erase(kQuantizationKey);
   return Value(std::move(table));
+}
+
+// Says that the head is no copy of the embedding, in config.json and the tables in it.
+void untie(Value* config) {
+  if (config->table() == nullptr) return;
+  (*config->table())[kTieKey] = false;
+  for (auto& [key, value] : *config->table()) {
+    if (value.table() != nullptr && value.has(kTieKey)) (*value.table())[kTieKey] = false;
+  }
+}
+
+// Row by row, a chunk at a time; of a sample, a few rows.
+absl::StatusOr<bool> equal_tensors(const WeightSource& source, const std::string& a,
+                                   const std::string& b, bool whole) {
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source.shape(a));
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> other, source.shape(b));
+  if (shape != other || shape.empty()) return shape == other;
+  const int64_t rows = shape[0], step = whole ? kComparedRows : std::max<int64_t>(1, rows / 16);
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t end = std::min(rows, row + (whole ? step : 1));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor left, source.read_rows(a, row, end));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor right, source.read_rows(b, row, end));
+    if (!left.to(at::kFloat).equal(right.to(at::kFloat))) return false;
+  }
+  return true;
+}
+
+absl::Status not_in_floats(const std::string& path, const std::string& problem) {
+  return with_exit_code(absl::InvalidArgumentError(absl::StrCat(path, ": ", problem)),
+                        ExitCode::kInput);
 }
 
 Params default_params(const ComponentManifest& component) {
@@ -45,56 +78,130 @@ absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, con
 }  // namespace
 
 absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Catalog& catalog,
-                                              Loader& loader, const LoadOptions& options) {
-  SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(path));
-  const Value& quantization = checkpoint->config()[kQuantizationKey];
+                                              Loader& loader, const LoadOptions& options,
+                                              Compare compare) {
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
+  SWAGE_ASSIGN_OR_RETURN(io::Header header, header_of(checkpoint->weights()));
+  const StoredForm form = stored_form(checkpoint->config(), header);
   std::shared_ptr<Exporter> reader;
-  if (!quantization.is_null()) {
-    const std::string method = quantization.str("quant_method", "");
-    SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found, catalog.find_reader(method));
+  if (form.compressed) {
+    const auto found = catalog.find_reader(form.method);
+    if (!found.ok()) return not_in_floats(path, form.problem);
     SWAGE_ASSIGN_OR_RETURN(
-        reader, loader.exporter(found.component->name, default_params(*found.component)));
+        reader, loader.exporter(found->component->name, default_params(*found->component)));
+  } else if (!form.problem.empty()) {
+    return not_in_floats(path, form.problem);
   }
-  return open_with(path, catalog, loader, options, std::move(reader));
+  SWAGE_ASSIGN_OR_RETURN(OpenedModel model, assemble(std::move(checkpoint), catalog, loader,
+                                                     options, std::move(reader)));
+  model.form_ = form;
+  if (model.quantized()) return model;
+  model.header_ = std::move(header);
+  SWAGE_RETURN_IF_ERROR(model.settle_head(loader, compare));
+  SWAGE_RETURN_IF_ERROR(model.make_ledger());
+  return model;
 }
 
 absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, const Catalog& catalog,
                                                    Loader& loader, const LoadOptions& options,
                                                    std::shared_ptr<Exporter> reader) {
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
+  return assemble(std::move(checkpoint), catalog, loader, options, std::move(reader));
+}
+
+absl::StatusOr<OpenedModel> OpenedModel::assemble(std::unique_ptr<io::Checkpoint> checkpoint,
+                                                  const Catalog& catalog, Loader& loader,
+                                                  const LoadOptions& options,
+                                                  std::shared_ptr<Exporter> reader) {
   OpenedModel model;
   model.options_ = options;
-  SWAGE_ASSIGN_OR_RETURN(model.checkpoint_, io::open_checkpoint(path));
+  model.checkpoint_ = std::move(checkpoint);
+  model.reader_ = std::move(reader);
   // Where config.json is the language model's too, the rules hand it on: without what the reader
   // serves.
   Value config = model.checkpoint_->config();
-  if (reader != nullptr) config = without_quantization(config);
-  SWAGE_ASSIGN_OR_RETURN(const AdapterRules rules,
-                         adapter_rules(catalog, config, model.checkpoint_->weights().names()));
-  model.adapter_name_ = rules.adapter.component->name;
-  model.adapter_build_ = rules.adapter.plugin->build_id;
-  if (rules.language) absl::StrAppend(&model.adapter_build_, " ", rules.language->plugin->build_id);
-  model.language_key_ = rules.manifest.language;
-  model.reader_ = std::move(reader);
-  if (model.reader_ != nullptr) {
-    model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, rules.manifest.linears);
-  } else {
-    SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint_->weights()));
-    SWAGE_ASSIGN_OR_RETURN(const io::Header adapted,
-                           adapted_header(header, config, rules.manifest));
-    model.draft_tensors_ = static_cast<int64_t>(header.size() - adapted.size());
-    auto outline = outline_model(adapted, rules.manifest);
-    if (!outline.ok()) return annotate(outline.status(), path);
-    model.outline_ = *std::move(outline);
-  }
+  if (model.reader_ != nullptr) config = without_quantization(config);
+  SWAGE_RETURN_IF_ERROR(model.open_rules(catalog, config));
   model.export_config_ = model.checkpoint_->config();
-  for (const char* key : kDraftKeys) {
-    if (model.draft_tensors_ > 0 && model.export_config_.has(key))
-      (*model.export_config_.table())[key] = int64_t{0};
-  }
-  auto adapter = open_adapter(loader, rules, config);
-  if (!adapter.ok()) return with_exit_code(annotate(adapter.status(), path), ExitCode::kInput);
-  model.adapter_ = *std::move(adapter);
+  SWAGE_RETURN_IF_ERROR(model.open_adapter(loader, config));
   return model;
+}
+
+absl::Status OpenedModel::open_rules(const Catalog& catalog, const Value& config) {
+  const WeightSource& weights = checkpoint_->weights();
+  SWAGE_ASSIGN_OR_RETURN(rules_, adapter_rules(catalog, config, weights.names()));
+  adapter_name_ = rules_.adapter.component->name;
+  adapter_build_ = rules_.adapter.plugin->build_id;
+  if (rules_.language) absl::StrAppend(&adapter_build_, " ", rules_.language->plugin->build_id);
+  language_key_ = rules_.manifest.language;
+  if (reader_ != nullptr)
+    decoded_ = decoded_source(*checkpoint_, *reader_, rules_.manifest.linears);
+  return absl::OkStatus();
+}
+
+absl::Status OpenedModel::open_adapter(Loader& loader, const Value& config) {
+  const std::string& path = checkpoint_->path();
+  auto adapter = swage::open_adapter(loader, rules_, config);
+  if (!adapter.ok()) return with_exit_code(annotate(adapter.status(), path), ExitCode::kInput);
+  adapter_ = *std::move(adapter);
+  // Every block has a tensor; a number beyond would only fill the memory.
+  const auto tensors = static_cast<int64_t>(checkpoint_->weights().names().size());
+  for (const Tower& tower : shape().towers) {
+    if (tower.block_count >= 0 && tower.block_count <= tensors) continue;
+    return with_exit_code(absl::InvalidArgumentError(absl::StrCat(
+                              path, ": config.json asks for ", tower.block_count, " blocks of ",
+                              tower.name, ", but there are ", tensors, " tensors in all")),
+                          ExitCode::kInput);
+  }
+  return absl::OkStatus();
+}
+
+// As transformers does: a head of other values than the embedding that it should be tied to counts,
+// whatever config.json says.
+absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
+  const WeightSource& source = checkpoint_->weights();
+  const std::string head = shape().head;
+  if (!shape().tied_embeddings || !source.has(head)) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const std::string embedding,
+                         embedding_of_head(*adapter_, adapter_name_, source));
+  if (embedding.empty()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const bool equal,
+                         equal_tensors(source, head, embedding, compare == Compare::kWhole));
+  if (equal) {
+    tied_head_ = head;
+    return absl::OkStatus();
+  }
+  untie(&export_config_);
+  if (!language_key_.empty() && rules_.language) untie(&rules_.language_config);
+  SWAGE_RETURN_IF_ERROR(open_adapter(loader, export_config_));
+  if (!shape().tied_embeddings) return absl::OkStatus();
+  return with_exit_code(
+      absl::InvalidArgumentError(absl::StrCat(
+          checkpoint_->path(), ": ", head, " has other values than ", embedding,
+          ", to which this model's head is always tied; remove the one that does not count")),
+      ExitCode::kInput);
+}
+
+absl::Status OpenedModel::make_ledger() {
+  LedgerRules rules;
+  rules.manifest = rules_.manifest;
+  rules.also_placed = tied_head_;
+  const Value& config = checkpoint_->config();
+  const Value& language =
+      language_key_.empty() || !config.has(language_key_) ? config : config[language_key_];
+  for (const char* key : kDraftKeys) {
+    if (const int64_t* const count = language[key].integer())
+      rules.draft_layers = std::max(rules.draft_layers, *count);
+  }
+  SWAGE_ASSIGN_OR_RETURN(ledger_, account(*adapter_, adapter_name_, checkpoint_->weights(), rules));
+  for (const auto& [tensor, rule] : ledger_.carried) header_.erase(tensor);
+  outline_ = outline_model(header_, rules_.manifest);
+  return absl::OkStatus();
+}
+
+absl::Status OpenedModel::check_floats() const {
+  if (!quantized()) return ledger_.status(checkpoint_->path(), adapter_name_);
+  return not_in_floats(checkpoint_->path(), form_.problem + ", or measure it with `swage eval`");
 }
 
 absl::Status OpenedModel::compress(const std::vector<std::string>& towers) {
@@ -146,6 +253,15 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_block(const BlockId& id
     }
   }
   return block;
+}
+
+absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_shapes(const BlockId& id,
+                                                                const ShapeSource& shapes) const {
+  LoadOptions options;
+  options.compute = shapes.common_dtype();
+  return load<std::unique_ptr<Block>>(adapter_name_,
+                                      absl::StrCat("load the shapes of ", text_of(id)),
+                                      [&] { return adapter_->load_block(id, shapes, options); });
 }
 
 absl::Status OpenedModel::set_results(Block& block) const {

@@ -4,8 +4,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/catalog/adapter_rules.h"
 #include "core/catalog/catalog.h"
 #include "core/config/model_check.h"
+#include "core/config/stored_form.h"
+#include "core/engine/ledger.h"
 #include "core/load/loader.h"
 #include "swage/exporter.h"
 #include "swage/io/checkpoint.h"
@@ -15,15 +18,21 @@
 
 namespace swage {
 
+class ShapeSource;
+
 // A checkpoint with the adapter that serves it: what every verb that computes starts from. A
 // checkpoint that an exporter wrote is read through that exporter's decode(): its linears carry
 // their results and compute with them.
 class OpenedModel {
  public:
+  // Whether a stored head that config.json ties to the embedding has values of its own is seen by
+  // comparing some rows, or all.
+  enum class Compare { kSampled, kWhole };
   // Errors: no checkpoint, no adapter, no reader for its quantization_config, a key of config.json
-  // that the adapter refuses, tensors that no rule of the adapter names.
+  // that the adapter refuses.
   static absl::StatusOr<OpenedModel> open(const std::string& path, const Catalog& catalog,
-                                          Loader& loader, const LoadOptions& options);
+                                          Loader& loader, const LoadOptions& options,
+                                          Compare compare = Compare::kWhole);
   // The checkpoint in `path` as `reader` decodes it, whatever its config says: verification.
   static absl::StatusOr<OpenedModel> open_with(const std::string& path, const Catalog& catalog,
                                                Loader& loader, const LoadOptions& options,
@@ -34,12 +43,19 @@ class OpenedModel {
   const ModelShape& shape() const { return adapter_->shape(); }
   const LoadOptions& options() const { return options_; }
   const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
-  // config.json that exports start from: it does not promise the draft layers that are left out.
+  // config.json that exports start from.
   const Value& export_config() const { return export_config_; }
   // The key of config.json under which the language model's own lies; "" where it is the whole.
   const std::string& language_key() const { return language_key_; }
-  int64_t draft_tensors() const { return draft_tensors_; }
   bool quantized() const { return reader_ != nullptr; }
+  const AdapterRules& rules() const { return rules_; }
+  // Of a checkpoint in floats: its tensors as the adapter sees them, and what becomes of each.
+  const io::Header& header() const { return header_; }
+  const Ledger& ledger() const { return ledger_; }
+  // May a run start from it? InvalidArgument: it is compressed already, tensors would be lost,
+  // parts are missing or have another shape.
+  absl::Status check_floats() const;
+  const StoredForm& form() const { return form_; }
 
   // What a run records of the model, to notice that it changed: of checkpoint and adapter.
   std::string identity() const {
@@ -52,6 +68,10 @@ class OpenedModel {
   absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower) const;
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
   absl::StatusOr<std::unique_ptr<Head>> load_head() const;
+  // A block of a checkpoint in floats with zeros for weights, at no cost: `shapes` is over
+  // weights().
+  absl::StatusOr<std::unique_ptr<Block>> load_shapes(const BlockId& id,
+                                                     const ShapeSource& shapes) const;
 
   // What prepares pictures for this model, as preprocessor_config.json says. Errors: the model
   // reads no pictures; it has no such file.
@@ -68,6 +88,14 @@ class OpenedModel {
  private:
   OpenedModel() = default;
   absl::Status set_results(Block& block) const;
+  static absl::StatusOr<OpenedModel> assemble(std::unique_ptr<io::Checkpoint> checkpoint,
+                                              const Catalog& catalog, Loader& loader,
+                                              const LoadOptions& options,
+                                              std::shared_ptr<Exporter> reader);
+  absl::Status open_rules(const Catalog& catalog, const Value& config);
+  absl::Status open_adapter(Loader& loader, const Value& config);
+  absl::Status settle_head(Loader& loader, Compare compare);
+  absl::Status make_ledger();
 
   std::unique_ptr<io::Checkpoint> checkpoint_;
   std::string adapter_name_, adapter_build_, language_key_;
@@ -75,9 +103,13 @@ class OpenedModel {
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
   std::vector<std::string> compressed_towers_ = {kLanguage};
+  AdapterRules rules_;
+  StoredForm form_;
+  io::Header header_;
   ModelOutline outline_;
+  Ledger ledger_;
   Value export_config_;
-  int64_t draft_tensors_ = 0;
+  std::string tied_head_;  // stored, with the values of the embedding that it is tied to
   LoadOptions options_;
 };
 

@@ -74,6 +74,8 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
   for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
+  SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model));
+  record.stored(writer.spec().name, carried);
   SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears));
   record.seconds("export", watch.lap());
   return record.commit(journal, "phase", key);
@@ -125,7 +127,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   return set_up_run(std::move(loaded));
 }
 
-absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command) {
+absl::Status check_places(const RunSetup& setup) {
   for (const ExportSpec& spec : setup.pipeline.exports) {
     std::error_code ignored;
     if (!fs::exists(spec.path) || fs::is_empty(spec.path, ignored)) continue;
@@ -136,6 +138,11 @@ absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& c
                                               spec.name, ".path=…)")),
         ExitCode::kPipeline);
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command) {
+  SWAGE_RETURN_IF_ERROR(check_places(setup));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()}});
 }

@@ -33,6 +33,8 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
                                                      std::optional<int64_t> threads,
                                                      std::optional<int64_t> micro_batch);
 
+// May a new run write where its pipeline says? Looked at before any work, by `swage check` too.
+absl::Status check_places(const RunSetup& setup);
 // Starts a run: refuses a work directory that holds one, and export folders that exist.
 absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command);
 // FailedPrecondition names every difference between the run of the journal and this setup.

@@ -24,19 +24,16 @@ at::ScalarType compute_type(const std::string& name) {
   return name == "float64" ? at::kDouble : at::kFloat;
 }
 
-absl::Status open_the_model(RunSetup& setup) {
+absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   const Pipeline& pipeline = setup.pipeline;
   LoadOptions options;
   options.compute = compute_type(pipeline.run.compute);
   SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
-  SWAGE_ASSIGN_OR_RETURN(
-      setup.model, OpenedModel::open(pipeline.model_path, setup.catalog, *setup.loader, options));
-  if (!pipeline.steps.empty() && setup.model->quantized()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(pipeline.model_path,
-                     ": is compressed already (config.json has quantization_config); start from "
-                     "the original, or measure it with `swage eval`"));
-  }
+  SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
+                                                        *setup.loader, options, compare));
+  // `swage eval` measures compressed checkpoints too.
+  if (!pipeline.steps.empty() || !setup.model->quantized())
+    SWAGE_RETURN_IF_ERROR(setup.model->check_floats());
   SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
   return check_steps(pipeline, setup.model->outline());
 }
@@ -157,12 +154,13 @@ std::string RunSetup::verified_file() const {
   return (fs::path(pipeline.run.work) / "state" / "verified.safetensors").string();
 }
 
-absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded) {
+absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
+                                                     OpenedModel::Compare compare) {
   auto setup = std::make_unique<RunSetup>();
   setup->pipeline = std::move(loaded.pipeline);
   setup->catalog = std::move(loaded.catalog);
   setup->loader = std::make_unique<Loader>(setup->catalog);
-  SWAGE_RETURN_IF_ERROR(open_the_model(*setup));
+  SWAGE_RETURN_IF_ERROR(open_the_model(*setup, compare));
   SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));

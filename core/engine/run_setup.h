@@ -34,6 +34,7 @@ struct RunSetup {
 
 // Errors carry what is wrong with model, data, plugins or exports; nothing has been written. The
 // setup is on the heap: its parts refer to each other.
-absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded);
+absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(
+    LoadedPipeline loaded, OpenedModel::Compare compare = OpenedModel::Compare::kWhole);
 
 }  // namespace swage

@@ -133,10 +133,9 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
   record.parameters(parameter_count(embedding->parameters()),
                     parameter_bits(embedding->parameters()));
   if (language) record.set("model_bytes", setup_.model->outline().bytes);
-  if (language && setup_.model->draft_tensors() > 0) {
-    record.notes({absl::StrCat(setup_.model->draft_tensors(),
-                               " tensors of draft layers behind the last block are left out")});
-  }
+  const Ledger& ledger = setup_.model->ledger();
+  if (language && !ledger.carried.empty() && !setup_.writers.empty())
+    record.notes({absl::StrCat("carried into exports unchanged: ", carried_text(ledger))});
   record.seconds("embed", watch.lap());
   return record.commit(journal_, "phase", language ? "embed" : "embed/" + tower);
 }

@@ -1,5 +1,7 @@
 #include "core/load/adapter.h"
 
+#include <stdexcept>
+
 #include "absl/strings/str_cat.h"
 #include "swage/border.h"
 #include "swage/nn/features.h"
@@ -163,9 +165,13 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
     adapter = std::make_shared<ComposedAdapter>(std::move(adapter), std::move(language),
                                                 rules.language_config);
   }
-  // An accessor that throws met a key of another type.
-  SWAGE_RETURN_IF_ERROR(
-      guarded({rules.adapter.component->name, ""}, [&] { return adapter->open(config); }));
+  SWAGE_RETURN_IF_ERROR(guarded({rules.adapter.component->name, ""}, [&]() -> absl::Status {
+    try {
+      return adapter->open(config);
+    } catch (const std::invalid_argument& error) {  // an accessor met a key of another type
+      return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
+    }
+  }));
   return adapter;
 }
 

@@ -71,6 +71,7 @@ absl::Status forward(const Arguments& arguments) {
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
+  if (!model.quantized()) SWAGE_RETURN_IF_ERROR(model.check_floats());
   SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs, read_prepared_inputs(arguments.input, model));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, inputs, arguments.micro_batch.value_or(0)));

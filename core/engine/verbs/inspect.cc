@@ -9,53 +9,16 @@
 #include "core/catalog/catalog.h"
 #include "core/config/model_check.h"
 #include "core/config/model_summary.h"
+#include "core/engine/opened_model.h"
+#include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "core/engine/verbs/verbs.h"
-#include "core/load/adapter.h"
-#include "swage/border.h"
 #include "swage/io/checkpoint.h"
 #include "swage/io/gguf_header.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
-
-constexpr size_t kShownTensors = 20;
-
-// A model as its adapter sees it.
-struct OpenModel {
-  std::unique_ptr<io::Checkpoint> checkpoint;
-  io::Header header;
-  size_t drafts = 0;  // tensors of draft layers, which are not read
-  AdapterRules rules;
-  std::shared_ptr<ModelAdapter> adapter;
-  ModelShape shape;
-};
-
-absl::StatusOr<OpenModel> open_model(const std::string& path, const Catalog& catalog,
-                                     Loader& loader) {
-  OpenModel model;
-  SWAGE_ASSIGN_OR_RETURN(model.checkpoint, io::open_checkpoint(path));
-  SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(model.checkpoint->weights()));
-  const Value& config = model.checkpoint->config();
-  SWAGE_ASSIGN_OR_RETURN(model.rules,
-                         adapter_rules(catalog, config, model.checkpoint->weights().names()));
-  SWAGE_ASSIGN_OR_RETURN(model.header, adapted_header(header, config, model.rules.manifest));
-  model.drafts = header.size() - model.header.size();
-  SWAGE_ASSIGN_OR_RETURN(model.adapter, open_adapter(loader, model.rules, config));
-  model.shape = model.adapter->shape();
-  return model;
-}
-
-absl::StatusOr<std::unique_ptr<Block>> load_block(const OpenModel& model, const BlockId& id) {
-  std::unique_ptr<Block> block;
-  const std::string phase = absl::StrCat("load_block ", id.tower, " ", id.index);
-  SWAGE_RETURN_IF_ERROR(guarded({model.rules.manifest.name, phase}, [&]() -> absl::Status {
-    SWAGE_ASSIGN_OR_RETURN(block, model.adapter->load_block(id, model.checkpoint->weights(), {}));
-    return absl::OkStatus();
-  }));
-  return block;
-}
 
 void print_line(const char* what, const std::string& text) {
   if (!text.empty()) absl::PrintF("  %-14s %s\n", what, text);
@@ -90,29 +53,36 @@ absl::StatusOr<std::map<std::string, ModelSummary::Size>> stored_sizes(
   return sizes;
 }
 
-absl::Status print_model(const OpenModel& model, const ModelSummary& summary) {
-  const std::string& path = model.checkpoint->path();
+absl::StatusOr<std::string> sizes_text(const std::string& path, const ModelSummary& summary) {
   SWAGE_ASSIGN_OR_RETURN(const auto sizes, stored_sizes(path, summary));
   int64_t bytes = 0;
-  std::vector<std::string> types, towers;
+  std::vector<std::string> types;
   for (const auto& [type, size] : sizes) {
     bytes += size.bytes;
     types.push_back(absl::StrCat(type, " ", bytes_to_text(size.bytes), " in ", size.tensors,
                                  size.tensors == 1 ? " tensor" : " tensors"));
   }
-  for (const Tower& tower : model.shape.towers)
+  return absl::StrCat(bytes_to_text(bytes), ": ", absl::StrJoin(types, ", "));
+}
+
+absl::Status print_model(const OpenedModel& model, const ModelSummary& summary) {
+  const std::string& path = model.checkpoint().path();
+  SWAGE_ASSIGN_OR_RETURN(const std::string sizes, sizes_text(path, summary));
+  std::vector<std::string> towers;
+  for (const Tower& tower : model.shape().towers)
     towers.push_back(absl::StrCat(tower.name, " (", tower.block_count, " blocks)"));
   absl::PrintF("%s\n", path);
-  print_line("adapter", adapter_line(model.rules.adapter));
-  if (model.rules.language) print_line("language", adapter_line(*model.rules.language));
-  print_line("architecture", architectures(model.checkpoint->config()));
-  print_line("parameters", absl::StrCat(summary.parameters));
-  print_line("size", absl::StrCat(bytes_to_text(bytes), ": ", absl::StrJoin(types, ", ")));
-  print_line("vocabulary", absl::StrCat(model.shape.vocab_size));
-  print_line("context", absl::StrCat(model.shape.context_length));
-  print_line("hidden size", absl::StrCat(model.shape.hidden_size));
-  print_line("embeddings", model.shape.tied_embeddings ? "tied: the head's weight is theirs"
-                                                       : "apart from the head's weight");
+  print_line("adapter", adapter_line(model.rules().adapter));
+  if (model.rules().language) print_line("language", adapter_line(*model.rules().language));
+  if (model.quantized()) print_line("compressed", model.form().name);
+  print_line("architecture", architectures(model.checkpoint().config()));
+  if (!model.quantized()) print_line("parameters", absl::StrCat(summary.parameters));
+  print_line("size", sizes);
+  print_line("vocabulary", absl::StrCat(model.shape().vocab_size));
+  print_line("context", absl::StrCat(model.shape().context_length));
+  print_line("hidden size", absl::StrCat(model.shape().hidden_size));
+  print_line("embeddings", model.shape().tied_embeddings ? "tied: the head's weight is theirs"
+                                                         : "apart from the head's weight");
   print_line("towers", absl::StrJoin(towers, ", "));
   return absl::OkStatus();
 }
@@ -148,6 +118,7 @@ class BlockPrinter {
 
   std::string text(const Linear& linear) const {
     return absl::StrCat(relative(linear.name), " ", shape(linear.weight),
+                        linear.result() ? ", " + describe(linear.result()->scheme) : "",
                         linear.bias.defined() ? " with bias" : "",
                         linear.kept_by.empty() ? "" : absl::StrCat(", kept: ", linear.kept_by));
   }
@@ -201,15 +172,23 @@ std::vector<std::string> tensor_names(Block& block) {
   return names;
 }
 
-absl::Status print_tower(const OpenModel& model, const Tower& tower) {
+// Weights of a compressed checkpoint are read, since only they say what they are; of one in floats
+// nothing is.
+absl::StatusOr<std::unique_ptr<Block>> load_block(const OpenedModel& model,
+                                                  const ShapeSource& shapes, const BlockId& id) {
+  return model.quantized() ? model.load_block(id) : model.load_shapes(id, shapes);
+}
+
+absl::Status print_tower(const OpenedModel& model, const ShapeSource& shapes,
+                         const io::Header& header, const Tower& tower) {
   if (tower.block_count == 0) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<Block> block, load_block(model, {tower.name, 0}));
+  SWAGE_ASSIGN_OR_RETURN(auto block, load_block(model, shapes, {tower.name, 0}));
   const std::string prefix = numbered_prefix(tensor_names(*block), 0);
-  for (const auto& alike : alike_blocks(model.header, prefix, tower.block_count)) {
+  for (const auto& alike : alike_blocks(header, prefix, tower.block_count)) {
     const int64_t index = alike.front();
     if (index != 0) {
       block.reset();  // one at a time
-      SWAGE_ASSIGN_OR_RETURN(block, load_block(model, {tower.name, index}));
+      SWAGE_ASSIGN_OR_RETURN(block, load_block(model, shapes, {tower.name, index}));
     }
     // Later blocks of a tower may lie elsewhere (Llama 3.2 Vision's global ones).
     const std::string own = numbered_prefix(tensor_names(*block), index);
@@ -233,13 +212,25 @@ void print_schemes(const ModelSummary& summary) {
   }
 }
 
-void print_uncovered(const std::vector<std::string>& names) {
-  if (names.empty()) return;
-  absl::PrintF("\n%d %s named by no rule of the adapter; a run would refuse this checkpoint\n",
-               names.size(), names.size() == 1 ? "tensor is" : "tensors are");
-  for (size_t i = 0; i < std::min(names.size(), kShownTensors); ++i)
-    absl::PrintF("  %s\n", names[i]);
-  if (names.size() > kShownTensors) absl::PrintF("  and %d more\n", names.size() - kShownTensors);
+// What the ledger refuses: a run would say the same.
+void print_problems(const OpenedModel& model) {
+  if (model.quantized()) return;
+  const absl::Status status = model.check_floats();
+  if (status.ok()) return;
+  absl::PrintF("\na run would refuse this checkpoint: %s\n", status.message());
+}
+
+// Compressed by something that nothing here reads: what it holds.
+absl::Status print_unread(const io::Checkpoint& checkpoint, const io::Header& header,
+                          const StoredForm& form) {
+  SWAGE_ASSIGN_OR_RETURN(const std::string sizes,
+                         sizes_text(checkpoint.path(), summarize(header, {})));
+  absl::PrintF("%s\n", checkpoint.path());
+  print_line("compressed", form.name);
+  print_line("architecture", architectures(checkpoint.config()));
+  print_line("size", sizes);
+  absl::PrintF("\nswage does not read this form: start from the original\n");
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -247,14 +238,30 @@ void print_uncovered(const std::vector<std::string>& names) {
 absl::Status inspect(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   Loader loader(catalog);
-  SWAGE_ASSIGN_OR_RETURN(const OpenModel model, open_model(arguments.target, catalog, loader));
-  const ModelSummary summary = summarize(model.header, model.rules.manifest);
+  {
+    SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(arguments.target));
+    SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(checkpoint->weights()));
+    const StoredForm form = stored_form(checkpoint->config(), header);
+    if (form.compressed && !catalog.find_reader(form.method).ok())
+      return print_unread(*checkpoint, header, form);
+  }
+  SWAGE_ASSIGN_OR_RETURN(
+      const OpenedModel model,
+      OpenedModel::open(arguments.target, catalog, loader, {}, OpenedModel::Compare::kSampled));
+  const WeightSource& weights = model.checkpoint().weights();
+  SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(weights));
+  const io::Header& seen = model.quantized() ? header : model.header();
+  const ModelSummary summary = summarize(seen, model.rules().manifest);
   SWAGE_RETURN_IF_ERROR(print_model(model, summary));
-  for (const Tower& tower : model.shape.towers) SWAGE_RETURN_IF_ERROR(print_tower(model, tower));
-  if (!summary.linears.empty()) print_schemes(summary);
-  if (model.drafts > 0)
-    absl::PrintF("\n%d tensors of draft layers behind the last block are left out\n", model.drafts);
-  print_uncovered(summary.uncovered);
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(weights));
+  if (model.ledger().unloadable.empty()) {
+    for (const Tower& tower : model.shape().towers)
+      SWAGE_RETURN_IF_ERROR(print_tower(model, *shapes, seen, tower));
+  }
+  if (!summary.linears.empty() && !model.quantized()) print_schemes(summary);
+  if (!model.ledger().carried.empty())
+    absl::PrintF("\ncarried into exports unchanged: %s\n", carried_text(model.ledger()));
+  print_problems(model);
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ absl::Status dispatch(int argc, char** argv) {
   if (!arguments.ok()) return arguments.status();
   if (arguments->quiet) set_log_level(LogLevel::kWarning);
   const std::pair<const char*, absl::Status (*)(const Arguments&)> served[] = {
-      {"run", run},       {"resume", resume},   {"eval", eval},
+      {"run", run},       {"check", check},     {"resume", resume},  {"eval", eval},
       {"verify", verify}, {"forward", forward}, {"inspect", inspect}};
   for (const auto& [verb, serve] : served) {
     if (arguments->verb == verb) return serve(*arguments);

@@ -7,6 +7,7 @@ namespace swage {
 // The verbs of `swage-engine`, one file each. They print results to stdout; an error is printed by
 // main.
 absl::Status run(const Arguments& arguments);
+absl::Status check(const Arguments& arguments);
 absl::Status resume(const Arguments& arguments);
 absl::Status eval(const Arguments& arguments);
 absl::Status verify(const Arguments& arguments);

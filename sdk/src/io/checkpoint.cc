@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "io/fp8_source.h"
 #include "io/fused_experts_source.h"
+#include "io/safetensors_source.h"
 #include "swage/io/gguf.h"
 #include "swage/io/safetensors.h"
 #include "swage/io/safetensors_header.h"
@@ -33,12 +34,10 @@ constexpr const char* kSideFiles[] = {"tokenizer.json",
 
 // Name, dtype, shape and place of every tensor, so that a replaced file is noticed without reading
 // weights.
-absl::StatusOr<std::string> identify(const std::string& config,
-                                     const std::vector<std::string>& files) {
+std::string identify(const std::string& config, const std::vector<CheckpointFile>& files) {
   std::string text = config;
-  for (const std::string& file : files) {
-    SWAGE_ASSIGN_OR_RETURN(const Header header, read_header(file));
-    absl::StrAppend(&text, "\n", fs::path(file).filename().string(), " ", fs::file_size(file),
+  for (const auto& [path, header] : files) {
+    absl::StrAppend(&text, "\n", fs::path(path).filename().string(), " ", fs::file_size(path),
                     "\n");
     for (const auto& [tensor, info] : header) {
       absl::StrAppend(&text, tensor, " ", name(info.type), " ", absl::StrJoin(info.shape, ","), " ",
@@ -90,6 +89,9 @@ class HuggingFaceCheckpoint final : public Checkpoint {
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path) {
   const std::string config_file = (fs::path(path) / "config.json").string();
   if (!fs::exists(config_file)) {
+    // It says what is wrong with a folder that is something else.
+    if (fs::exists(fs::path(path) / "adapter_config.json"))
+      SWAGE_RETURN_IF_ERROR(read_checkpoint_files(path).status());
     return absl::NotFoundError(absl::StrCat(
         path, ": holds no config.json; expected a Hugging Face checkpoint folder or a GGUF file"));
   }
@@ -99,10 +101,11 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
     return absl::InvalidArgumentError(
         absl::StrCat(config_file, ": is a ", config.type_name(), ", expected a table"));
   }
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> files, checkpoint_files(path));
+  SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights, open_safetensors(files));
-  SWAGE_ASSIGN_OR_RETURN(std::string identity, identify(text, files));
-  SWAGE_ASSIGN_OR_RETURN(const Header header, read_checkpoint_header(path));
+  std::string identity = identify(text, files);
+  Header header;
+  for (CheckpointFile& file : files) header.merge(file.header);
   if (is_fp8(config)) {
     auto floats = dequantized_source(std::move(weights), header, config);
     if (!floats.ok()) return annotate(floats.status(), path);

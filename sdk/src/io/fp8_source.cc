@@ -99,6 +99,7 @@ class Fp8Source final : public WeightSource {
 
 absl::StatusOr<std::unique_ptr<WeightSource>> dequantized_source(
     std::unique_ptr<WeightSource> stored, const Header& header, const Value& config) {
+  SWAGE_RETURN_IF_ERROR(check_fp8_scales(header, config));
   SWAGE_ASSIGN_OR_RETURN(Header floats, header_in_floats(header, float_type(config)));
   return std::unique_ptr<WeightSource>(
       std::make_unique<Fp8Source>(std::move(stored), header, std::move(floats), config));

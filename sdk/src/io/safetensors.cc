@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../base/io/posix_file.h"
+#include "io/safetensors_source.h"
 #include "swage/status.h"
 
 namespace swage::io {
@@ -24,8 +25,7 @@ constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
 
 class SafetensorsSource final : public WeightSource {
  public:
-  absl::Status add(const std::string& path) {
-    SWAGE_ASSIGN_OR_RETURN(const Header header, read_header(path));
+  absl::Status add(const std::string& path, const Header& header) {
     SWAGE_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
     for (const auto& [name, info] : header) {
       const auto [it, added] = tensors_.emplace(name, Entry{info, files_.size()});
@@ -129,8 +129,19 @@ absl::StatusOr<StoredType> to_stored_type(at::ScalarType type) {
 
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors(
     const std::vector<std::string>& files) {
+  std::vector<CheckpointFile> read;
+  for (const std::string& file : files) {
+    SWAGE_ASSIGN_OR_RETURN(Header header, read_header(file));
+    read.push_back({file, std::move(header)});
+  }
+  return open_safetensors(read);
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors(
+    const std::vector<CheckpointFile>& files) {
   auto source = std::make_unique<SafetensorsSource>();
-  for (const std::string& file : files) SWAGE_RETURN_IF_ERROR(source->add(file));
+  for (const CheckpointFile& file : files)
+    SWAGE_RETURN_IF_ERROR(source->add(file.path, file.header));
   return source;
 }
 

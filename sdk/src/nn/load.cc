@@ -7,6 +7,13 @@
 namespace swage::nn {
 namespace {
 
+// One value, repeated: how a model is loaded that only its shapes are known of.
+bool is_repeated(const at::Tensor& tensor) {
+  const at::IntArrayRef strides = tensor.strides();
+  return tensor.numel() > 1 &&
+         std::all_of(strides.begin(), strides.end(), [](int64_t stride) { return stride == 0; });
+}
+
 int64_t first_not_finite(const at::Tensor& tensor) {
   const auto count = static_cast<size_t>(tensor.numel());
   switch (tensor.scalar_type()) {
@@ -50,6 +57,7 @@ absl::StatusOr<at::Tensor> read_checked(const WeightSource& source, const std::s
                      ", expected a floating point dtype: is the checkpoint already quantized?"));
   }
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor stored, source.read(name));
+  if (is_repeated(stored)) return stored;
   const at::Tensor tensor = stored.contiguous();
   const int64_t bad = first_not_finite(tensor);
   if (bad >= 0) {

@@ -8,6 +8,8 @@
 namespace swage::nn {
 namespace {
 
+constexpr int64_t kMaxChannels = 1 << 16;  // of a head: more would only fill the memory
+
 const std::map<std::string, RopeKind, std::less<>>& kinds() {
   static const std::map<std::string, RopeKind, std::less<>> names = {
       {"default", RopeKind::kDefault}, {"linear", RopeKind::kLinear},
@@ -67,6 +69,10 @@ absl::Status check(const RopeDescription& rope) {
     return absl::InvalidArgumentError(absl::StrCat("mrope_section adds up to ", sum,
                                                    ", expected half of the rotary channels, ",
                                                    rope.dim / 2));
+  }
+  if (rope.dim > kMaxChannels) {
+    return absl::InvalidArgumentError(absl::StrCat("rotary embedding over ", rope.dim,
+                                                   " channels, expected at most ", kMaxChannels));
   }
   if (rope.dim <= 0 || rope.dim % 2 != 0) {
     return absl::InvalidArgumentError(

@@ -23,5 +23,8 @@ SWAGE_API std::string fp8_scale_of(const Header& header, std::string_view weight
 // The header in floats: fp8 weights have `type`, their scales and those of their inputs are gone.
 // InvalidArgument: an fp8 weight without a scale.
 SWAGE_API absl::StatusOr<Header> header_in_floats(const Header& header, StoredType type);
+// Does every scale have a shape that weight_block_size, the rows or the tensor as a whole give it?
+// InvalidArgument names the first that has not, or says that no tensor is in fp8 at all.
+SWAGE_API absl::Status check_fp8_scales(const Header& header, const Value& config);
 
 }  // namespace swage::io

@@ -46,6 +46,14 @@ SWAGE_API absl::StatusOr<Header> read_header(const std::string& path);
 // says. *.bin alone: an error with advice.
 SWAGE_API absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder);
 
+// The same files with their headers.
+struct SWAGE_API CheckpointFile {
+  std::string path;
+  Header header;
+};
+SWAGE_API absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(
+    const std::string& folder);
+
 // Tensor name -> dtype and shape of a whole checkpoint (folder, or a GGUF file).
 SWAGE_API absl::StatusOr<Header> read_checkpoint_header(const std::string& path);
 

@@ -23,8 +23,8 @@ struct SWAGE_API PatchDescription {
   NormKind norm = NormKind::kLayer;
   double norm_eps = 1e-5;
 
-  int64_t rows() const { return height / patch_height; }
-  int64_t columns() const { return width / patch_width; }
+  int64_t rows() const { return patch_height > 0 ? height / patch_height : 0; }
+  int64_t columns() const { return patch_width > 0 ? width / patch_width : 0; }
 };
 
 // Between vision tower and projector: features are the outputs of some vision blocks, side by side.

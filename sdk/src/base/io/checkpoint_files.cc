@@ -27,8 +27,17 @@ std::string examples(const std::vector<std::string>& names) {
       names.size() > shown ? absl::StrCat(" and ", names.size() - shown, " more") : "");
 }
 
+absl::Status lora_adapter(const std::string& folder) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      folder,
+      ": is a LoRA adapter (adapter_config.json), a difference to a model and no model; "
+      "merge it into its base model first (peft: merge_and_unload(), then "
+      "save_pretrained(folder))"));
+}
+
 // Why there is neither model.safetensors nor an index, and what helps.
 absl::Status no_weights(const std::string& folder) {
+  if (fs::exists(fs::path(folder) / "adapter_config.json")) return lora_adapter(folder);
   std::vector<std::string> pickles, ggufs, others;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string file = entry.path().filename().string(),
@@ -92,11 +101,6 @@ absl::Status all_there(const std::string& folder, const Shards& shards) {
                                           "; fetch the checkpoint again"));
 }
 
-struct CheckpointFile {
-  std::string path;
-  Header header;
-};
-
 absl::StatusOr<std::vector<CheckpointFile>> read_shards(const std::string& folder,
                                                         const std::string& index) {
   SWAGE_ASSIGN_OR_RETURN(const Shards shards, read_index(index));
@@ -116,7 +120,9 @@ absl::StatusOr<std::vector<CheckpointFile>> read_shards(const std::string& folde
   return files;
 }
 
-absl::StatusOr<std::vector<CheckpointFile>> read_folder(const std::string& folder) {
+}  // namespace
+
+absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::string& folder) {
   if (!fs::is_directory(folder))
     return absl::NotFoundError(absl::StrCat(folder, ": there is no such folder"));
   const fs::path single = fs::path(folder) / "model.safetensors",
@@ -130,10 +136,8 @@ absl::StatusOr<std::vector<CheckpointFile>> read_folder(const std::string& folde
   return read_shards(folder, index.string());
 }
 
-}  // namespace
-
 absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder) {
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, read_folder(folder));
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, read_checkpoint_files(folder));
   std::vector<std::string> paths;
   for (const CheckpointFile& file : files) paths.push_back(file.path);
   return paths;
@@ -141,7 +145,7 @@ absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& fol
 
 absl::StatusOr<Header> read_checkpoint_header(const std::string& path) {
   if (fs::is_regular_file(path)) return read_gguf_header(path);
-  SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_folder(path));
+  SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   Header all;
   for (CheckpointFile& file : files) {
     all.merge(file.header);

@@ -2,6 +2,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "swage/status.h"
 
 namespace swage::io {
@@ -12,6 +13,27 @@ constexpr std::string_view kWeight = ".weight";  // fp8 tensors are weights of l
 
 bool in_fp8(const TensorInfo& info) {
   return info.type == StoredType::kF8E4M3 || info.type == StoredType::kF8E5M2;
+}
+
+// Sides of the blocks that share a scale; empty where config.json has none.
+std::vector<int64_t> block_of(const Value& config) {
+  const Value::List* const sides = config[kKey]["weight_block_size"].list();
+  if (sides == nullptr || sides->size() != 2) return {};
+  std::vector<int64_t> block;
+  for (const Value& side : *sides) block.push_back(side.integer() != nullptr ? *side.integer() : 0);
+  return block[0] > 0 && block[1] > 0 ? block : std::vector<int64_t>();
+}
+
+bool scales(const std::vector<int64_t>& scale, const std::vector<int64_t>& weight,
+            const std::vector<int64_t>& block) {
+  const auto count = [](int64_t size, int64_t side) { return (size + side - 1) / side; };
+  int64_t elements = 1;
+  for (const int64_t size : scale) elements *= size;
+  if (elements == 1) return true;
+  if (weight.size() != 2) return false;
+  if (elements == weight[0] && scale[0] == weight[0]) return true;
+  return block.size() == 2 && scale.size() == 2 && scale[0] == count(weight[0], block[0]) &&
+         scale[1] == count(weight[1], block[1]);
 }
 
 std::string module_of(std::string_view weight) {
@@ -62,6 +84,26 @@ absl::StatusOr<Header> header_in_floats(const Header& header, StoredType type) {
     result.erase(absl::StrCat(module_of(name), ".input_scale"));
   }
   return result;
+}
+
+absl::Status check_fp8_scales(const Header& header, const Value& config) {
+  const std::vector<int64_t> block = block_of(config);
+  bool any = false;
+  for (const auto& [name, info] : header) {
+    if (!in_fp8(info)) continue;
+    any = true;
+    const auto scale = header.find(fp8_scale_of(header, name));
+    if (scale == header.end() || scales(scale->second.shape, info.shape, block)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor ", scale->first, " has shape [", absl::StrJoin(scale->second.shape, ", "),
+        "], which is no scale of ", name, " [", absl::StrJoin(info.shape, ", "),
+        "]: expected one for the tensor, one for each row, or one for each block of ",
+        block.empty() ? "weight_block_size" : absl::StrJoin(block, " x ")));
+  }
+  if (any) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "config.json has a quantization_config (quant_method \"fp8\"), but no tensor is in fp8: the "
+      "key was left over, for example by a merge; remove quantization_config from config.json");
 }
 
 }  // namespace swage::io

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr int64_t kMaxHeaderBytes = 100'000'000;  // the limit of the official reader
 constexpr int64_t kLengthBytes = 8;
 constexpr size_t kMaxDimensions = 16;
+constexpr const char* kTwice = "stands there twice";
+constexpr std::string_view kPointer = "version https://git-lfs";  // how a file of Git LFS begins
 
 struct TypeInfo {
   StoredType type;
@@ -84,7 +87,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   bool start_object(std::size_t) override {
     if (depth_ > 1) return misplaced("an object");
     ++depth_;
-    fields_.clear();
+    metadata_fields_.clear();
+    has_type_ = has_shape_ = has_offsets_ = false;
     offsets_.clear();
     info_ = {};
     return true;
@@ -103,13 +107,15 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   bool key(string_t& value) override {
     if (depth_ == 1) {
       name_ = value;
-      return names_.insert(value).second || fail("stands there twice");
+      if (!in_metadata()) return true;  // keep_tensor() sees names that stand there twice
+      return !std::exchange(has_metadata_, true) || fail(kTwice);
     }
     field_ = value;
-    if (!fields_.insert(value).second)
-      return fail(absl::StrCat("\"", value, "\" stands there twice"));
-    if (in_metadata() || value == "dtype" || value == "shape" || value == "data_offsets")
-      return true;
+    if (in_metadata()) return metadata_fields_.insert(value).second || fail_twice();
+    for (auto [name, seen] : {std::pair("dtype", &has_type_), std::pair("shape", &has_shape_),
+                              std::pair("data_offsets", &has_offsets_)}) {
+      if (value == name) return !std::exchange(*seen, true) || fail_twice();
+    }
     return fail(absl::StrCat("the key \"", value, "\" is unknown"));
   }
 
@@ -122,6 +128,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   bool in_metadata() const { return name_ == "__metadata__"; }
+
+  bool fail_twice() { return fail(absl::StrCat("\"", field_, "\" ", kTwice)); }
 
   bool fail(const std::string& what) {
     problem_ = absl::StrCat("tensor \"", name_, "\": ", what);
@@ -136,8 +144,9 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool keep_tensor() {
-    for (const char* field : {"dtype", "shape", "data_offsets"}) {
-      if (fields_.count(field) == 0) return fail(absl::StrCat("\"", field, "\" is missing"));
+    for (const auto& [field, seen] : {std::pair("dtype", has_type_), std::pair("shape", has_shape_),
+                                      std::pair("data_offsets", has_offsets_)}) {
+      if (!seen) return fail(absl::StrCat("\"", field, "\" is missing"));
     }
     if (offsets_.size() != 2)
       return fail(absl::StrCat(offsets_.size(), " data_offsets, expected 2"));
@@ -152,12 +161,14 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
                                name(info_.type), " [", absl::StrJoin(info_.shape, ", "),
                                "], which takes ", bytes));
     }
-    header_.emplace(name_, std::move(info_));
-    return true;
+    const size_t before = header_.size();
+    header_.emplace_hint(header_.end(), name_, std::move(info_));
+    return header_.size() > before || fail(kTwice);
   }
 
   Header header_;
-  std::set<std::string, std::less<>> names_, fields_;
+  bool has_metadata_ = false, has_type_ = false, has_shape_ = false, has_offsets_ = false;
+  std::set<std::string, std::less<>> metadata_fields_;
   std::string name_, field_, problem_;
   TensorInfo info_;
   std::vector<int64_t> offsets_;
@@ -197,6 +208,17 @@ absl::Status place(const std::string& path, int64_t data_begin, int64_t data_byt
   return absl::OkStatus();
 }
 
+// What `git clone` leaves in place of weights where Git LFS is not installed.
+absl::Status check_pointer(const InputFile& file, const std::string& path) {
+  std::string begin(kPointer.size(), '\0');
+  if (file.size() < static_cast<int64_t>(begin.size())) return absl::OkStatus();
+  SWAGE_RETURN_IF_ERROR(file.read(0, static_cast<int64_t>(begin.size()), begin.data()));
+  if (begin != kPointer) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path,
+      ": is a pointer of Git LFS, not the weights themselves; fetch them with `git lfs pull`"));
+}
+
 }  // namespace
 
 int64_t byte_size(StoredType type) { return info_of(type).bytes; }
@@ -210,6 +232,7 @@ absl::StatusOr<Header> read_header(const std::string& path) {
   }
   unsigned char raw[kLengthBytes];
   SWAGE_RETURN_IF_ERROR(file.read(0, kLengthBytes, raw));
+  SWAGE_RETURN_IF_ERROR(check_pointer(file, path));
   uint64_t length = 0;
   for (int i = 0; i < kLengthBytes; ++i) length |= uint64_t{raw[i]} << (8 * i);
   if (length > uint64_t{kMaxHeaderBytes}) {

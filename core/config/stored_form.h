@@ -1,0 +1,19 @@
+#pragma once
+#include <string>
+
+#include "swage/io/safetensors_header.h"
+#include "swage/value.h"
+
+namespace swage {
+
+// In what form a checkpoint holds its weights, told by config.json and the tensors' names and
+// dtypes. Checkpoints in fp8 with scales, as they are published, count as floats (swage/io/fp8.h).
+struct StoredForm {
+  bool compressed = false;
+  std::string method;   // of compressed ones: quantization_config.quant_method, where it is a text
+  std::string name;     // "GPTQ (quant_method \"gptq\", 4 bits)"
+  std::string problem;  // why a run cannot start from it, and what to do; "" for floats
+};
+StoredForm stored_form(const Value& config, const io::Header& header);
+
+}  // namespace swage

@@ -1,0 +1,320 @@
+#include "core/engine/ledger.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "core/base/exit_codes.h"
+#include "core/base/glob.h"
+#include "core/config/model_check.h"
+#include "core/engine/opened_model.h"
+#include "core/engine/shape_source.h"
+#include "swage/border.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+constexpr size_t kShownGroups = 5, kShownParts = 5;
+
+bool is_number(absl::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
+}
+
+// "model.layers.*.mlp.up_proj.weight": numbers left out.
+std::string family_of(const std::string& tensor) {
+  return absl::StrJoin(absl::StrSplit(tensor, '.'), ".",
+                       [](std::string* out, absl::string_view part) {
+                         absl::StrAppend(out, is_number(part) ? "*" : part);
+                       });
+}
+
+// Every part of a model, loaded without data.
+class DryLoad {
+ public:
+  DryLoad(ModelAdapter& adapter, const std::string& name, ShapeSource& source)
+      : adapter_(adapter), name_(name), source_(source) {
+    options_.compute = source.common_dtype();
+  }
+
+  void all(Ledger* ledger) {
+    for (const Tower& tower : adapter_.shape().towers) {
+      part(tower.name == kLanguage ? "embedding" : tower.name + " embedding", ledger,
+           [&] { return held(adapter_.load_embedding(tower.name, source_, options_)); });
+      for (int64_t index = 0; index < tower.block_count; ++index) {
+        const BlockId id = {tower.name, index};
+        part(text_of(id), ledger, [&] { return block(id); });
+      }
+    }
+    part("head", ledger, [&] { return held(adapter_.load_head(source_, options_)); });
+  }
+
+  using Names = absl::StatusOr<std::vector<std::string>>;
+  Names embedding() {
+    return guarded_call(
+        "embedding", [&] { return held(adapter_.load_embedding(kLanguage, source_, options_)); });
+  }
+  Names head() {
+    return guarded_call("head", [&] { return held(adapter_.load_head(source_, options_)); });
+  }
+  const std::set<std::string>& read() const { return read_; }
+
+ private:
+  template <class Part>
+  static Names held(const absl::StatusOr<std::unique_ptr<Part>>& loaded) {
+    if (!loaded.ok()) return loaded.status();
+    std::vector<std::string> names;
+    for (const Parameter& parameter : (*loaded)->parameters()) names.push_back(parameter.name);
+    return names;
+  }
+
+  Names block(const BlockId& id) {
+    const auto loaded = adapter_.load_block(id, source_, options_);
+    SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> names, held(loaded));
+    const BlockId& found = (*loaded)->id();
+    if (found.tower != id.tower || found.index != id.index) {
+      return with_exit_code(
+          absl::InternalError(absl::StrCat("the adapter answers with ", text_of(found))),
+          ExitCode::kPlugin);
+    }
+    for (const Linear& linear : (*loaded)->linears()) {
+      names.push_back(linear.name + ".weight");
+      if (linear.bias.defined()) names.push_back(linear.name + ".bias");
+    }
+    return names;
+  }
+
+  template <class Call>
+  Names guarded_call(const std::string& what, const Call& call) {
+    Names names = absl::InternalError("nothing was made");
+    const absl::Status status = guarded({name_, "load the shapes of " + what}, [&] {
+      names = call();
+      return names.status();
+    });
+    if (!status.ok()) return status;
+    return names;
+  }
+
+  template <class Call>
+  void part(const std::string& what, Ledger* ledger, const Call& call) {
+    Names names = guarded_call(what, call);
+    if (names.status().GetPayload(kThrownByPlugin)) {
+      // It may write into what it reads, or want tensors that lie in one piece.
+      source_.set_form(ShapeSource::Form::kWhole);
+      names = guarded_call(what, call);
+      source_.forget_writes();
+      source_.set_form(ShapeSource::Form::kRepeated);
+    }
+    for (const std::string& tensor : source_.take_read()) read_.insert(tensor);
+    if (names.ok()) return place(what, *names, ledger);
+    ledger->adapter_failed |= names.status().GetPayload(kThrownByPlugin).has_value() ||
+                              exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
+    ledger->unloadable.push_back(std::string(names.status().message()));
+  }
+
+  void place(const std::string& what, const std::vector<std::string>& names, Ledger* ledger) {
+    std::vector<std::string> again;
+    for (const std::string& name : names) {
+      if (!ledger->placed.insert(name).second) again.push_back(name);
+    }
+    if (again.empty()) return;
+    ledger->adapter_failed = true;
+    ledger->unloadable.push_back(absl::StrCat(
+        name_, ": its ", what, " holds ", again.front(),
+        again.size() > 1 ? absl::StrCat(" and ", again.size() - 1, " more tensors") : "",
+        " that an earlier part of the model holds already"));
+  }
+
+  ModelAdapter& adapter_;
+  const std::string& name_;
+  ShapeSource& source_;
+  LoadOptions options_;
+  std::set<std::string> read_;
+};
+
+// Judges tensors that no part holds.
+class Judge {
+ public:
+  Judge(const Ledger& ledger, const std::set<std::string>& read, const LedgerRules& rules,
+        int64_t block_count)
+      : ledger_(ledger), read_(read), rules_(rules), block_count_(block_count) {}
+
+  // The rule by which exports carry it; "" where it is refused.
+  std::string carried_by(const std::string& tensor) const {
+    if (glob_match_any(rules_.manifest.ignored, tensor) ||
+        glob_match_any(rules_.manifest.ignored, owner_of(tensor)))
+      return "the model computes without it";
+    const int64_t layer = layer_of(tensor);
+    const bool draft = layer >= block_count_ && layer < block_count_ + rules_.draft_layers;
+    return draft ? "draft layer" : "";
+  }
+
+  std::string why_lost(const std::string& tensor) const {
+    if (read_.count(tensor) > 0)
+      return "the adapter reads it, but no linear and no parameter of the model holds it";
+    const std::string beyond = number_beyond(tensor);
+    if (!beyond.empty()) return beyond;
+    const std::string owner = owner_of(tensor);
+    if (absl::EndsWith(tensor, ".bias") && ledger_.placed.count(owner + ".weight") > 0)
+      return "config.json makes this part one without a bias";
+    if (rule_of(rules_.manifest, tensor) == TensorRule::kNone)
+      return "named by no rule (linears, kept, ignored) of the adapter; this checkpoint needs an "
+             "adapter that knows it";
+    return "no part of the model that config.json describes reads it";
+  }
+
+ private:
+  // The number behind the manifest's `blocks`; -1 for tensors elsewhere.
+  int64_t layer_of(const std::string& tensor) const {
+    absl::string_view rest = tensor;
+    int64_t layer = -1;
+    if (rules_.manifest.blocks.empty() ||
+        !absl::ConsumePrefix(&rest, rules_.manifest.blocks + ".") ||
+        !absl::SimpleAtoi(rest.substr(0, rest.find('.')), &layer))
+      return -1;
+    return layer;
+  }
+
+  // A block or an expert whose like with another number is placed.
+  std::string number_beyond(const std::string& tensor) const {
+    std::vector<std::string> parts = absl::StrSplit(tensor, '.');
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (!is_number(parts[i])) continue;
+      const std::string number = parts[i];
+      const std::string before = absl::StrJoin(parts.begin(), parts.begin() + i, ".") + ".";
+      if (placed_below(before + number + ".")) continue;  // others of this number are there
+      if (placed_below(before))
+        return absl::StrCat("it lies behind ", last_below(before),
+                            ", the last one that config.json counts");
+    }
+    return "";
+  }
+
+  bool placed_below(const std::string& prefix) const {
+    const auto found = ledger_.placed.lower_bound(prefix);
+    return found != ledger_.placed.end() && absl::StartsWith(*found, prefix);
+  }
+
+  std::string last_below(const std::string& prefix) const {
+    int64_t last = -1;
+    for (auto tensor = ledger_.placed.lower_bound(prefix);
+         tensor != ledger_.placed.end() && absl::StartsWith(*tensor, prefix); ++tensor) {
+      int64_t number = -1;
+      const std::string rest = tensor->substr(prefix.size());
+      if (absl::SimpleAtoi(rest.substr(0, rest.find('.')), &number)) last = std::max(last, number);
+    }
+    return absl::StrCat(prefix, last);
+  }
+
+  const Ledger& ledger_;
+  const std::set<std::string>& read_;
+  const LedgerRules& rules_;
+  const int64_t block_count_;
+};
+
+void judge_the_rest(const WeightSource& source, const Judge& judge, const LedgerRules& rules,
+                    Ledger* ledger) {
+  std::map<std::string, std::string> why;  // of a family of names
+  for (const std::string& tensor : source.names()) {
+    if (tensor == rules.also_placed) ledger->placed.insert(tensor);
+    if (ledger->placed.count(tensor) > 0) continue;
+    const std::string rule = judge.carried_by(tensor);
+    if (!rule.empty()) {
+      ledger->carried[tensor] = rule;
+      continue;
+    }
+    std::string& reason = why[family_of(tensor)];
+    if (reason.empty()) reason = judge.why_lost(tensor);
+    ledger->refused[tensor] = reason;
+  }
+}
+
+std::string parts_text(const std::vector<std::string>& parts) {
+  const size_t shown = std::min(parts.size(), kShownParts);
+  return absl::StrCat(
+      absl::StrJoin(parts.begin(), parts.begin() + static_cast<int64_t>(shown), "\n"),
+      parts.size() > shown
+          ? absl::StrCat("\nand ", parts.size() - shown, " more parts that cannot be loaded")
+          : "");
+}
+
+// One line for all tensors of a kind.
+std::string lost_text(const std::map<std::string, std::string>& refused) {
+  std::map<std::string, std::pair<std::string, int64_t>> groups;  // family -> first, count
+  for (const auto& [tensor, why] : refused) {
+    auto& [first, count] = groups[family_of(tensor)];
+    if (count++ == 0) first = tensor;
+  }
+  std::vector<std::string> lines;
+  for (const auto& [family, group] : groups) {
+    const auto& [first, count] = group;
+    if (lines.size() == kShownGroups) break;
+    lines.push_back(absl::StrCat(
+        first, count > 1 ? absl::StrCat(" and ", count - 1, " like it (", family, ")") : "", ": ",
+        refused.at(first)));
+  }
+  if (groups.size() > kShownGroups)
+    lines.push_back(absl::StrCat("and ", groups.size() - kShownGroups, " more kinds"));
+  return absl::StrJoin(lines, "\n");
+}
+
+}  // namespace
+
+absl::Status Ledger::status(const std::string& path, const std::string& adapter) const {
+  if (!unloadable.empty()) {
+    return with_exit_code(annotate(absl::InvalidArgumentError(parts_text(unloadable)), path),
+                          adapter_failed ? ExitCode::kPlugin : ExitCode::kInput);
+  }
+  if (refused.empty()) return absl::OkStatus();
+  return with_exit_code(
+      annotate(absl::InvalidArgumentError(absl::StrCat(
+                   refused.size(), refused.size() == 1 ? " tensor" : " tensors",
+                   " would be lost, since no part of the model that the adapter \"", adapter,
+                   "\" makes of config.json holds ", refused.size() == 1 ? "it" : "them", ":\n",
+                   lost_text(refused),
+                   "\ncorrect config.json, or take out of the checkpoint what does not belong to "
+                   "the model")),
+               path),
+      ExitCode::kInput);
+}
+
+std::string carried_text(const Ledger& ledger) {
+  std::map<std::string, int64_t> count_of;
+  for (const auto& [tensor, rule] : ledger.carried) ++count_of[rule];
+  return absl::StrJoin(count_of, ", ", [](std::string* out, const auto& entry) {
+    absl::StrAppend(out, entry.second, entry.second == 1 ? " tensor" : " tensors", " (",
+                    entry.first, ")");
+  });
+}
+
+absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
+                               const WeightSource& source, const LedgerRules& rules) {
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(source));
+  Ledger ledger;
+  DryLoad load(adapter, name, *shapes);
+  load.all(&ledger);
+  const Judge judge(ledger, load.read(), rules, adapter.shape().towers.back().block_count);
+  judge_the_rest(source, judge, rules, &ledger);
+  return ledger;
+}
+
+absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
+                                              const WeightSource& source) {
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(source));
+  DryLoad load(adapter, name, *shapes);
+  const auto embedding = load.embedding();
+  shapes->take_read();
+  const auto head = load.head();
+  const std::set<std::string> read = shapes->take_read();
+  if (!embedding.ok() || !head.ok()) return "";  // account() says what is wrong
+  for (const std::string& tensor : *embedding) {
+    const bool own = std::count(head->begin(), head->end(), tensor) > 0;
+    if (read.count(tensor) > 0 && !own) return tensor;
+  }
+  return "";
+}
+
+}  // namespace swage

@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/catalog/manifest.h"
+#include "swage/model.h"
+
+namespace swage {
+
+// What became of every tensor of a checkpoint, known before any weight is read: placed (a part of
+// the model holds it), carried (no part needs it, a rule names it: exports get it bit for bit) or
+// refused.
+struct Ledger {
+  // In order; what a part of the model holds.
+  std::set<std::string> placed;
+  std::map<std::string, std::string> carried;  // tensor -> the rule
+  std::map<std::string, std::string> refused;  // tensor -> why it would be lost
+  // Parts that cannot be loaded, "block 5: tensor … is missing"; one for each part.
+  std::vector<std::string> unloadable;
+  bool adapter_failed = false;  // it threw: the fault is the plugin's
+
+  // InvalidArgument names everything above that ends a run.
+  absl::Status status(const std::string& path, const std::string& adapter) const;
+};
+
+// "782 tensors, which no part of the model needs: 780 draft layer, …".
+std::string carried_text(const Ledger& ledger);
+
+// What decides about tensors that no part holds.
+struct LedgerRules {
+  ComponentManifest manifest;  // of the adapter, over names as the checkpoint spells them
+  int64_t draft_layers = 0;    // behind the last block, as config.json says
+  std::string also_placed;     // a head that equals the embedding which it is tied to
+};
+
+// Loads all parts of the model from the shapes of `source` (ShapeSource): what the adapter holds is
+// placed. The adapter is open.
+absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
+                               const WeightSource& source, const LedgerRules& rules);
+
+// The tensor of the embedding that the adapter's head reads in place of its own; "" where it reads
+// none.
+absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
+                                              const WeightSource& source);
+
+}  // namespace swage

@@ -1,0 +1,87 @@
+#include "core/engine/shape_source.h"
+
+#include <ATen/ops/from_blob.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "swage/status.h"
+
+namespace swage {
+
+absl::StatusOr<std::unique_ptr<ShapeSource>> ShapeSource::create(const WeightSource& source) {
+  std::unique_ptr<ShapeSource> made(new ShapeSource(source));
+  SWAGE_RETURN_IF_ERROR(made->map());
+  return made;
+}
+
+absl::Status ShapeSource::map() {
+  std::map<at::ScalarType, double> bytes_of;
+  size_t largest = 1;
+  for (const std::string& name : source_.names()) {
+    SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source_.shape(name));
+    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
+    size_t bytes = c10::elementSize(type);
+    for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
+    largest = std::max(largest, bytes);
+    if (at::isFloatingType(type)) bytes_of[type] += static_cast<double>(bytes);
+  }
+  double most = 0;
+  for (const auto& [type, bytes] : bytes_of) {
+    if (bytes > most) common_dtype_ = type;
+    most = std::max(most, bytes);
+  }
+  void* const region = ::mmap(nullptr, largest, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (region == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no address space for a tensor of ", largest, " bytes"));
+  }
+  zeros_ = region;
+  bytes_ = largest;
+  return absl::OkStatus();
+}
+
+ShapeSource::~ShapeSource() {
+  if (zeros_ != nullptr) ::munmap(zeros_, bytes_);
+}
+
+void ShapeSource::forget_writes() const { ::madvise(zeros_, bytes_, MADV_DONTNEED); }
+
+std::set<std::string> ShapeSource::take_read() const {
+  const std::lock_guard lock(mutex_);
+  return std::move(read_);
+}
+
+at::Tensor ShapeSource::zeros(const std::vector<int64_t>& shape, at::ScalarType type) const {
+  const auto options = at::TensorOptions().dtype(type);
+  if (form_ == Form::kWhole) return at::from_blob(zeros_, shape, options);
+  return at::from_blob(zeros_, shape, std::vector<int64_t>(shape.size(), 0), options);
+}
+
+absl::StatusOr<at::Tensor> ShapeSource::read(std::string_view name) const {
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source_.shape(name));
+  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
+  const std::lock_guard lock(mutex_);
+  read_.emplace(name);
+  return zeros(shape, type);
+}
+
+absl::StatusOr<at::Tensor> ShapeSource::read_rows(std::string_view name, int64_t begin,
+                                                  int64_t end) const {
+  SWAGE_ASSIGN_OR_RETURN(std::vector<int64_t> shape, source_.shape(name));
+  if (shape.empty() || begin < 0 || begin > end || end > shape[0]) {
+    return absl::OutOfRangeError(absl::StrCat("rows ", begin, " to ", end, " of tensor \"",
+                                              std::string(name), "\", which has ",
+                                              shape.empty() ? 0 : shape[0]));
+  }
+  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
+  shape[0] = end - begin;
+  const std::lock_guard lock(mutex_);
+  read_.emplace(name);
+  return zeros(shape, type);
+}
+
+}  // namespace swage

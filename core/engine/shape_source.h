@@ -1,0 +1,60 @@
+#pragma once
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "swage/weight_source.h"
+
+namespace swage {
+
+// Names, dtypes and shapes of `source`, and zeros in place of data: nothing is read, and no memory
+// is taken until somebody writes. So an adapter can load all parts of a model of any size. Notes
+// what is read.
+class ShapeSource final : public WeightSource {
+ public:
+  enum class Form {
+    kRepeated,  // all strides are 0: what copies nothing takes no time either
+    kWhole      // for adapters that write into what they read, or ask for its strides
+  };
+  // Errors: a header of more bytes than an address space has.
+  static absl::StatusOr<std::unique_ptr<ShapeSource>> create(const WeightSource& source);
+  ~ShapeSource() override;
+
+  void set_form(Form form) { form_ = form; }
+  // Gives back the memory of what was written.
+  void forget_writes() const;
+  // Names of tensors that were read since the last call.
+  std::set<std::string> take_read() const;
+
+  std::vector<std::string> names() const override { return source_.names(); }
+  bool has(std::string_view name) const override { return source_.has(name); }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
+    return source_.shape(name);
+  }
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
+    return source_.dtype(name);
+  }
+  absl::StatusOr<at::Tensor> read(std::string_view name) const override;
+  absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
+                                       int64_t end) const override;
+  // The dtype that most bytes have: loading in it converts the least.
+  at::ScalarType common_dtype() const { return common_dtype_; }
+
+ private:
+  explicit ShapeSource(const WeightSource& source) : source_(source) {}
+  absl::Status map();
+  at::Tensor zeros(const std::vector<int64_t>& shape, at::ScalarType type) const;
+
+  const WeightSource& source_;
+  Form form_ = Form::kRepeated;
+  at::ScalarType common_dtype_ = at::kFloat;
+  void* zeros_ = nullptr;  // as large as the largest tensor
+  size_t bytes_ = 0;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> read_;
+};
+
+}  // namespace swage
