@@ -46,7 +46,7 @@ class DryLoad {
            [&] { return held(adapter_.load_embedding(tower.name, source_, options_)); });
       for (int64_t index = 0; index < tower.block_count; ++index) {
         const BlockId id = {tower.name, index};
-        part(text_of(id), ledger, [&] { return block(id); });
+        part(text_of(id), ledger, [&] { return block(id, ledger); });
       }
     }
     part("head", ledger, [&] { return held(adapter_.load_head(source_, options_)); });
@@ -71,7 +71,7 @@ class DryLoad {
     return names;
   }
 
-  Names block(const BlockId& id) {
+  Names block(const BlockId& id, Ledger* ledger) {
     const auto loaded = adapter_.load_block(id, source_, options_);
     SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> names, held(loaded));
     const BlockId& found = (*loaded)->id();
@@ -84,7 +84,16 @@ class DryLoad {
       names.push_back(linear.name + ".weight");
       if (linear.bias.defined()) names.push_back(linear.name + ".bias");
     }
+    for (const Subset& subset : (*loaded)->subsets()) {
+      note_routed(subset, ledger);
+      for (const Subset& part : subset.parts) note_routed(part, ledger);
+    }
     return names;
+  }
+
+  static void note_routed(const Subset& subset, Ledger* ledger) {
+    if (subset.route.empty()) return;
+    for (const Linear* linear : subset.linears) ledger->routed.insert(linear->name);
   }
 
   template <class Call>
@@ -162,7 +171,7 @@ class Judge {
       return "config.json makes this part one without a bias";
     if (rule_of(rules_.manifest, tensor) == TensorRule::kNone)
       return "named by no rule (linears, kept, ignored) of the adapter; this checkpoint needs an "
-             "adapter that knows it";
+             "adapter that knows them";
     return "no part of the model that config.json describes reads it";
   }
 
@@ -215,10 +224,10 @@ class Judge {
   const int64_t block_count_;
 };
 
-void judge_the_rest(const WeightSource& source, const Judge& judge, const LedgerRules& rules,
+void judge_the_rest(const io::Header& header, const Judge& judge, const LedgerRules& rules,
                     Ledger* ledger) {
   std::map<std::string, std::string> why;  // of a family of names
-  for (const std::string& tensor : source.names()) {
+  for (const auto& [tensor, info] : header) {
     if (tensor == rules.also_placed) ledger->placed.insert(tensor);
     if (ledger->placed.count(tensor) > 0) continue;
     const std::string rule = judge.carried_by(tensor);
@@ -264,21 +273,19 @@ std::string lost_text(const std::map<std::string, std::string>& refused) {
 }  // namespace
 
 absl::Status Ledger::status(const std::string& path, const std::string& adapter) const {
-  if (!unloadable.empty()) {
-    return with_exit_code(annotate(absl::InvalidArgumentError(parts_text(unloadable)), path),
-                          adapter_failed ? ExitCode::kPlugin : ExitCode::kInput);
+  std::string text = parts_text(unloadable);
+  if (!refused.empty()) {
+    const bool one = refused.size() == 1;
+    absl::StrAppend(&text, text.empty() ? "" : "\n", refused.size(), one ? " tensor" : " tensors",
+                    " would be lost, since no part of the model that the adapter \"", adapter,
+                    "\" makes of config.json holds ", one ? "it" : "them", ":\n",
+                    lost_text(refused),
+                    "\ncorrect config.json, or take out of the checkpoint what does not belong to "
+                    "the model");
   }
-  if (refused.empty()) return absl::OkStatus();
-  return with_exit_code(
-      annotate(absl::InvalidArgumentError(absl::StrCat(
-                   refused.size(), refused.size() == 1 ? " tensor" : " tensors",
-                   " would be lost, since no part of the model that the adapter \"", adapter,
-                   "\" makes of config.json holds ", refused.size() == 1 ? "it" : "them", ":\n",
-                   lost_text(refused),
-                   "\ncorrect config.json, or take out of the checkpoint what does not belong to "
-                   "the model")),
-               path),
-      ExitCode::kInput);
+  if (text.empty()) return absl::OkStatus();
+  return with_exit_code(absl::InvalidArgumentError(absl::StrCat(path, ": ", text)),
+                        adapter_failed ? ExitCode::kPlugin : ExitCode::kInput);
 }
 
 std::string carried_text(const Ledger& ledger) {
@@ -291,19 +298,19 @@ std::string carried_text(const Ledger& ledger) {
 }
 
 absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
-                               const WeightSource& source, const LedgerRules& rules) {
-  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(source));
+                               const io::Header& header, const LedgerRules& rules) {
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   Ledger ledger;
   DryLoad load(adapter, name, *shapes);
   load.all(&ledger);
   const Judge judge(ledger, load.read(), rules, adapter.shape().towers.back().block_count);
-  judge_the_rest(source, judge, rules, &ledger);
+  judge_the_rest(header, judge, rules, &ledger);
   return ledger;
 }
 
 absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
-                                              const WeightSource& source) {
-  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(source));
+                                              const io::Header& header) {
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   DryLoad load(adapter, name, *shapes);
   const auto embedding = load.embedding();
   shapes->take_read();

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/catalog/manifest.h"
+#include "swage/io/safetensors_header.h"
 #include "swage/model.h"
 
 namespace swage {
@@ -18,6 +19,7 @@ namespace swage {
 struct Ledger {
   // In order; what a part of the model holds.
   std::set<std::string> placed;
+  std::set<std::string> routed;                // linears that some tokens reach only: of experts
   std::map<std::string, std::string> carried;  // tensor -> the rule
   std::map<std::string, std::string> refused;  // tensor -> why it would be lost
   // Parts that cannot be loaded, "block 5: tensor … is missing"; one for each part.
@@ -38,14 +40,14 @@ struct LedgerRules {
   std::string also_placed;     // a head that equals the embedding which it is tied to
 };
 
-// Loads all parts of the model from the shapes of `source` (ShapeSource): what the adapter holds is
+// Loads all parts of the model from the shapes of `header` (ShapeSource): what the adapter holds is
 // placed. The adapter is open.
 absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
-                               const WeightSource& source, const LedgerRules& rules);
+                               const io::Header& header, const LedgerRules& rules);
 
 // The tensor of the embedding that the adapter's head reads in place of its own; "" where it reads
 // none.
 absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
-                                              const WeightSource& source);
+                                              const io::Header& header);
 
 }  // namespace swage

@@ -163,7 +163,7 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   const std::string head = shape().head;
   if (!shape().tied_embeddings || !source.has(head)) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(const std::string embedding,
-                         embedding_of_head(*adapter_, adapter_name_, source));
+                         embedding_of_head(*adapter_, adapter_name_, header_));
   if (embedding.empty()) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(const bool equal,
                          equal_tensors(source, head, embedding, compare == Compare::kWhole));
@@ -193,7 +193,7 @@ absl::Status OpenedModel::make_ledger() {
     if (const int64_t* const count = language[key].integer())
       rules.draft_layers = std::max(rules.draft_layers, *count);
   }
-  SWAGE_ASSIGN_OR_RETURN(ledger_, account(*adapter_, adapter_name_, checkpoint_->weights(), rules));
+  SWAGE_ASSIGN_OR_RETURN(ledger_, account(*adapter_, adapter_name_, header_, rules));
   for (const auto& [tensor, rule] : ledger_.carried) header_.erase(tensor);
   outline_ = outline_model(header_, rules_.manifest);
   return absl::OkStatus();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
+#include "core/base/log.h"
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
@@ -102,10 +103,27 @@ void choose_verification(RunSetup& setup) {
       SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
 }
 
+// Static scales are those of what was seen; a linear that no token reaches has none.
+void warn_of_unreached(const RunSetup& setup, const std::vector<LinearSummary>& planned) {
+  if (setup.pipeline.calibration && setup.pipeline.calibration->experts_seen < 0) return;
+  const auto unsure = [&](const LinearSummary& linear) {
+    return linear.kept_by.empty() && linear.activation && !linear.activation->dynamic &&
+           setup.model->ledger().routed.count(linear.name) > 0;
+  };
+  const auto count = std::count_if(planned.begin(), planned.end(), unsure);
+  if (count == 0) return;
+  log_warning(absl::StrCat(
+      count,
+      " linears have static activation scales although only some tokens reach them (experts): "
+      "where none does, the run ends; [calibration] experts = \"all\" lets every token in, dynamic "
+      "scales need none"));
+}
+
 absl::Status make_exporters(RunSetup& setup) {
   if (setup.pipeline.exports.empty()) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(std::vector<LinearSummary> planned,
                          planned_linears(setup.pipeline, *setup.model));
+  warn_of_unreached(setup, planned);
   for (const PlannedStep& step : setup.steps) {
     if (!step.needs.leaves_online_transforms) continue;
     for (LinearSummary& linear : planned) linear.may_transform_input = true;

@@ -7,12 +7,13 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "swage/io/safetensors.h"
 #include "swage/status.h"
 
 namespace swage {
 
-absl::StatusOr<std::unique_ptr<ShapeSource>> ShapeSource::create(const WeightSource& source) {
-  std::unique_ptr<ShapeSource> made(new ShapeSource(source));
+absl::StatusOr<std::unique_ptr<ShapeSource>> ShapeSource::create(const io::Header& header) {
+  std::unique_ptr<ShapeSource> made(new ShapeSource(header));
   SWAGE_RETURN_IF_ERROR(made->map());
   return made;
 }
@@ -20,11 +21,11 @@ absl::StatusOr<std::unique_ptr<ShapeSource>> ShapeSource::create(const WeightSou
 absl::Status ShapeSource::map() {
   std::map<at::ScalarType, double> bytes_of;
   size_t largest = 1;
-  for (const std::string& name : source_.names()) {
-    SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source_.shape(name));
-    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
+  for (const auto& [name, info] : header_) {
+    tensors_.emplace(name, &info);
+    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, io::to_scalar_type(info.type));
     size_t bytes = c10::elementSize(type);
-    for (const int64_t size : shape) bytes *= static_cast<size_t>(size);
+    for (const int64_t size : info.shape) bytes *= static_cast<size_t>(size);
     largest = std::max(largest, bytes);
     if (at::isFloatingType(type)) bytes_of[type] += static_cast<double>(bytes);
   }
@@ -42,6 +43,28 @@ absl::Status ShapeSource::map() {
   zeros_ = region;
   bytes_ = largest;
   return absl::OkStatus();
+}
+
+std::vector<std::string> ShapeSource::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, info] : header_) names.push_back(name);
+  return names;
+}
+
+absl::StatusOr<const io::TensorInfo*> ShapeSource::find(std::string_view name) const {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) return found->second;
+  return absl::NotFoundError(absl::StrCat("there is no tensor \"", std::string(name), "\""));
+}
+
+absl::StatusOr<std::vector<int64_t>> ShapeSource::shape(std::string_view name) const {
+  SWAGE_ASSIGN_OR_RETURN(const io::TensorInfo* const info, find(name));
+  return info->shape;
+}
+
+absl::StatusOr<at::ScalarType> ShapeSource::dtype(std::string_view name) const {
+  SWAGE_ASSIGN_OR_RETURN(const io::TensorInfo* const info, find(name));
+  return io::to_scalar_type(info->type);
 }
 
 ShapeSource::~ShapeSource() {
@@ -62,26 +85,26 @@ at::Tensor ShapeSource::zeros(const std::vector<int64_t>& shape, at::ScalarType 
 }
 
 absl::StatusOr<at::Tensor> ShapeSource::read(std::string_view name) const {
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source_.shape(name));
-  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, shape(name));
+  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, dtype(name));
   const std::lock_guard lock(mutex_);
   read_.emplace(name);
-  return zeros(shape, type);
+  return zeros(sizes, type);
 }
 
 absl::StatusOr<at::Tensor> ShapeSource::read_rows(std::string_view name, int64_t begin,
                                                   int64_t end) const {
-  SWAGE_ASSIGN_OR_RETURN(std::vector<int64_t> shape, source_.shape(name));
-  if (shape.empty() || begin < 0 || begin > end || end > shape[0]) {
+  SWAGE_ASSIGN_OR_RETURN(std::vector<int64_t> sizes, shape(name));
+  if (sizes.empty() || begin < 0 || begin > end || end > sizes[0]) {
     return absl::OutOfRangeError(absl::StrCat("rows ", begin, " to ", end, " of tensor \"",
                                               std::string(name), "\", which has ",
-                                              shape.empty() ? 0 : shape[0]));
+                                              sizes.empty() ? 0 : sizes[0]));
   }
-  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source_.dtype(name));
-  shape[0] = end - begin;
+  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, dtype(name));
+  sizes[0] = end - begin;
   const std::lock_guard lock(mutex_);
   read_.emplace(name);
-  return zeros(shape, type);
+  return zeros(sizes, type);
 }
 
 }  // namespace swage

@@ -3,24 +3,26 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "swage/io/safetensors_header.h"
 #include "swage/weight_source.h"
 
 namespace swage {
 
-// Names, dtypes and shapes of `source`, and zeros in place of data: nothing is read, and no memory
-// is taken until somebody writes. So an adapter can load all parts of a model of any size. Notes
-// what is read.
+// Names, dtypes and shapes of a header, and zeros in place of data: no memory is taken until
+// somebody writes. So an adapter can load all parts of a model of any size. Notes what is read.
 class ShapeSource final : public WeightSource {
  public:
   enum class Form {
     kRepeated,  // all strides are 0: what copies nothing takes no time either
     kWhole      // for adapters that write into what they read, or ask for its strides
   };
-  // Errors: a header of more bytes than an address space has.
-  static absl::StatusOr<std::unique_ptr<ShapeSource>> create(const WeightSource& source);
+  // The header outlives the source. Errors: a tensor larger than the address space.
+  static absl::StatusOr<std::unique_ptr<ShapeSource>> create(const io::Header& header);
   ~ShapeSource() override;
 
   void set_form(Form form) { form_ = form; }
@@ -29,14 +31,10 @@ class ShapeSource final : public WeightSource {
   // Names of tensors that were read since the last call.
   std::set<std::string> take_read() const;
 
-  std::vector<std::string> names() const override { return source_.names(); }
-  bool has(std::string_view name) const override { return source_.has(name); }
-  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
-    return source_.shape(name);
-  }
-  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
-    return source_.dtype(name);
-  }
+  std::vector<std::string> names() const override;
+  bool has(std::string_view name) const override { return tensors_.count(name) > 0; }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override;
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override;
   absl::StatusOr<at::Tensor> read(std::string_view name) const override;
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override;
@@ -44,11 +42,13 @@ class ShapeSource final : public WeightSource {
   at::ScalarType common_dtype() const { return common_dtype_; }
 
  private:
-  explicit ShapeSource(const WeightSource& source) : source_(source) {}
+  explicit ShapeSource(const io::Header& header) : header_(header) {}
   absl::Status map();
+  absl::StatusOr<const io::TensorInfo*> find(std::string_view name) const;
   at::Tensor zeros(const std::vector<int64_t>& shape, at::ScalarType type) const;
 
-  const WeightSource& source_;
+  const io::Header& header_;
+  std::unordered_map<std::string_view, const io::TensorInfo*> tensors_;
   Form form_ = Form::kRepeated;
   at::ScalarType common_dtype_ = at::kFloat;
   void* zeros_ = nullptr;  // as large as the largest tensor

@@ -253,10 +253,10 @@ absl::Status inspect(const Arguments& arguments) {
   const io::Header& seen = model.quantized() ? header : model.header();
   const ModelSummary summary = summarize(seen, model.rules().manifest);
   SWAGE_RETURN_IF_ERROR(print_model(model, summary));
-  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(weights));
-  if (model.ledger().unloadable.empty()) {
-    for (const Tower& tower : model.shape().towers)
-      SWAGE_RETURN_IF_ERROR(print_tower(model, *shapes, seen, tower));
+  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
+  for (const Tower& tower : model.shape().towers) {
+    const absl::Status status = print_tower(model, *shapes, seen, tower);
+    if (!status.ok() && model.quantized()) return status;  // else the ledger says it below
   }
   if (!summary.linears.empty() && !model.quantized()) print_schemes(summary);
   if (!model.ledger().carried.empty())

@@ -104,10 +104,10 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
   SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights, open_safetensors(files));
   std::string identity = identify(text, files);
-  Header header;
-  for (CheckpointFile& file : files) header.merge(file.header);
+  Header header = std::move(files.front().header);
+  for (size_t i = 1; i < files.size(); ++i) header.merge(files[i].header);
   if (is_fp8(config)) {
-    auto floats = dequantized_source(std::move(weights), header, config);
+    auto floats = dequantized_source(std::move(weights), std::move(header), config);
     if (!floats.ok()) return annotate(floats.status(), path);
     weights = *std::move(floats);
     config = without_fp8(config);

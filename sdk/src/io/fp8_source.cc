@@ -1,6 +1,7 @@
 #include "io/fp8_source.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "absl/strings/str_join.h"
 #include "swage/status.h"
@@ -20,6 +21,8 @@ class Fp8Source final : public WeightSource {
         header_(std::move(header)),
         floats_(std::move(floats)),
         type_(scalar_type(float_type(config))) {
+    for (const auto& [name, info] : floats_)
+      scaled_.emplace(name, header_.find(name)->second.type != info.type);
     const Value::List* block = config["quantization_config"]["weight_block_size"].list();
     if (block == nullptr || block->size() != 2) return;
     for (const Value& side : *block)
@@ -31,7 +34,7 @@ class Fp8Source final : public WeightSource {
     for (const auto& [name, info] : floats_) names.push_back(name);
     return names;
   }
-  bool has(std::string_view name) const override { return floats_.find(name) != floats_.end(); }
+  bool has(std::string_view name) const override { return scaled_.count(name) > 0; }
   absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
     return stored_->shape(name);
   }
@@ -50,8 +53,8 @@ class Fp8Source final : public WeightSource {
 
  private:
   bool scaled(std::string_view name) const {
-    const auto stored = header_.find(name), floats = floats_.find(name);
-    return floats != floats_.end() && stored->second.type != floats->second.type;
+    const auto found = scaled_.find(name);
+    return found != scaled_.end() && found->second;
   }
 
   // Rows of the weight from `first_row` on.
@@ -91,6 +94,7 @@ class Fp8Source final : public WeightSource {
 
   const std::unique_ptr<WeightSource> stored_;
   const Header header_, floats_;
+  std::unordered_map<std::string_view, bool> scaled_;  // of floats_
   const at::ScalarType type_;
   std::vector<int64_t> block_;  // rows and columns that share a scale; empty: no blocks
 };
@@ -98,11 +102,11 @@ class Fp8Source final : public WeightSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WeightSource>> dequantized_source(
-    std::unique_ptr<WeightSource> stored, const Header& header, const Value& config) {
+    std::unique_ptr<WeightSource> stored, Header header, const Value& config) {
   SWAGE_RETURN_IF_ERROR(check_fp8_scales(header, config));
   SWAGE_ASSIGN_OR_RETURN(Header floats, header_in_floats(header, float_type(config)));
   return std::unique_ptr<WeightSource>(
-      std::make_unique<Fp8Source>(std::move(stored), header, std::move(floats), config));
+      std::make_unique<Fp8Source>(std::move(stored), std::move(header), std::move(floats), config));
 }
 
 }  // namespace swage::io

@@ -1,5 +1,7 @@
 #include "swage/io/fp8.h"
 
+#include <set>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -22,6 +24,19 @@ std::vector<int64_t> block_of(const Value& config) {
   std::vector<int64_t> block;
   for (const Value& side : *sides) block.push_back(side.integer() != nullptr ? *side.integer() : 0);
   return block[0] > 0 && block[1] > 0 ? block : std::vector<int64_t>();
+}
+
+// The scale of a weight in fp8: of the names that begin like it, which follow it.
+Header::const_iterator scale_behind(const Header& header, Header::const_iterator weight) {
+  if (!absl::EndsWith(weight->first, ".weight")) return header.end();
+  auto found = header.end();
+  for (auto next = std::next(weight);
+       next != header.end() && absl::StartsWith(next->first, weight->first); ++next) {
+    const absl::string_view rest = absl::string_view(next->first).substr(weight->first.size());
+    if (rest == "_scale_inv") return next;
+    if (rest == "_scale") found = next;
+  }
+  return found;
 }
 
 bool scales(const std::vector<int64_t>& scale, const std::vector<int64_t>& weight,
@@ -68,20 +83,26 @@ std::string fp8_scale_of(const Header& header, std::string_view weight) {
 }
 
 absl::StatusOr<Header> header_in_floats(const Header& header, StoredType type) {
-  Header result = header;
-  for (const auto& [name, info] : header) {
+  Header result;
+  std::set<std::string_view> gone;  // what lies ahead; names are sorted
+  for (auto tensor = header.begin(); tensor != header.end(); ++tensor) {
+    const auto& [name, info] = *tensor;
+    if (gone.erase(name) > 0) continue;
+    const auto kept = result.emplace_hint(result.end(), name, info);
     if (!in_fp8(info)) continue;
-    const std::string scale =
-        absl::EndsWith(name, ".weight") ? fp8_scale_of(header, name) : std::string();
-    if (scale.empty()) {
+    const auto scale = scale_behind(header, tensor);
+    if (scale == header.end()) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor ", name,
                        " is in fp8, but there is no scale beside it (weight_scale_inv or "
                        "weight_scale)"));
     }
-    result.find(name)->second.type = type;
-    result.erase(scale);
-    result.erase(absl::StrCat(module_of(name), ".input_scale"));
+    kept->second.type = type;
+    gone.insert(scale->first);
+    // The scale of its input comes before it.
+    if (kept != result.begin() &&
+        std::prev(kept)->first == absl::StrCat(module_of(name), ".input_scale"))
+      result.erase(std::prev(kept));
   }
   return result;
 }
@@ -89,10 +110,11 @@ absl::StatusOr<Header> header_in_floats(const Header& header, StoredType type) {
 absl::Status check_fp8_scales(const Header& header, const Value& config) {
   const std::vector<int64_t> block = block_of(config);
   bool any = false;
-  for (const auto& [name, info] : header) {
+  for (auto tensor = header.begin(); tensor != header.end(); ++tensor) {
+    const auto& [name, info] = *tensor;
     if (!in_fp8(info)) continue;
     any = true;
-    const auto scale = header.find(fp8_scale_of(header, name));
+    const auto scale = scale_behind(header, tensor);
     if (scale == header.end() || scales(scale->second.shape, info.shape, block)) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         "tensor ", scale->first, " has shape [", absl::StrJoin(scale->second.shape, ", "),
