@@ -60,7 +60,7 @@ class DryLoad {
   Names head() {
     return guarded_call("head", [&] { return held(adapter_.load_head(source_, options_)); });
   }
-  const std::set<std::string>& read() const { return read_; }
+  const std::vector<std::string>& read() const { return read_; }
 
  private:
   template <class Part>
@@ -93,7 +93,7 @@ class DryLoad {
 
   static void note_routed(const Subset& subset, Ledger* ledger) {
     if (subset.route.empty()) return;
-    for (const Linear* linear : subset.linears) ledger->routed.insert(linear->name);
+    for (const Linear* linear : subset.linears) ledger->routed.push_back(linear->name);
   }
 
   template <class Call>
@@ -117,7 +117,7 @@ class DryLoad {
       source_.forget_writes();
       source_.set_form(ShapeSource::Form::kRepeated);
     }
-    for (const std::string& tensor : source_.take_read()) read_.insert(tensor);
+    for (std::string& tensor : source_.take_read()) read_.push_back(std::move(tensor));
     if (names.ok()) return place(what, *names, ledger);
     ledger->adapter_failed |= names.status().GetPayload(kThrownByPlugin).has_value() ||
                               exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
@@ -141,13 +141,13 @@ class DryLoad {
   const std::string& name_;
   ShapeSource& source_;
   LoadOptions options_;
-  std::set<std::string> read_;
+  std::vector<std::string> read_;
 };
 
 // Judges tensors that no part holds.
 class Judge {
  public:
-  Judge(const Ledger& ledger, const std::set<std::string>& read, const LedgerRules& rules,
+  Judge(const Ledger& ledger, const std::vector<std::string>& read, const LedgerRules& rules,
         int64_t block_count)
       : ledger_(ledger), read_(read), rules_(rules), block_count_(block_count) {}
 
@@ -162,7 +162,7 @@ class Judge {
   }
 
   std::string why_lost(const std::string& tensor) const {
-    if (read_.count(tensor) > 0)
+    if (std::count(read_.begin(), read_.end(), tensor) > 0)
       return "the adapter reads it, but no linear and no parameter of the model holds it";
     const std::string beyond = number_beyond(tensor);
     if (!beyond.empty()) return beyond;
@@ -219,7 +219,7 @@ class Judge {
   }
 
   const Ledger& ledger_;
-  const std::set<std::string>& read_;
+  const std::vector<std::string>& read_;
   const LedgerRules& rules_;
   const int64_t block_count_;
 };
@@ -315,11 +315,11 @@ absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::
   const auto embedding = load.embedding();
   shapes->take_read();
   const auto head = load.head();
-  const std::set<std::string> read = shapes->take_read();
+  const std::vector<std::string> read = shapes->take_read();
   if (!embedding.ok() || !head.ok()) return "";  // account() says what is wrong
   for (const std::string& tensor : *embedding) {
     const bool own = std::count(head->begin(), head->end(), tensor) > 0;
-    if (read.count(tensor) > 0 && !own) return tensor;
+    if (std::count(read.begin(), read.end(), tensor) > 0 && !own) return tensor;
   }
   return "";
 }

@@ -19,7 +19,7 @@ namespace swage {
 struct Ledger {
   // In order; what a part of the model holds.
   std::set<std::string> placed;
-  std::set<std::string> routed;                // linears that some tokens reach only: of experts
+  std::vector<std::string> routed;             // linears that some tokens reach only: of experts
   std::map<std::string, std::string> carried;  // tensor -> the rule
   std::map<std::string, std::string> refused;  // tensor -> why it would be lost
   // Parts that cannot be loaded, "block 5: tensor … is missing"; one for each part.

@@ -106,11 +106,15 @@ void choose_verification(RunSetup& setup) {
 // Static scales are those of what was seen; a linear that no token reaches has none.
 void warn_of_unreached(const RunSetup& setup, const std::vector<LinearSummary>& planned) {
   if (setup.pipeline.calibration && setup.pipeline.calibration->experts_seen < 0) return;
-  const auto unsure = [&](const LinearSummary& linear) {
-    return linear.kept_by.empty() && linear.activation && !linear.activation->dynamic &&
-           setup.model->ledger().routed.count(linear.name) > 0;
+  const auto is_static = [](const LinearSummary& linear) {
+    return linear.kept_by.empty() && linear.activation && !linear.activation->dynamic;
   };
-  const auto count = std::count_if(planned.begin(), planned.end(), unsure);
+  if (std::none_of(planned.begin(), planned.end(), is_static)) return;
+  const std::vector<std::string>& routed = setup.model->ledger().routed;
+  const std::set<std::string> unsure(routed.begin(), routed.end());
+  const auto count = std::count_if(planned.begin(), planned.end(), [&](const auto& linear) {
+    return is_static(linear) && unsure.count(linear.name) > 0;
+  });
   if (count == 0) return;
   log_warning(absl::StrCat(
       count,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "swage/io/safetensors.h"
@@ -73,9 +74,9 @@ ShapeSource::~ShapeSource() {
 
 void ShapeSource::forget_writes() const { ::madvise(zeros_, bytes_, MADV_DONTNEED); }
 
-std::set<std::string> ShapeSource::take_read() const {
+std::vector<std::string> ShapeSource::take_read() const {
   const std::lock_guard lock(mutex_);
-  return std::move(read_);
+  return std::exchange(read_, {});
 }
 
 at::Tensor ShapeSource::zeros(const std::vector<int64_t>& shape, at::ScalarType type) const {
@@ -88,7 +89,7 @@ absl::StatusOr<at::Tensor> ShapeSource::read(std::string_view name) const {
   SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> sizes, shape(name));
   SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, dtype(name));
   const std::lock_guard lock(mutex_);
-  read_.emplace(name);
+  read_.emplace_back(name);
   return zeros(sizes, type);
 }
 
@@ -103,7 +104,7 @@ absl::StatusOr<at::Tensor> ShapeSource::read_rows(std::string_view name, int64_t
   SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, dtype(name));
   sizes[0] = end - begin;
   const std::lock_guard lock(mutex_);
-  read_.emplace(name);
+  read_.emplace_back(name);
   return zeros(sizes, type);
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -28,8 +27,8 @@ class ShapeSource final : public WeightSource {
   void set_form(Form form) { form_ = form; }
   // Gives back the memory of what was written.
   void forget_writes() const;
-  // Names of tensors that were read since the last call.
-  std::set<std::string> take_read() const;
+  // Names of tensors that were read since the last call, in that order.
+  std::vector<std::string> take_read() const;
 
   std::vector<std::string> names() const override;
   bool has(std::string_view name) const override { return tensors_.count(name) > 0; }
@@ -54,7 +53,7 @@ class ShapeSource final : public WeightSource {
   void* zeros_ = nullptr;  // as large as the largest tensor
   size_t bytes_ = 0;
   mutable std::mutex mutex_;
-  mutable std::set<std::string> read_;
+  mutable std::vector<std::string> read_;
 };
 
 }  // namespace swage

@@ -64,7 +64,10 @@ void ExpertsPart::add_subsets() {
   input.readers = {router_};
   if (shared_gate_ != nullptr) input.readers.push_back(shared_gate_);
   std::vector<Subset> outputs;
+  at::Tensor channels;  // experts of one width share it
   for (const Expert& expert : all_) {
+    if (!channels.defined() || channels.size(0) != expert.up->out())
+      channels = at::arange(expert.up->out(), at::kLong);
     const std::string name =
         expert.route.empty() ? "shared" : absl::StrCat("experts.", expert.route.expert);
     input.linears.insert(input.linears.end(), {expert.gate, expert.up});
@@ -82,7 +85,7 @@ void ExpertsPart::add_subsets() {
     output.linears = {expert.down};
     output.fold.kind = FoldTarget::Kind::kLinearRows;
     output.fold.linear = expert.up;
-    output.fold.row_of_channel = at::arange(expert.up->out(), at::kLong);
+    output.fold.row_of_channel = channels;
     outputs.push_back(std::move(output));
     writers.push_back(expert.down);
   }
