@@ -19,7 +19,9 @@ class CheckTest : public CommandTest {
     EXPECT_FALSE(fs::exists("runs")) << "check writes nothing";
     const Answer ran = swage({"run", rest[0], rest[1], rest[2], "--quiet"});
     EXPECT_EQ(checked.code, ran.code) << ran.err;
-    if (ran.code != 0) EXPECT_EQ(checked.err, ran.err);
+    if (ran.code != 0) {
+      EXPECT_EQ(checked.err, ran.err);
+    }
     fs::remove_all("runs");
     fs::remove_all("packed");
     return checked;
