@@ -9,6 +9,7 @@
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
 #include "core/config/keys.h"
+#include "core/config/places.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -59,6 +60,8 @@ absl::StatusOr<Pipeline> PipelineReader::read() {
     problems_.add({source_.file},
                   "nothing to do: there is no [[step]], no [[evaluate]] and no [[export]]");
   }
+  SWAGE_RETURN_IF_ERROR(problems_.status());
+  check_places(pipeline_, document_, &problems_);
   SWAGE_RETURN_IF_ERROR(problems_.status());
   pipeline_.effective = effective_value(pipeline_);
   return std::move(pipeline_);
@@ -124,7 +127,8 @@ void PipelineReader::read_run() {
   const Value::Table keys = read_section("run");
   RunSpec& run = pipeline_.run;
   const std::string stem = std::filesystem::path(source_.file).stem().string();
-  run.work = absolute_path(text_or(keys, "work", absl::StrCat("runs/", stem)));
+  const std::string work = text_or(keys, "work", absl::StrCat("runs/", stem));
+  if (!work.empty()) run.work = absolute_path(work);
   run.device = text_or(keys, "device", "");
   run.compute = text_or(keys, "compute", "");
   run.threads = integer_or_zero(keys, "threads");
@@ -184,6 +188,12 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
   }
   entry.use = *use;
   entry.name = table["name"].text() == nullptr ? *use : *table["name"].text();
+  const std::string wrong = why_no_file_name(entry.name);
+  if (!wrong.empty()) {
+    problems_.add(document_.place(join_path(path, "name")).value,
+                  absl::StrCat("\"name\" ", wrong, "; files of a run are called by it"));
+    return std::nullopt;
+  }
   entry.owner = absl::StrCat(name, " \"", entry.name, "\"");
   entry.component = found->component;
 
@@ -200,20 +210,10 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
 }
 
 void PipelineReader::read_exports() {
-  std::vector<std::pair<std::string, std::string>> taken = {
-      {pipeline_.model_path, "the model itself"}, {pipeline_.run.work, "the work directory"}};
   for (Entry& entry : read_entries("export")) {
     ExportSpec spec{entry.use, entry.name, "", std::move(entry.params), entry.where};
     const std::string path = text_or(entry.keys, "path", "");
     if (!path.empty()) spec.path = absolute_path(path);
-    for (const auto& [other, what] : taken) {
-      if (!spec.path.empty() && spec.path == other) {
-        problems_.add(document_.place(join_path(entry.path, "path")).value,
-                      absl::StrCat("\"path\" is \"", path, "\", the same folder as ", what,
-                                   "; nothing would be left of one of them"));
-      }
-    }
-    taken.emplace_back(spec.path, absl::StrCat("export \"", spec.name, "\""));
     pipeline_.exports.push_back(std::move(spec));
   }
 }

@@ -79,7 +79,8 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
                            const std::string& work)
     : spec_(spec),
       exporter_(std::move(exporter)),
-      parts_((fs::path(work) / "parts" / spec.name).string()) {}
+      parts_((fs::path(work) / "parts" / spec.name).string()),
+      place_(spec.path, work) {}
 
 absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
   return with_exit_code(
@@ -175,7 +176,8 @@ std::string ExportWriter::part_file(const std::string& part) const {
 }
 
 absl::Status ExportWriter::finish(const OpenedModel& model,
-                                  const std::vector<LinearSummary>& linears) {
+                                  const std::vector<LinearSummary>& linears,
+                                  const std::string& folder) {
   std::vector<std::string> files;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(parts_, error)) {
@@ -187,12 +189,8 @@ absl::Status ExportWriter::finish(const OpenedModel& model,
   }
   std::sort(files.begin(), files.end());
   SWAGE_ASSIGN_OR_RETURN(const auto tensors, io::open_safetensors(files));
-  const std::string unfinished = spec_.path + ".part";
-  SWAGE_RETURN_IF_ERROR(make_empty_folder(unfinished));
-  Context context(model, *tensors, linears, unfinished);
-  SWAGE_RETURN_IF_ERROR(
-      guarded({spec_.name, "finish"}, [&] { return exporter_->finish(context); }));
-  return replace_folder(unfinished, spec_.path);
+  Context context(model, *tensors, linears, folder);
+  return guarded({spec_.name, "finish"}, [&] { return exporter_->finish(context); });
 }
 
 void ExportWriter::drop_parts() {

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/config/pipeline.h"
+#include "core/engine/export_place.h"
 #include "core/engine/opened_model.h"
 #include "swage/exporter.h"
 
@@ -36,8 +37,10 @@ class ExportWriter {
   // Part files of what the model's ledger carries, read from its checkpoint bit for bit.
   absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model);
 
-  // Lays the checkpoint out in <path>.part and gives it its name; what had that name goes.
-  absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears);
+  // Lays the checkpoint out in an empty folder.
+  absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears,
+                      const std::string& folder);
+  ExportPlace& place() { return place_; }
   // Frees the disk space of the parts.
   void drop_parts();
 
@@ -50,6 +53,7 @@ class ExportWriter {
   const ExportSpec& spec_;
   std::shared_ptr<Exporter> exporter_;
   std::string parts_;
+  ExportPlace place_;
 };
 
 }  // namespace swage

@@ -20,37 +20,20 @@ absl::Status failed(const std::string& path, const char* what, const std::error_
                                              "); mend that and continue with `swage resume`"));
 }
 
+}  // namespace
+
 absl::Status sync_folder(const std::string& path) {
-  const int folder = open(path.c_str(), O_RDONLY | O_DIRECTORY);
+  const int folder = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool done = folder >= 0 && fsync(folder) == 0;
   const std::error_code error(errno, std::generic_category());
   if (folder >= 0) close(folder);
   return done ? absl::OkStatus() : failed(path, "cannot be synced to disk", error);
 }
 
-}  // namespace
-
 absl::Status make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
   return error ? failed(path, "cannot be created", error) : absl::OkStatus();
-}
-
-absl::Status make_empty_folder(const std::string& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) return failed(path, "cannot be removed", error);
-  return make_folder(path);
-}
-
-absl::Status replace_folder(const std::string& from, const std::string& to) {
-  SWAGE_RETURN_IF_ERROR(sync_folder(from));
-  std::error_code error;
-  fs::remove_all(to, error);
-  if (error) return failed(to, "cannot be removed", error);
-  fs::rename(from, to, error);
-  if (error) return failed(to, "cannot be given to the finished folder", error);
-  return sync_folder(fs::path(to).parent_path().string());
 }
 
 }  // namespace swage

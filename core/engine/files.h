@@ -9,9 +9,7 @@ namespace swage {
 
 // The folder, and those above it.
 absl::Status make_folder(const std::string& path);
-// An empty folder of this name; what lay in it goes.
-absl::Status make_empty_folder(const std::string& path);
-// `from` gets the name `to`, durably; a folder of that name goes before.
-absl::Status replace_folder(const std::string& from, const std::string& to);
+// What was made, renamed or removed in the folder is on disk.
+absl::Status sync_folder(const std::string& path);
 
 }  // namespace swage

@@ -281,6 +281,19 @@ absl::StatusOr<Journal> Journal::open(const std::string& work) {
   return journal;
 }
 
+absl::Status Journal::discard(const std::string& work) {
+  std::error_code error;
+  if (!fs::exists(work + "/run.db", error)) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const Journal held, open(work));
+  // run.db last: until then the folder still tells what it is.
+  for (const char* name :
+       {"state", "parts", "result.json", "run.db-wal", "run.db-shm", "run.db-journal", "run.db"}) {
+    fs::remove_all(fs::path(work) / name, error);
+    if (error) return file_error(work + "/" + name, "removed", error.value());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Journal::commit(const std::vector<Entry>& entries) {
   const std::string path = work_ + "/run.db";
   return in_transaction(database_.get(), path, [&] { return put(database_.get(), path, entries); });

@@ -32,6 +32,10 @@ class Journal {
   // lives).
   static absl::StatusOr<Journal> open(const std::string& work);
 
+  // Removes the run that lies in the folder: what Swage made there, and nothing else. Nothing where
+  // there is no run. FailedPrecondition: another process works on it.
+  static absl::Status discard(const std::string& work);
+
   Journal(Journal&&) noexcept;
   Journal& operator=(Journal&&) noexcept;
   ~Journal();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
+#include "core/config/places.h"
 #include "core/engine/process.h"
 #include "core/engine/result.h"
 #include "core/engine/run_record.h"
@@ -65,18 +66,38 @@ absl::Status evaluate(RunSetup& setup, Sweep& sweep, Journal& journal, Reporter&
   return record.commit(journal, "phase", "evaluate");
 }
 
+// What has been written and read back once may be gone by the time the run goes on.
+absl::Status still_there(const ExportSpec& spec) {
+  std::error_code ignored;
+  if (fs::is_directory(spec.path, ignored) && !fs::is_empty(spec.path, ignored))
+    return absl::OkStatus();
+  return with_exit_code(
+      absl::DataLossError(
+          absl::StrCat(spec.path,
+                       ": the run wrote this export and it is gone; bring it back, or run again "
+                       "with another work folder")),
+      ExitCode::kVerdictFailed);
+}
+
 absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journal) {
-  const std::string key = "export/" + writer.spec().name;
+  const std::string& name = writer.spec().name;
+  const std::string key = "export/" + name;
   SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", key));
-  if (done) return absl::OkStatus();
+  if (done) return still_there(writer.spec());
   Stopwatch watch;
   RunRecord record;
+  SWAGE_ASSIGN_OR_RETURN(const Value before, journal.get("folder", name));
+  if (writer.place().is_published(before)) return record.commit(journal, "phase", key);
+  SWAGE_ASSIGN_OR_RETURN(const std::string folder, writer.place().begin(before));
+  SWAGE_ASSIGN_OR_RETURN(const Value identity, writer.place().identity());
+  SWAGE_RETURN_IF_ERROR(journal.commit({{"folder", name, identity}}));
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
   for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
   SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model));
   record.stored(writer.spec().name, carried);
-  SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears));
+  SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, folder));
+  SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
   return record.commit(journal, "phase", key);
 }
@@ -127,22 +148,10 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   return set_up_run(std::move(loaded));
 }
 
-absl::Status check_places(const RunSetup& setup) {
-  for (const ExportSpec& spec : setup.pipeline.exports) {
-    std::error_code ignored;
-    if (!fs::exists(spec.path) || fs::is_empty(spec.path, ignored)) continue;
-    return with_exit_code(
-        absl::AlreadyExistsError(absl::StrCat(spec.where.text(), ": \"", spec.path,
-                                              "\" exists already; remove it, or name another "
-                                              "path (--set export.",
-                                              spec.name, ".path=…)")),
-        ExitCode::kPipeline);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command) {
-  SWAGE_RETURN_IF_ERROR(check_places(setup));
+absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
+  if (command.replaces_work) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
+  SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline));
+  for (ExportWriter& writer : setup.writers) SWAGE_RETURN_IF_ERROR(writer.place().reserve());
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()}});
 }
@@ -192,7 +201,20 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
   return with_exit_code(absl::DataLossError(absl::StrJoin(failed, "\n")), ExitCode::kVerdictFailed);
 }
 
+// The places of exports that are still to be written.
+absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
+  for (ExportWriter& writer : setup.writers) {
+    const std::string& name = writer.spec().name;
+    SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", "export/" + name));
+    SWAGE_ASSIGN_OR_RETURN(const Value folder, journal.get("folder", name));
+    if (!done && !writer.place().is_published(folder))
+      SWAGE_RETURN_IF_ERROR(writer.place().reserve());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
+  SWAGE_RETURN_IF_ERROR(reserve_places(setup, journal));
   {
     Sweep sweep(setup, journal, reporter);
     SWAGE_RETURN_IF_ERROR(sweep.run());

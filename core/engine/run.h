@@ -19,6 +19,7 @@ struct RunCommand {
   std::string folder;    // current folder; relative paths of the command start there
   std::string pipeline;  // file
   std::vector<std::string> sets, plugin_path;
+  bool replaces_work = false;  // an earlier run in the work folder goes, once this one may start
 };
 Value to_value(const RunCommand& command);
 RunCommand command_from(const Value& value);
@@ -33,10 +34,8 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
                                                      std::optional<int64_t> threads,
                                                      std::optional<int64_t> micro_batch);
 
-// May a new run write where its pipeline says? Looked at before any work, by `swage check` too.
-absl::Status check_places(const RunSetup& setup);
 // Starts a run: refuses a work directory that holds one, and export folders that exist.
-absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command);
+absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command);
 // FailedPrecondition names every difference between the run of the journal and this setup.
 absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal);
 

@@ -249,11 +249,41 @@ TEST_F(PipelineFile, KeepsExportsApart) {
                            "/\"\n[[export]]\nuse = \"writer\"\nname = \"b\"\npath = "
                            "\"x\"\n[[export]]\nuse = \"writer\"\nname = \"c\"\npath "
                            "= \"y/../x\"\n";
-  EXPECT_EQ(problems(text),
-            "./p.toml:5:8: \"path\" is \"./model/\", the same folder as the model itself; nothing "
-            "would be left of one of them\n"
-            "./p.toml:13:8: \"path\" is \"y/../x\", the same folder as export \"b\"; nothing would "
-            "be left of one of them");
+  EXPECT_THAT(
+      problems(text),
+      testing::MatchesRegex("./p.toml:5:8: export \"writer\" is to be \"./model\", the same folder "
+                            "as the model itself; nothing would be left of one of them\n"
+                            "./p.toml:13:8: export \"c\" is to be \".*/x\", the same folder as "
+                            "export \"b\"; nothing would be left of one of them"));
+}
+
+TEST_F(PipelineFile, RefusesPlacesWhereSomethingWouldBeLost) {
+  const auto told = [&](const std::string& path, const std::string& run) {
+    return problems(std::string(kModel) + "[[export]]\nuse = \"writer\"\npath = \"" + path +
+                    "\"\n" + run);
+  };
+  for (const auto& [place, why] : {std::pair("", "names no folder"),
+                                   {".", "was called in"},
+                                   {"/", "root of all"},
+                                   {"~/out", "shell's shorthand"},
+                                   {"model/out", "lies in the model"}})
+    EXPECT_THAT(told(std::string(place) == "model/out" ? path("model/out") : place, ""),
+                testing::HasSubstr(why))
+        << place;
+  EXPECT_THAT(told(std::string(300, 'n'), ""), testing::HasSubstr("a name of 300 bytes"));
+  EXPECT_THAT(told("x", "[run]\nwork = \"x/work\"\n"), testing::HasSubstr("is to hold the work"));
+  EXPECT_THAT(told("x", "[run]\nwork = \"\"\n"), testing::HasSubstr("names no folder"));
+  EXPECT_THAT(told("x", "[run]\nwork = \"" + path("model") + "\"\n"),
+              testing::HasSubstr("as the model itself"));
+}
+
+TEST_F(PipelineFile, TakesOnlyFileNamesAsNames) {
+  for (const char* name : {"../../precious", "/tmp/x", "..", "", "a\\u0007b"}) {
+    EXPECT_THAT(problems(std::string(kModel) +
+                         "[[export]]\nuse = \"writer\"\npath = \"x\"\nname = \"" + name + "\"\n"),
+                testing::HasSubstr("\"name\" "))
+        << name;
+  }
 }
 
 TEST_F(PipelineFile, RefusesAnUnknownDevice) {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/base/bytes.h"
+#include "core/config/places.h"
 #include "core/engine/run.h"
 #include "core/engine/verbs/verbs.h"
 #include "swage/status.h"
@@ -32,9 +33,9 @@ void print_steps(const Pipeline& pipeline) {
 absl::Status check(const Arguments& arguments) {
   SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded,
                          open_pipeline(arguments.pipeline, arguments.sets, arguments.plugin_path));
+  SWAGE_RETURN_IF_ERROR(check_vacant(loaded.pipeline));
   SWAGE_ASSIGN_OR_RETURN(const auto setup,
                          set_up_run(std::move(loaded), OpenedModel::Compare::kSampled));
-  SWAGE_RETURN_IF_ERROR(check_places(*setup));
   const Pipeline& pipeline = setup->pipeline;
   absl::PrintF("%s holds\n", arguments.pipeline);
   print_model(*setup->model);

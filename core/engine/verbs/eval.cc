@@ -32,8 +32,7 @@ absl::Status eval(const Arguments& arguments) {
   if (!names_work(command.sets)) {
     // Its own folder, which holds nothing but an earlier measurement of the same name.
     const fs::path work = fs::absolute("runs") / folder_name(arguments.target);
-    std::error_code ignored;
-    fs::remove_all(work, ignored);
+    command.replaces_work = true;
     command.sets.push_back(absl::StrCat("run.work=\"", work.string(), "\""));
   }
   return start_run(command, {arguments.events, arguments.quiet});

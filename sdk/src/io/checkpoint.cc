@@ -8,6 +8,7 @@
 #include "io/fp8_source.h"
 #include "io/fused_experts_source.h"
 #include "io/safetensors_source.h"
+#include "io/side_files.h"
 #include "swage/io/gguf.h"
 #include "swage/io/safetensors.h"
 #include "swage/io/safetensors_header.h"
@@ -17,28 +18,16 @@ namespace swage::io {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int64_t kMaxConfigBytes = 16 << 20, kMaxSideFileBytes = 256 << 20;
-constexpr const char* kSideFiles[] = {"tokenizer.json",
-                                      "tokenizer_config.json",
-                                      "special_tokens_map.json",
-                                      "added_tokens.json",
-                                      "tokenizer.model",
-                                      "vocab.json",
-                                      "merges.txt",
-                                      "chat_template.jinja",
-                                      "chat_template.json",
-                                      "generation_config.json",
-                                      "preprocessor_config.json",
-                                      "video_preprocessor_config.json",
-                                      "processor_config.json"};
+constexpr int64_t kMaxConfigBytes = 16 << 20;
 
 // Name, dtype, shape and place of every tensor, so that a replaced file is noticed without reading
 // weights.
 std::string identify(const std::string& config, const std::vector<CheckpointFile>& files) {
   std::string text = config;
+  std::error_code unsized;
   for (const auto& [path, header] : files) {
-    absl::StrAppend(&text, "\n", fs::path(path).filename().string(), " ", fs::file_size(path),
-                    "\n");
+    absl::StrAppend(&text, "\n", fs::path(path).filename().string(), " ",
+                    fs::file_size(path, unsized), "\n");
     for (const auto& [tensor, info] : header) {
       absl::StrAppend(&text, tensor, " ", name(info.type), " ", absl::StrJoin(info.shape, ","), " ",
                       info.begin, "\n");
@@ -63,20 +52,7 @@ class HuggingFaceCheckpoint final : public Checkpoint {
   std::string identity() const override { return identity_; }
 
   absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const override {
-    std::vector<std::string> names(std::begin(kSideFiles), std::end(kSideFiles));
-    // Code that config.json's auto_map names must stay beside it.
-    for (const auto& entry : fs::directory_iterator(path_)) {
-      if (entry.path().extension() == ".py") names.push_back(entry.path().filename().string());
-    }
-    std::sort(names.begin(), names.end());
-    std::vector<std::pair<std::string, std::string>> files;
-    for (const std::string& name : names) {
-      const fs::path file = fs::path(path_) / name;
-      if (!fs::is_regular_file(file)) continue;
-      SWAGE_ASSIGN_OR_RETURN(std::string content, read_file(file.string(), kMaxSideFileBytes));
-      files.emplace_back(name, std::move(content));
-    }
-    return files;
+    return read_side_files(path_);
   }
 
  private:
@@ -88,9 +64,10 @@ class HuggingFaceCheckpoint final : public Checkpoint {
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path) {
   const std::string config_file = (fs::path(path) / "config.json").string();
-  if (!fs::exists(config_file)) {
+  std::error_code error;
+  if (!fs::exists(config_file, error)) {
     // It says what is wrong with a folder that is something else.
-    if (fs::exists(fs::path(path) / "adapter_config.json"))
+    if (fs::exists(fs::path(path) / "adapter_config.json", error))
       SWAGE_RETURN_IF_ERROR(read_checkpoint_files(path).status());
     return absl::NotFoundError(absl::StrCat(
         path, ": holds no config.json; expected a Hugging Face checkpoint folder or a GGUF file"));
@@ -101,6 +78,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
     return absl::InvalidArgumentError(
         absl::StrCat(config_file, ": is a ", config.type_name(), ", expected a table"));
   }
+  SWAGE_RETURN_IF_ERROR(list_side_files(path).status());  // links that lead nowhere or elsewhere
   SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights, open_safetensors(files));
   std::string identity = identify(text, files);
@@ -121,9 +99,18 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path) {
-  if (!fs::exists(path))
-    return absl::NotFoundError(absl::StrCat(path, ": there is no such folder or file"));
-  return fs::is_directory(path) ? open_folder(path) : open_gguf(path);
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return absl::NotFoundError(absl::StrCat(path, ": there is no such folder or file",
+                                            error ? " (" + error.message() + ")" : ""));
+  }
+  const std::string type = fs::path(path).extension().string();
+  if (!fs::is_directory(path, error) && (type == ".safetensors" || type == ".json")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": is a file of a model; give the folder that it lies in, \"",
+                     fs::path(path).parent_path().string(), "\""));
+  }
+  return fs::is_directory(path, error) ? open_folder(path) : open_gguf(path);
 }
 
 }  // namespace swage::io

@@ -202,8 +202,11 @@ absl::Status write_hf_checkpoint(const std::string& directory, const WeightSourc
   Cleanup files(directory);
   SWAGE_RETURN_IF_ERROR(write_weights(source, shard_bytes, &files));
   SWAGE_RETURN_IF_ERROR(write_file_atomically(files.path("config.json"), to_json(config) + "\n"));
-  for (const auto& [name, content] : side_files)
-    SWAGE_RETURN_IF_ERROR(write_file_atomically(files.path(name), content));
+  for (const auto& [name, content] : side_files) {
+    const std::filesystem::path file = files.path(name);
+    std::filesystem::create_directories(file.parent_path(), error);
+    SWAGE_RETURN_IF_ERROR(write_file_atomically(file.string(), content));
+  }
   files.keep();
   return absl::OkStatus();
 }

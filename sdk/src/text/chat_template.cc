@@ -1,13 +1,12 @@
 #include "swage/text/chat_template.h"
 
-#include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "jinja/template.h"
+#include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 #include "swage/value.h"
 
@@ -17,23 +16,13 @@ namespace {
 namespace fs = std::filesystem;
 using Parsed = absl::StatusOr<std::shared_ptr<const jinja::Template>>;
 
-constexpr size_t kMaxFile = size_t{64} << 20;
+constexpr int64_t kMaxFile = int64_t{64} << 20;
 
 // nullopt when the file does not exist.
 absl::StatusOr<std::optional<std::string>> read_file(const fs::path& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return std::nullopt;
-  std::ifstream file(path, std::ios::binary);
-  if (!file) {
-    return absl::NotFoundError(
-        absl::StrCat(path.string(), ": cannot be read (", std::strerror(errno), ")"));
-  }
-  if (const auto size = fs::file_size(path, error); error || size > kMaxFile) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), ": expected a file of at most ", kMaxFile, " bytes"));
-  }
-  std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad()) return absl::DataLossError(absl::StrCat(path.string(), ": reading broke off"));
+  SWAGE_ASSIGN_OR_RETURN(std::string content, io::read_file(path.string(), kMaxFile));
   return content;
 }
 

@@ -37,9 +37,11 @@ absl::Status lora_adapter(const std::string& folder) {
 
 // Why there is neither model.safetensors nor an index, and what helps.
 absl::Status no_weights(const std::string& folder) {
-  if (fs::exists(fs::path(folder) / "adapter_config.json")) return lora_adapter(folder);
+  std::error_code error;
+  if (fs::exists(fs::path(folder) / "adapter_config.json", error)) return lora_adapter(folder);
   std::vector<std::string> pickles, ggufs, others;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const fs::directory_entry& entry = *it;
     const std::string file = entry.path().filename().string(),
                       type = entry.path().extension().string();
     if (type == ".bin" || type == ".pt" || type == ".pth") pickles.push_back(file);
@@ -93,7 +95,8 @@ absl::StatusOr<Shards> read_index(const std::string& path) {
 absl::Status all_there(const std::string& folder, const Shards& shards) {
   std::vector<std::string> missing;
   for (const auto& [file, tensors] : shards) {
-    if (!fs::is_regular_file(fs::path(folder) / file)) missing.push_back(file);
+    std::error_code error;
+    if (!fs::is_regular_file(fs::path(folder) / file, error)) missing.push_back(file);
   }
   if (missing.empty()) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat(folder, ": ", missing.size(), " of ", shards.size(),
@@ -123,16 +126,17 @@ absl::StatusOr<std::vector<CheckpointFile>> read_shards(const std::string& folde
 }  // namespace
 
 absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::string& folder) {
-  if (!fs::is_directory(folder))
+  std::error_code error;
+  if (!fs::is_directory(folder, error))
     return absl::NotFoundError(absl::StrCat(folder, ": there is no such folder"));
   const fs::path single = fs::path(folder) / "model.safetensors",
                  index = fs::path(folder) / "model.safetensors.index.json";
   // As transformers does: the single file comes first.
-  if (fs::exists(single)) {
+  if (fs::exists(fs::symlink_status(single, error))) {
     SWAGE_ASSIGN_OR_RETURN(Header header, read_header(single.string()));
     return std::vector<CheckpointFile>{{single.string(), std::move(header)}};
   }
-  if (!fs::exists(index)) return no_weights(folder);
+  if (!fs::exists(fs::symlink_status(index, error))) return no_weights(folder);
   return read_shards(folder, index.string());
 }
 
@@ -144,7 +148,8 @@ absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& fol
 }
 
 absl::StatusOr<Header> read_checkpoint_header(const std::string& path) {
-  if (fs::is_regular_file(path)) return read_gguf_header(path);
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) return read_gguf_header(path);
   SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   Header all;
   for (CheckpointFile& file : files) {

@@ -29,6 +29,13 @@ constexpr TypeInfo kTypes[] = {
     {8, "Q8_0", {32, 34}},    {12, "Q4_K", {256, 144}}, {13, "Q5_K", {256, 176}},
     {14, "Q6_K", {256, 210}}, {30, "BF16", {1, 2}}};
 
+// Types that are not read, for messages (ggml's numbers).
+constexpr std::pair<uint32_t, const char*> kOtherTypes[] = {
+    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
+    {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"},
+    {24, "I8"},      {25, "I16"},   {26, "I32"},    {27, "I64"},   {28, "F64"},     {29, "IQ1_M"},
+    {34, "TQ1_0"},   {35, "TQ2_0"}, {39, "MXFP4"},  {40, "NVFP4"}};
+
 const TypeInfo* find_type(uint32_t type) {
   const auto* it = std::find_if(std::begin(kTypes), std::end(kTypes),
                                 [&](const TypeInfo& t) { return t.id == type; });
@@ -69,7 +76,8 @@ absl::StatusOr<GgufTensor> read_tensor(GgufReader* reader) {
   const GgufBlock block = gguf_block(tensor.type);
   if (block.values == 0) {
     return reader->error(
-        absl::StrCat(what, "values of type ", gguf_type_name(tensor.type), " are not read"));
+        absl::StrCat(what, "values of type ", gguf_type_name(tensor.type),
+                     " are not read; give the safetensors checkpoint, or a file of another type"));
   }
   if (tensor.shape.size() == 1 && block.values != 1) {
     return reader->error(absl::StrCat(what, "one dimension in type ", gguf_type_name(tensor.type),
@@ -178,6 +186,11 @@ absl::StatusOr<GgufFile> read_checked(const std::string& path) {
   SWAGE_ASSIGN_OR_RETURN(const uint32_t magic, reader.number<uint32_t>());
   if (magic != kMagic) return reader.error("this is no GGUF file");
   SWAGE_ASSIGN_OR_RETURN(const uint32_t version, reader.number<uint32_t>());
+  if (version == __builtin_bswap32(kVersion)) {
+    return reader.error(
+        "this is a GGUF file of the other byte order (big endian), which is not read; convert it "
+        "with llama.cpp's gguf_convert_endian.py");
+  }
   if (version != kVersion)
     return reader.error(absl::StrCat("GGUF version ", version, ", expected 3"));
   SWAGE_ASSIGN_OR_RETURN(const uint64_t count, reader.number<uint64_t>());
@@ -211,7 +224,11 @@ GgufBlock gguf_block(uint32_t type) {
 
 std::string gguf_type_name(uint32_t type) {
   const TypeInfo* info = find_type(type);
-  return info == nullptr ? absl::StrCat(type) : info->name;
+  if (info != nullptr) return info->name;
+  for (const auto& [id, name] : kOtherTypes) {
+    if (id == type) return name;
+  }
+  return absl::StrCat("number ", type, " (unknown)");
 }
 
 absl::StatusOr<GgufFile> read_gguf(const std::string& path) {

@@ -102,6 +102,11 @@ absl::StatusOr<Value> make_config(const GgufFile& file) {
   SWAGE_ASSIGN_OR_RETURN(const int64_t hidden, count(file, "embedding_length"));
   SWAGE_ASSIGN_OR_RETURN(const int64_t intermediate, count(file, "feed_forward_length"));
   SWAGE_ASSIGN_OR_RETURN(const int64_t blocks, count(file, "block_count"));
+  if (blocks > static_cast<int64_t>(file.tensors.size())) {
+    return absl::InvalidArgumentError(absl::StrCat("the key \"llama.block_count\" is ", blocks,
+                                                   ", but there are ", file.tensors.size(),
+                                                   " tensors: the file is damaged"));
+  }
   SWAGE_ASSIGN_OR_RETURN(const int64_t heads, count(file, "attention.head_count"));
   SWAGE_ASSIGN_OR_RETURN(const int64_t context, count(file, "context_length"));
   SWAGE_RETURN_IF_ERROR(required(file, "attention.layer_norm_rms_epsilon").status());

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "posix_file.h"
 #include "swage/status.h"
 
 namespace swage::io {
@@ -50,6 +51,7 @@ absl::StatusOr<Value> integer(absl::StatusOr<T> number) {
 }  // namespace
 
 absl::StatusOr<GgufReader> GgufReader::open(const std::string& path) {
+  SWAGE_RETURN_IF_ERROR(InputFile::open(path).status());  // no pipe, no folder
   GgufReader reader;
   reader.path_ = path;
   reader.file_.open(path, std::ios::binary | std::ios::ate);

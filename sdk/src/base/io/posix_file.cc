@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -42,9 +43,23 @@ absl::Status system_error(std::string_view what, const std::string& path, int er
   }
 }
 
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return S_ISCHR(mode) || S_ISBLK(mode) ? "a device" : "no file";
+}
+
+// Two runs may write one file, such as a cache's: each has a temporary one of its own.
+std::string temporary_name(const std::string& path) {
+  static std::atomic<int> count = 0;
+  return absl::StrCat(path, ".", ::getpid(), "-", count++, ".tmp");
+}
+
 // A rename is safe from a power cut once its folder is on disk.
 absl::Status sync_folder(const std::string& file) {
-  const std::string folder = std::filesystem::absolute(file).parent_path().string();
+  std::error_code failed;
+  const std::string folder = std::filesystem::absolute(file, failed).parent_path().string();
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return system_error("opened", folder, errno);
   const int result = ::fsync(descriptor);
@@ -68,13 +83,16 @@ InputFile::~InputFile() {
 }
 
 absl::StatusOr<InputFile> InputFile::open(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // A pipe would keep its reader waiting for a writer.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) return system_error("opened", path, errno);
   struct stat info = {};
   if (::fstat(descriptor, &info) != 0) info.st_mode = 0;
   InputFile file(path, descriptor, info.st_size);
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(path, ": this is not a file"));
+  if (!S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": this is ", kind_of(info.st_mode), ", expected a file"));
+  }
   return file;
 }
 
@@ -93,23 +111,29 @@ absl::Status InputFile::read(int64_t offset, int64_t size, void* out) const {
   return absl::OkStatus();
 }
 
-OutputFile::OutputFile(std::string path, int descriptor)
-    : path_(std::move(path)), descriptor_(descriptor) {}
+OutputFile::OutputFile(std::string path, std::string temporary, int descriptor)
+    : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
 
 OutputFile::OutputFile(OutputFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+    : path_(std::move(other.path_)),
+      temporary_(std::move(other.temporary_)),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 OutputFile::~OutputFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink((path_ + ".tmp").c_str());
+  ::unlink(temporary_.c_str());
 }
 
 absl::StatusOr<OutputFile> OutputFile::create(const std::string& path) {
-  const int descriptor =
-      ::open((path + ".tmp").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  std::string temporary = temporary_name(path);
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  int descriptor = ::open(temporary.c_str(), flags, 0644);
+  // Left by a process of the same number that was killed.
+  if (descriptor < 0 && errno == EEXIST && ::unlink(temporary.c_str()) == 0)
+    descriptor = ::open(temporary.c_str(), flags, 0644);
   if (descriptor < 0) return system_error("created", path, errno);
-  return OutputFile(path, descriptor);
+  return OutputFile(path, std::move(temporary), descriptor);
 }
 
 absl::Status OutputFile::failed() const { return system_error("written", path_, errno); }
@@ -128,7 +152,7 @@ absl::Status OutputFile::write(const void* data, int64_t size) {
 
 absl::Status OutputFile::commit() {
   if (::fsync(descriptor_) != 0) return failed();
-  if (::rename((path_ + ".tmp").c_str(), path_.c_str()) != 0) return failed();
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return failed();
   ::close(std::exchange(descriptor_, -1));
   return sync_folder(path_);
 }

@@ -8,7 +8,8 @@
 
 namespace swage::io {
 
-// A file that is read by position: never mapped, so that nothing of it stays in this process.
+// A file that is read by position: never mapped, so that nothing of it stays in this process. Only
+// files are opened: a pipe, a device or a folder is InvalidArgument, at once.
 class SWAGE_API InputFile {
  public:
   static absl::StatusOr<InputFile> open(const std::string& path);
@@ -29,8 +30,8 @@ class SWAGE_API InputFile {
   int64_t size_;
 };
 
-// Writes `path`.tmp; commit() makes it `path`, once everything is on disk. Without commit() nothing
-// is left.
+// Writes a new file beside `path`, through no link; commit() makes it `path`, once everything is on
+// disk. Without commit() nothing is left.
 class SWAGE_API OutputFile {
  public:
   static absl::StatusOr<OutputFile> create(const std::string& path);
@@ -45,9 +46,9 @@ class SWAGE_API OutputFile {
   absl::Status commit();
 
  private:
-  OutputFile(std::string path, int descriptor);
+  OutputFile(std::string path, std::string temporary, int descriptor);
   absl::Status failed() const;
-  std::string path_;
+  std::string path_, temporary_;
   int descriptor_;
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "posix_file.h"
@@ -18,7 +19,6 @@ constexpr int64_t kMaxHeaderBytes = 100'000'000;  // the limit of the official r
 constexpr int64_t kLengthBytes = 8;
 constexpr size_t kMaxDimensions = 16;
 constexpr const char* kTwice = "stands there twice";
-constexpr std::string_view kPointer = "version https://git-lfs";  // how a file of Git LFS begins
 
 struct TypeInfo {
   StoredType type;
@@ -208,15 +208,29 @@ absl::Status place(const std::string& path, int64_t data_begin, int64_t data_byt
   return absl::OkStatus();
 }
 
-// What `git clone` leaves in place of weights where Git LFS is not installed.
-absl::Status check_pointer(const InputFile& file, const std::string& path) {
-  std::string begin(kPointer.size(), '\0');
-  if (file.size() < static_cast<int64_t>(begin.size())) return absl::OkStatus();
+// What people have instead of weights: a file that a version control system would replace, a page
+// of a server, an archive.
+absl::Status check_kind(const std::string& path, const InputFile& file) {
+  std::string begin(static_cast<size_t>(std::min<int64_t>(file.size(), 64)), '\0');
   SWAGE_RETURN_IF_ERROR(file.read(0, static_cast<int64_t>(begin.size()), begin.data()));
-  if (begin != kPointer) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      path,
-      ": is a pointer of Git LFS, not the weights themselves; fetch them with `git lfs pull`"));
+  const std::pair<absl::string_view, const char*> kinds[] = {
+      {"version https://git-lfs",
+       "a pointer of Git LFS, no weights: fetch them with `git lfs pull`"},
+      {"<", "a page in HTML or XML, no weights: fetch the file again"},
+      {"GGUF", "a GGUF file: name it with the ending .gguf as the model"},
+      {"PK\x03\x04",
+       "a file of torch.save, which can run code when it is loaded and is not read: convert it "
+       "with "
+       "transformers' save_pretrained(folder, safe_serialization=True)"}};
+  for (const auto& [start, what] : kinds) {
+    // A header's length begins with small bytes; "<" alone is one.
+    const bool is_page = start != "<" || absl::StartsWithIgnoreCase(begin, "<!doctype") ||
+                         absl::StartsWithIgnoreCase(begin, "<html") ||
+                         absl::StartsWithIgnoreCase(begin, "<?xml");
+    if (is_page && absl::StartsWith(begin, start))
+      return absl::InvalidArgumentError(absl::StrCat(path, ": is ", what));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -232,9 +246,9 @@ absl::StatusOr<Header> read_header(const std::string& path) {
   }
   unsigned char raw[kLengthBytes];
   SWAGE_RETURN_IF_ERROR(file.read(0, kLengthBytes, raw));
-  SWAGE_RETURN_IF_ERROR(check_pointer(file, path));
   uint64_t length = 0;
   for (int i = 0; i < kLengthBytes; ++i) length |= uint64_t{raw[i]} << (8 * i);
+  SWAGE_RETURN_IF_ERROR(check_kind(path, file));
   if (length > uint64_t{kMaxHeaderBytes}) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": the header claims ", length,
                                                    " bytes, at most ", kMaxHeaderBytes,

@@ -1,0 +1,25 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/config/param_check.h"
+#include "core/config/pipeline.h"
+
+namespace swage {
+
+// Where a run reads and writes. Folders are compared as the file system sees them: links followed,
+// ".." taken out, also in the part of a path that does not exist yet.
+
+// May this be the name of a file within a folder? Empty, or why not.
+std::string why_no_file_name(const std::string& name);
+
+// Work folder, exports, caches and the model: does none lie where another would be spoiled, can
+// each be given its name? Looks at paths alone, so it holds for runs that go on, too.
+void check_places(const Pipeline& pipeline, const Document& document, Problems* problems);
+
+// Before a run starts: is there room for what it makes? Exports must not exist or be empty folders
+// on the file system of their parent; what is there already is never taken. A work folder may hold
+// nothing but an earlier run (which the journal answers for). All must be in writable folders.
+absl::Status check_vacant(const Pipeline& pipeline);
+
+}  // namespace swage

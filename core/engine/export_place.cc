@@ -1,0 +1,120 @@
+#include "core/engine/export_place.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/exit_codes.h"
+#include "core/engine/files.h"
+#include "swage/status.h"
+
+namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status refuse(const std::string& path, const std::string& why) {
+  return with_exit_code(
+      absl::FailedPreconditionError(absl::StrCat(
+          path, ": ", why, "; it is left as it is. Move it away and continue with `swage resume`")),
+      ExitCode::kPipeline);
+}
+
+absl::Status failed(const std::string& path, const char* what) {
+  return absl::UnavailableError(absl::StrCat(path, ": ", what, " (", std::strerror(errno),
+                                             "); mend that and continue with `swage resume`"));
+}
+
+// Devices and inodes fit doubles no more than integers of JSON: they are compared as text.
+std::string inode_text(const struct stat& info) {
+  return absl::StrCat(info.st_dev, ":", info.st_ino);
+}
+
+}  // namespace
+
+ExportPlace::ExportPlace(std::string path, const std::string& work)
+    : path_(std::move(path)),
+      unfinished_(absl::StrFormat("%s.%08x.part", path_,
+                                  static_cast<uint32_t>(XXH3_64bits(work.data(), work.size())))) {}
+
+ExportPlace::ExportPlace(ExportPlace&& other) noexcept
+    : path_(std::move(other.path_)),
+      unfinished_(std::move(other.unfinished_)),
+      lock_(std::exchange(other.lock_, -1)),
+      made_(std::exchange(other.made_, false)) {}
+
+ExportPlace::~ExportPlace() {
+  if (made_) rmdir(path_.c_str());  // fails where anything is in it, as it should
+  if (lock_ >= 0) close(lock_);
+}
+
+absl::Status ExportPlace::reserve() {
+  if (lock_ >= 0) return absl::OkStatus();
+  SWAGE_RETURN_IF_ERROR(make_folder(fs::path(path_).parent_path().string()));
+  if (mkdir(path_.c_str(), 0755) == 0) {
+    made_ = true;
+  } else if (errno != EEXIST) {
+    return failed(path_, "cannot be created");
+  }
+  lock_ = open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (lock_ < 0) return refuse(path_, "is no folder");
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    made_ = false;
+    return with_exit_code(
+        absl::FailedPreconditionError(absl::StrCat(
+            path_, ": another run writes its export there; give this one another path")),
+        ExitCode::kPipeline);
+  }
+  std::error_code error;
+  if (!fs::is_empty(path_, error) || error) return refuse(path_, "holds files of others");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ExportPlace::begin(const Value& before) {
+  struct stat info = {};
+  // An empty one is nobody's loss: a stop may come before the journal knows of it.
+  if (lstat(unfinished_.c_str(), &info) == 0 && rmdir(unfinished_.c_str()) != 0) {
+    if (!S_ISDIR(info.st_mode) || before.text() == nullptr || inode_text(info) != *before.text())
+      return refuse(unfinished_, "was not made by this run");
+    std::error_code error;
+    fs::remove_all(unfinished_, error);  // follows no links
+    if (error) return refuse(unfinished_, error.message());
+  }
+  if (mkdir(unfinished_.c_str(), 0755) != 0) return failed(unfinished_, "cannot be created");
+  return unfinished_;
+}
+
+absl::StatusOr<Value> ExportPlace::identity() const {
+  struct stat info = {};
+  if (lstat(unfinished_.c_str(), &info) != 0) return failed(unfinished_, "cannot be looked at");
+  return Value(inode_text(info));
+}
+
+absl::Status ExportPlace::publish() {
+  SWAGE_RETURN_IF_ERROR(sync_folder(unfinished_));
+  if (rename(unfinished_.c_str(), path_.c_str()) != 0) {
+    const bool taken = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR;
+    if (!taken) return failed(path_, "cannot be given to the finished folder");
+    return refuse(path_, "was filled by somebody else while the run worked");
+  }
+  made_ = false;
+  return sync_folder(fs::path(path_).parent_path().string());
+}
+
+bool ExportPlace::is_published(const Value& identity) const {
+  struct stat info = {};
+  return identity.text() != nullptr && lstat(path_.c_str(), &info) == 0 &&
+         inode_text(info) == *identity.text();
+}
+
+}  // namespace swage

@@ -1,0 +1,141 @@
+#include "io/side_files.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "swage/io/safetensors_header.h"
+#include "swage/status.h"
+
+namespace swage::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kMaxFileBytes = int64_t{256} << 20, kMaxAllBytes = int64_t{1} << 30;
+constexpr size_t kMaxFiles = 2000;
+constexpr int kMaxDepth = 4;
+
+constexpr const char* kWeights[] = {".safetensors", ".bin",  ".pt",      ".pth",       ".gguf",
+                                    ".ggml",        ".onnx", ".h5",      ".ckpt",      ".npz",
+                                    ".npy",         ".pkl",  ".msgpack", ".ot",        ".tflite",
+                                    ".engine",      ".part", ".tmp",     ".onnx_data", ".mlmodel"};
+// config.json is written anew; the others would describe weights that are no longer there.
+constexpr const char* kOthers[] = {
+    "config.json",        "quantize_config.json", "quant_config.json",  "hf_quant_config.json",
+    "swage_verdict.json", "adapter_config.json",  "trainer_state.json", "__pycache__"};
+
+bool is_weights(const std::string& name) {
+  if (absl::EndsWith(name, ".index.json")) return true;
+  return std::any_of(std::begin(kWeights), std::end(kWeights),
+                     [&](const char* type) { return absl::EndsWith(name, type); });
+}
+
+bool is_left_out(const std::string& name) {
+  return name.empty() || name[0] == '.' ||
+         std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers);
+}
+
+bool lies_in(const fs::path& inner, const fs::path& outer) {
+  const auto [end, unused] = std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end());
+  return end == outer.end();
+}
+
+// The hub's cache keeps files as links: models--…/snapshots/REVISION/NAME -> ../../blobs/HASH.
+fs::path blobs_of(const fs::path& folder) {
+  const fs::path snapshots = folder.parent_path();
+  return snapshots.filename() == "snapshots" ? snapshots.parent_path() / "blobs" : fs::path();
+}
+
+class Walk {
+ public:
+  explicit Walk(const std::string& folder) : root_(folder) {
+    std::error_code error;
+    real_ = fs::canonical(root_, error);
+  }
+
+  absl::Status folder(const fs::path& place, int depth) {
+    std::error_code error;
+    std::vector<fs::directory_entry> entries;
+    for (fs::directory_iterator it(place, error), end; !error && it != end; it.increment(error))
+      entries.push_back(*it);
+    if (error)
+      return absl::FailedPreconditionError(
+          absl::StrCat(place.string(), ": cannot be listed (", error.message(), ")"));
+    // Weights in a folder of their own are another format's, and so is what lies beside them.
+    if (depth > 0 && std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
+          return is_weights(entry.path().filename().string());
+        }))
+      return absl::OkStatus();
+    for (const fs::directory_entry& entry : entries) SWAGE_RETURN_IF_ERROR(one(entry, depth));
+    return absl::OkStatus();
+  }
+
+  std::vector<std::string> files;
+
+ private:
+  absl::Status one(const fs::directory_entry& entry, int depth) {
+    const std::string path = entry.path().string(), name = entry.path().filename().string();
+    if (is_weights(name) || is_left_out(name)) return absl::OkStatus();
+    std::error_code error;
+    if (entry.is_symlink(error)) SWAGE_RETURN_IF_ERROR(check_link(entry.path()));
+    if (entry.is_directory(error)) {
+      // A link to a folder may lead in circles.
+      if (entry.is_symlink(error) || depth >= kMaxDepth) return absl::OkStatus();
+      return folder(entry.path(), depth + 1);
+    }
+    if (!entry.is_regular_file(error)) return absl::OkStatus();  // pipes and the like are no files
+    if (files.size() >= kMaxFiles) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(root_.string(), ": holds more than ", kMaxFiles,
+                       " files beside the weights; expected the folder of one checkpoint"));
+    }
+    files.push_back(entry.path().lexically_relative(root_).string());
+    return absl::OkStatus();
+  }
+
+  absl::Status check_link(const fs::path& link) const {
+    std::error_code error;
+    const std::string target = fs::read_symlink(link, error).string();
+    const fs::path real = fs::canonical(link, error);
+    if (error) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(link.string(), ": is a link to \"", target, "\", which leads nowhere (",
+                       error.message(), "); fetch the checkpoint again, or remove the link"));
+    }
+    const fs::path blobs = blobs_of(real_);
+    if (lies_in(real, real_) || (!blobs.empty() && lies_in(real, blobs))) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        link.string(), ": is a link to \"", target,
+        "\", outside of the model's folder, and would be copied into exports; put the file itself "
+        "there, or remove the link"));
+  }
+
+  fs::path root_, real_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> list_side_files(const std::string& folder) {
+  Walk walk(folder);
+  SWAGE_RETURN_IF_ERROR(walk.folder(folder, 0));
+  std::sort(walk.files.begin(), walk.files.end());
+  return std::move(walk.files);
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> read_side_files(
+    const std::string& folder) {
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> names, list_side_files(folder));
+  std::vector<std::pair<std::string, std::string>> files;
+  int64_t left = kMaxAllBytes;
+  for (const std::string& name : names) {
+    SWAGE_ASSIGN_OR_RETURN(std::string content, read_file((fs::path(folder) / name).string(),
+                                                          std::min(left, kMaxFileBytes)));
+    left -= static_cast<int64_t>(content.size());
+    files.emplace_back(name, std::move(content));
+  }
+  return files;
+}
+
+}  // namespace swage::io
