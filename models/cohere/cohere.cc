@@ -14,7 +14,7 @@ const swage::nn::Families kFamilies = {{"CohereForCausalLM", "cohere"},
 class Cohere final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool second = family == "cohere2";
     DecoderDescription d;
     d.form = swage::nn::BlockForm::kParallel;
@@ -41,7 +41,7 @@ class Cohere final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     if (family != "cohere2") return absl::OkStatus();
     const int64_t window = swage::nn::window_size(config, 4096);
     const int64_t pattern = config.i64("sliding_window_pattern", 4);

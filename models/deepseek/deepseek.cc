@@ -19,7 +19,7 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
     const Value config = swage::nn::renamed(
         given, {{"num_experts", "n_routed_experts"}, {"num_local_experts", "n_routed_experts"}});
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool third = family == "deepseek_v3";
     DecoderDescription d;
     d.vocab_size = third ? 129280 : 102400;
@@ -41,7 +41,7 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const int64_t dense = config.i64("first_k_dense_replace", family == "deepseek_v3" ? 3 : 0);
     if (index < dense) d.experts = nullptr;
     return absl::OkStatus();

@@ -15,7 +15,7 @@ const swage::nn::Families kFamilies = {{"Gemma2ForCausalLM", "gemma2"},
 class Gemma final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(given, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(given, kFamilies));
     const bool third = family == "gemma3_text";
     DecoderDescription d;
     d.names.attention_norm = "post_attention_layernorm";
@@ -55,7 +55,7 @@ class Gemma final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool third = family == "gemma3_text";
     const int64_t window = config.i64("sliding_window", 4096);
     const int64_t pattern = third ? config.i64("sliding_window_pattern", 6) : 2;

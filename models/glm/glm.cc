@@ -14,7 +14,7 @@ const swage::nn::Families kFamilies = {{"GlmForCausalLM", "glm"}, {"Glm4ForCausa
 class Glm final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     DecoderDescription d;
     d.norm_eps = 1.5625e-7;
     d.vocab_size = 151552;

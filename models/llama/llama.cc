@@ -16,7 +16,7 @@ const swage::nn::Families kFamilies = {{"LlamaForCausalLM", "llama"},
 class Llama final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool mistral = family == "mistral", internlm3 = family == "internlm3";
     DecoderDescription d;
     d.vocab_size = internlm3 ? 128512 : 32000;

@@ -15,7 +15,7 @@ class Olmo final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
     DecoderDescription d;
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool first = family == "olmo", third = family == "olmo3";
     d.norm = first ? swage::nn::NormKind::kLayerPlain : swage::nn::NormKind::kRms;
     d.norm_eps = 1e-5;
@@ -45,7 +45,7 @@ class Olmo final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     if (family != "olmo3") return absl::OkStatus();
     const int64_t window = swage::nn::window_size(config, 4096);
     SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,

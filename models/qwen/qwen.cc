@@ -14,7 +14,7 @@ const swage::nn::Families kFamilies = {{"Qwen2ForCausalLM", "qwen2"},
 class Qwen final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool third = family == "qwen3";
     DecoderDescription d;
     d.vocab_size = 151936;

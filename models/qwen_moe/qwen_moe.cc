@@ -16,7 +16,7 @@ class QwenMoe final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
     const Value config = swage::nn::renamed(given, {{"num_local_experts", "num_experts"}});
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const bool third = family == "qwen3_moe";
     DecoderDescription d;
     d.vocab_size = 151936;
@@ -48,7 +48,7 @@ class QwenMoe final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const int64_t step = config.i64("decoder_sparse_step", 1);
     bool dense = step <= 0 || (index + 1) % step != 0;
     if (const Value::List* layers = config["mlp_only_layers"].list()) {
