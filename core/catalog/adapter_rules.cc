@@ -18,11 +18,29 @@ void add(const std::vector<std::string>& globs, const Spelling& spelling,
   for (const std::string& glob : globs) all->push_back(spelling.stored_glob(glob));
 }
 
+// Spellings are those of names that go on behind the path.
+std::string stored_path(const Spelling& spelling, const std::string& path) {
+  if (path.empty()) return path;
+  const std::string stored = spelling.stored(path + ".");
+  return stored.substr(0, stored.size() - 1);
+}
+
 // Of the language model: a table of config.json or, where there is none, the whole of it.
 Value language_config(const Value& config, const ComponentManifest& adapter) {
   const bool whole = config[adapter.language].is_null();
   Value result = whole ? config : config[adapter.language];
-  if (result.table() == nullptr || (!whole && result.has("model_type"))) return result;
+  if (result.table() == nullptr) return result;
+  if (!whole && result.has("model_type")) {
+    // transformers also saves the whole model's architecture there.
+    Value::List* const named = (*result.table())["architectures"].list();
+    const auto outer = [&](const Value& item) {
+      return item.text() != nullptr && std::count(adapter.architectures.begin(),
+                                                  adapter.architectures.end(), *item.text()) > 0;
+    };
+    if (named != nullptr)
+      named->erase(std::remove_if(named->begin(), named->end(), outer), named->end());
+    return result;
+  }
   result.table()->erase("architectures");
   (*result.table())["model_type"] = adapter.language_type;
   return result;
@@ -38,6 +56,11 @@ void settle_head(const Value& config, const std::vector<std::string>& names, Ada
     return name == head || name == rules->language_spelling.stored(head);
   };
   const bool stored = std::any_of(names.begin(), names.end(), is_head);
+  // transformers gives such a head no bias, whatever the language model's own has: `lm_head_bias`
+  // (kHeadBias of the SDK) tells the adapter.
+  const std::string bias =
+      rules->language_spelling.stored(rules->language->component->head + ".bias");
+  (*language)["lm_head_bias"] = std::count(names.begin(), names.end(), bias) > 0;
   if (stored || config.flag("tie_word_embeddings", true))
     (*language)["tie_word_embeddings"] = !stored;
 }
@@ -54,14 +77,15 @@ std::string tower_of(const ComponentManifest& adapter, const std::string& module
 absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& config,
                                            const std::vector<std::string>& names) {
   AdapterRules rules;
-  SWAGE_ASSIGN_OR_RETURN(rules.adapter, catalog.find_model(config));
+  SWAGE_ASSIGN_OR_RETURN(rules.adapter, catalog.find_adapter(config));
+  rules.chosen = catalog.adapter_is_chosen();
   rules.manifest = *rules.adapter.component;
   ComponentManifest& all = rules.manifest;
   rules.spelling = Spelling(all.spellings, names);
   for (auto* globs : {&all.linears, &all.routers, &all.kept, &all.ignored})
     spell(rules.spelling, globs);
   for (auto& [tower, globs] : all.towers) spell(rules.spelling, &globs);
-  if (!all.blocks.empty()) all.blocks = rules.spelling.stored(all.blocks);
+  all.blocks = stored_path(rules.spelling, all.blocks);
   if (all.language.empty()) return rules;
 
   rules.language_config = language_config(config, all);
@@ -78,7 +102,7 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
   add(own.routers, rules.language_spelling, &all.routers);
   add(own.kept, rules.language_spelling, &all.kept);
   add(own.ignored, rules.language_spelling, &all.ignored);
-  if (!own.blocks.empty()) all.blocks = rules.language_spelling.stored(own.blocks);
+  if (!own.blocks.empty()) all.blocks = stored_path(rules.language_spelling, own.blocks);
   return rules;
 }
 

@@ -16,6 +16,7 @@ struct AdapterRules {
   std::optional<Catalog::Found> language;
   Spelling spelling, language_spelling;
   Value language_config;
+  bool chosen = false;  // the pipeline file names the adapter
   // The adapter's manifest with the globs of both, over names as the checkpoint spells them.
   ComponentManifest manifest;
 };

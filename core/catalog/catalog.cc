@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
+#include "core/base/log.h"
 #include "core/catalog/elf_note.h"
 #include "core/catalog/fingerprint.h"
 #include "swage/host_fingerprint.h"
@@ -99,6 +101,42 @@ std::string names_of(const std::vector<std::string>& words) {
   return words.empty() ? "nothing" : absl::StrJoin(words, ", ");
 }
 
+bool holds(const std::vector<std::string>& words, const std::string& word) {
+  return std::count(words.begin(), words.end(), word) > 0;
+}
+
+std::vector<std::string> architectures_of(const Value& config) {
+  std::vector<std::string> architectures;
+  if (const Value::List* list = config["architectures"].list()) {
+    for (const Value& item : *list) {
+      if (item.text() != nullptr) architectures.push_back(*item.text());
+    }
+  }
+  return architectures;
+}
+
+// A model_type that only another adapter knows is another network's.
+absl::Status agree(const Catalog::Found& found, const std::string& architecture,
+                   const std::string* type, const std::vector<Catalog::Found>& models) {
+  const std::vector<std::string>& own = found.component->model_types;
+  if (type == nullptr || own.empty() || holds(own, *type)) return absl::OkStatus();
+  for (const Catalog::Found& model : models) {
+    if (!holds(model.component->model_types, *type)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("config.json: architectures says ", architecture, ", which the adapter \"",
+                     found.component->name, "\" serves, but model_type is \"", *type,
+                     "\", which \"", model.component->name, "\" serves: one of them is wrong"));
+  }
+  return absl::OkStatus();
+}
+
+void warn_once(const std::string& line) {
+  static auto* const said = new std::set<std::string>();
+  static auto* const mutex = new std::mutex();
+  const std::lock_guard<std::mutex> lock(*mutex);
+  if (said->insert(line).second) log_warning(line);
+}
+
 }  // namespace
 
 Catalog Catalog::scan(const std::vector<std::string>& directories) {
@@ -149,28 +187,55 @@ absl::StatusOr<Catalog::Found> Catalog::find(const std::string& kind,
   return absl::NotFoundError(absl::StrCat(text, suggestion(name, known), unread));
 }
 
+absl::StatusOr<Catalog::Found> Catalog::only(const std::vector<Found>& serving,
+                                             const std::string& what,
+                                             const std::string& advice) const {
+  std::vector<std::string> holders;
+  for (const Found& one : serving) {
+    if (one.plugin == serving.front().plugin && &one != &serving.front()) continue;
+    holders.push_back(absl::StrCat("\"", one.component->name, "\" of ", one.plugin->file));
+  }
+  if (holders.size() > 1) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, " is served by ", absl::StrJoin(holders, " and "), "; ", advice));
+  }
+  const Found& found = serving.front();
+  for (const PluginEntry& plugin : plugins_) {
+    if (plugin.state != PluginState::kRefused || plugin.build_id == found.plugin->build_id)
+      continue;
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      if (component.kind == found.component->kind && component.name == found.component->name)
+        warn_once(absl::StrCat("the ", component.kind, " \"", component.name, "\" is that of ",
+                               found.plugin->file, "; ", plugin.file,
+                               " holds one of that name too: ", plugin.reason));
+    }
+  }
+  return found;
+}
+
 absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
-  std::vector<std::string> architectures, known;
-  if (const Value::List* list = config["architectures"].list()) {
-    for (const Value& item : *list) {
-      if (item.text() != nullptr) architectures.push_back(*item.text());
-    }
-  }
+  const std::vector<std::string> architectures = architectures_of(config);
   const std::string* type = config["model_type"].text();
-  auto holds = [](const std::vector<std::string>& words, const std::string& word) {
-    return std::count(words.begin(), words.end(), word) > 0;
-  };
   const std::vector<Found> models = components("model");
+  const std::string advice = "[model] adapter = \"<name>\" in the pipeline file chooses one";
   for (const std::string& architecture : architectures) {
+    std::vector<Found> serving;
     for (const Found& model : models) {
-      if (holds(model.component->architectures, architecture)) return model;
+      if (holds(model.component->architectures, architecture)) serving.push_back(model);
     }
+    if (serving.empty()) continue;
+    SWAGE_ASSIGN_OR_RETURN(const Found found, only(serving, architecture, advice));
+    SWAGE_RETURN_IF_ERROR(agree(found, architecture, type, models));
+    return found;
   }
+  std::vector<Found> serving;
+  std::vector<std::string> known;
   for (const Found& model : models) {
-    if (type != nullptr && holds(model.component->model_types, *type)) return model;
+    if (type != nullptr && holds(model.component->model_types, *type)) serving.push_back(model);
     known.insert(known.end(), model.component->architectures.begin(),
                  model.component->architectures.end());
   }
+  if (!serving.empty()) return only(serving, absl::StrCat("model_type ", *type), advice);
   for (const PluginEntry& plugin : plugins_) {
     for (const ComponentManifest& component : plugin.manifest.components) {
       const bool serves =
@@ -191,12 +256,21 @@ absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
       names_of(known), "; looked in ", names_of(directories_)));
 }
 
+absl::StatusOr<Catalog::Found> Catalog::find_adapter(const Value& config) const {
+  return adapter_.empty() ? find_model(config) : find("model", adapter_);
+}
+
 absl::StatusOr<Catalog::Found> Catalog::find_reader(const std::string& quant_method) const {
   std::vector<std::string> known;
+  std::vector<Found> serving;
   for (const Found& exporter : components("exporter")) {
     const std::string& method = exporter.component->quant_method;
-    if (method == quant_method && !method.empty()) return exporter;
+    if (method == quant_method && !method.empty()) serving.push_back(exporter);
     if (!method.empty()) known.push_back(method);
+  }
+  if (!serving.empty()) {
+    return only(serving, absl::StrCat("quant_method \"", quant_method, "\""),
+                "leave one of them out of the plugin path");
   }
   return absl::NotFoundError(absl::StrCat("no exporter reads checkpoints with quant_method \"",
                                           quant_method, "\"; installed ones read ", names_of(known),

@@ -38,6 +38,10 @@ class Catalog {
   const std::vector<PluginEntry>& plugins() const { return plugins_; }
   const std::vector<std::string>& directories() const { return directories_; }
 
+  // The model component that find_adapter takes, whatever config.json says; "": none.
+  void choose_adapter(const std::string& name) { adapter_ = name; }
+  bool adapter_is_chosen() const { return !adapter_.empty(); }
+
   struct Found {
     const PluginEntry* plugin;
     const ComponentManifest* component;
@@ -45,19 +49,27 @@ class Catalog {
   // NotFound names the nearest component of that kind, refused files that hold one of that name,
   // and the places searched.
   absl::StatusOr<Found> find(const std::string& kind, const std::string& name) const;
-  // The model component for a config.json, by `architectures` then `model_type`; NotFound names
-  // both and what is there.
+  // The model component for a config.json, by `architectures` then `model_type`. NotFound names
+  // both and what is there; FailedPrecondition: plugins that serve the same, or a model_type of
+  // another adapter than the architecture's. A file that is passed over for one of the same name is
+  // said in the log, once.
   absl::StatusOr<Found> find_model(const Value& config) const;
+  // The same for the whole config.json of a checkpoint, or what choose_adapter named.
+  absl::StatusOr<Found> find_adapter(const Value& config) const;
   // The exporter whose manifest says it reads checkpoints with this
-  // quantization_config.quant_method.
+  // quantization_config.quant_method. FailedPrecondition: two plugins do.
   absl::StatusOr<Found> find_reader(const std::string& quant_method) const;
 
  private:
+  // The first of `serving`, which all serve `what`; an error where they are of several plugins.
+  absl::StatusOr<Found> only(const std::vector<Found>& serving, const std::string& what,
+                             const std::string& advice) const;
   std::vector<Found> components(
       const std::string& kind) const;  // usable ones, in order of the search path
 
   std::vector<PluginEntry> plugins_;
   std::vector<std::string> directories_;
+  std::string adapter_;
 };
 
 // --plugin-path, [plugins] path, SWAGE_PLUGIN_PATH, <prefix>/lib/swage/plugins beside the running

@@ -55,6 +55,9 @@ std::vector<Section> make_sections() {
        false,
        "",
        {key("path", "path", Value(), "Folder of a Hugging Face checkpoint, or a GGUF file."),
+        optional("adapter", "string",
+                 "Model adapter to use, where several plugins serve config.json or none does; "
+                 "absent: config.json decides."),
         key("towers", "strings", Value(Value::List{"language"}),
             "Towers whose linears are compressed: \"language\", and \"vision\" and \"projector\" "
             "where images come in; the others keep their precision.")},

@@ -60,6 +60,7 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
+  loaded.catalog.choose_adapter(loaded.pipeline.adapter);
   return loaded;
 }
 

@@ -74,6 +74,7 @@ struct RunSpec {
 struct Pipeline {
   std::string file;
   std::string model_path;
+  std::string adapter;  // of the model, whatever config.json says; "": config.json decides
   std::vector<std::string> towers = {"language"};  // whose linears steps compress
   std::optional<CalibrationSpec> calibration;
   std::vector<Step> steps;

@@ -84,13 +84,14 @@ Value effective_value(const Pipeline& pipeline) {
                                    {"path", spec.path},
                                    {"params", spec.params.values()}});
   }
-  return Value(Value::Table{
-      {"model", Value::Table{{"path", pipeline.model_path}, {"towers", texts(pipeline.towers)}}},
-      {"calibration", calibration_value(pipeline.calibration)},
-      {"step", std::move(steps)},
-      {"evaluate", std::move(evaluates)},
-      {"export", std::move(exports)},
-      {"run", run_value(pipeline.run)}});
+  Value::Table model = {{"path", pipeline.model_path}, {"towers", texts(pipeline.towers)}};
+  if (!pipeline.adapter.empty()) model["adapter"] = pipeline.adapter;
+  return Value(Value::Table{{"model", std::move(model)},
+                            {"calibration", calibration_value(pipeline.calibration)},
+                            {"step", std::move(steps)},
+                            {"evaluate", std::move(evaluates)},
+                            {"export", std::move(exports)},
+                            {"run", run_value(pipeline.run)}});
 }
 
 std::vector<std::string> differences(const Value& before, const Value& now) {

@@ -46,6 +46,12 @@ absl::StatusOr<Pipeline> PipelineReader::read() {
   check_sections();
   const Value::Table model = read_section("model");
   pipeline_.model_path = text_or(model, "path", "");
+  pipeline_.adapter = text_or(model, "adapter", "");
+  if (!pipeline_.adapter.empty()) {
+    const auto found = catalog_.find("model", pipeline_.adapter);
+    if (!found.ok())
+      problems_.add(document_.place("model.adapter").key, std::string(found.status().message()));
+  }
   const auto towers = model.find("towers");
   if (towers != model.end()) pipeline_.towers = Params(model).texts("towers");
   read_section("plugins");

@@ -125,6 +125,7 @@ absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(command.plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));
+  loaded.catalog.choose_adapter(loaded.pipeline.adapter);
   return loaded;
 }
 

@@ -1,9 +1,13 @@
 #include "core/load/adapter.h"
 
+#include <algorithm>
 #include <stdexcept>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "swage/border.h"
+#include "swage/key_log.h"
 #include "swage/nn/features.h"
 #include "swage/status.h"
 
@@ -154,6 +158,79 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> make(Loader& loader, const Catalog
       std::make_shared<SpelledAdapter>(std::move(adapter), spelling));
 }
 
+bool knows(const std::vector<std::string>& words, const Value& word) {
+  return word.text() != nullptr && std::count(words.begin(), words.end(), *word.text()) > 0;
+}
+
+// config.json calls itself something else than the adapter's manifest does.
+bool is_foreign(const ComponentManifest& adapter, const Value& config) {
+  if (config.has("model_type") && !adapter.model_types.empty() &&
+      !knows(adapter.model_types, config["model_type"]))
+    return true;
+  const Value::List* const named = config["architectures"].list();
+  if (named == nullptr || named->empty() || adapter.architectures.empty()) return false;
+  return std::none_of(named->begin(), named->end(), [&](const Value& architecture) {
+    return knows(adapter.architectures, architecture);
+  });
+}
+
+// What no forward pass depends on.
+bool is_harmless(const std::string& key) {
+  static const auto* const kKeys =
+      new std::set<std::string, std::less<>>{"architectures",
+                                             "auto_map",
+                                             "dtype",
+                                             "ep_size",
+                                             "id2label",
+                                             "label2id",
+                                             "lm_head_bias",
+                                             "max_length",
+                                             "model_type",
+                                             "num_labels",
+                                             "num_mtp_layers",
+                                             "num_nextn_predict_layers",
+                                             "pretraining_tp",
+                                             "problem_type",
+                                             "quantization_config",
+                                             "return_dict",
+                                             "seq_aux",
+                                             "tokenizer_class",
+                                             "torch_dtype",
+                                             "transformers_version",
+                                             "use_cache"};
+  if (kKeys->count(key) > 0 || key.front() == '_') return true;
+  for (const char* part : {"dropout", "_token_id", "initializer", "init_", "aux_loss", "output_"}) {
+    if (absl::StrContains(key, part)) return true;
+  }
+  return false;
+}
+
+// False, null, 0, 1, an empty text, list or table: as good as absent.
+bool is_neutral(const Value& value) {
+  double number = 0;
+  if (value.number(&number)) return number == 0 || number == 1;
+  return value.is_null() || (value.boolean() != nullptr && !*value.boolean()) ||
+         (value.text() != nullptr && value.text()->empty()) ||
+         (value.list() != nullptr && value.list()->empty()) ||
+         (value.table() != nullptr && value.table()->empty());
+}
+
+// A model that calls itself something else may be another network: it is taken only where the
+// adapter has read everything that config.json says.
+absl::Status check_keys(const ComponentManifest& adapter, const Value& config, const KeyLog& read) {
+  if (config.table() == nullptr || !is_foreign(adapter, config)) return absl::OkStatus();
+  std::vector<std::string> unread;
+  for (const auto& [key, value] : *config.table()) {
+    if (!is_neutral(value) && !is_harmless(key) && !read.has(key)) unread.push_back(key);
+  }
+  if (unread.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "config.json: the adapter \"", adapter.name, "\" knows no model_type \"",
+      config["model_type"].text() != nullptr ? *config["model_type"].text() : "",
+      "\" of this architecture, and does not read ", absl::StrJoin(unread, ", "),
+      ": it may be another network; [model] adapter = \"", adapter.name, "\" insists on it"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
@@ -165,6 +242,7 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
     adapter = std::make_shared<ComposedAdapter>(std::move(adapter), std::move(language),
                                                 rules.language_config);
   }
+  KeyLog read;
   SWAGE_RETURN_IF_ERROR(guarded({rules.adapter.component->name, ""}, [&]() -> absl::Status {
     try {
       return adapter->open(config);
@@ -172,6 +250,11 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
       return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
     }
   }));
+  if (rules.chosen) return adapter;
+  SWAGE_RETURN_IF_ERROR(check_keys(*rules.adapter.component, config, read));
+  if (rules.language) {
+    SWAGE_RETURN_IF_ERROR(check_keys(*rules.language->component, rules.language_config, read));
+  }
   return adapter;
 }
 

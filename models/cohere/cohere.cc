@@ -8,9 +8,14 @@ namespace {
 using swage::Value;
 using swage::nn::DecoderDescription;
 
+const swage::nn::Families kFamilies = {{"CohereForCausalLM", "cohere"},
+                                       {"Cohere2ForCausalLM", "cohere2"}};
+
 class Cohere final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool second = family == "cohere2";
     DecoderDescription d;
     d.form = swage::nn::BlockForm::kParallel;
     d.names.post_norm.clear();
@@ -23,11 +28,11 @@ class Cohere final : public swage::nn::DecoderAdapter {
     d.heads = 64;
     d.context_length = 8192;
     d.tied_embeddings = true;
-    SWAGE_RETURN_IF_ERROR(read_decoder(config, d, is_second(config) ? 1e4 : 5e5));
+    SWAGE_RETURN_IF_ERROR(read_decoder(config, d, second ? 1e4 : 5e5));
     d.rope_interleaved = true;
     d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
     d.head_scale = config.f64("logit_scale", 0.0625);
-    if (!is_second(config) && config.flag("use_qk_norm", false)) {
+    if (!second && config.flag("use_qk_norm", false)) {
       d.head_norm = swage::nn::HeadNorm::kStacked;
       d.head_norm_kind = swage::nn::NormKind::kLayerScaled;
     }
@@ -36,7 +41,8 @@ class Cohere final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    if (!is_second(config)) return absl::OkStatus();
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    if (family != "cohere2") return absl::OkStatus();
     const int64_t window = swage::nn::window_size(config, 4096);
     const int64_t pattern = config.i64("sliding_window_pattern", 4);
     const bool slides = pattern <= 0 || (index + 1) % pattern != 0;
@@ -44,11 +50,6 @@ class Cohere final : public swage::nn::DecoderAdapter {
                            swage::nn::read_window(config, d.block_count, index, window, slides));
     if (d.window == 0) d.rope = nullptr;
     return absl::OkStatus();
-  }
-
- private:
-  static bool is_second(const Value& config) {
-    return config.str("model_type", "cohere") == "cohere2";
   }
 };
 

@@ -11,12 +11,16 @@ using swage::nn::Experts;
 
 using swage::nn::LatentAttention;
 
+const swage::nn::Families kFamilies = {{"DeepseekV2ForCausalLM", "deepseek_v2"},
+                                       {"DeepseekV3ForCausalLM", "deepseek_v3"}};
+
 class DeepSeek final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
     const Value config = swage::nn::renamed(
         given, {{"num_experts", "n_routed_experts"}, {"num_local_experts", "n_routed_experts"}});
-    const bool third = is_third(config);
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool third = family == "deepseek_v3";
     DecoderDescription d;
     d.vocab_size = third ? 129280 : 102400;
     d.hidden_size = third ? 7168 : 4096;
@@ -37,15 +41,13 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    if (index < config.i64("first_k_dense_replace", is_third(config) ? 3 : 0)) d.experts = nullptr;
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const int64_t dense = config.i64("first_k_dense_replace", family == "deepseek_v3" ? 3 : 0);
+    if (index < dense) d.experts = nullptr;
     return absl::OkStatus();
   }
 
  private:
-  static bool is_third(const Value& config) {
-    return config.str("model_type", "deepseek_v2") == "deepseek_v3";
-  }
-
   // config.json whose head_dim is what rotates.
   static Value rotated_part(const Value& config) {
     Value result = config;
@@ -77,7 +79,20 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
     return scale * mscale * mscale;
   }
 
+  // What only the original code reads; that of transformers always does the same.
+  static absl::Status check_routing(const Value& config, bool third) {
+    const std::string score = third ? "sigmoid" : "softmax";
+    if (config.str("scoring_func", score) != score)
+      return absl::InvalidArgumentError("config.json: scoring_func must be \"" + score + "\"");
+    if (third && config.str("topk_method", "noaux_tc") != "noaux_tc")
+      return absl::InvalidArgumentError("config.json: topk_method must be \"noaux_tc\"");
+    if (config.i64("moe_layer_freq", 1) != 1)
+      return absl::InvalidArgumentError("config.json: moe_layer_freq must be 1");
+    return absl::OkStatus();
+  }
+
   static absl::StatusOr<Experts> read_experts(const Value& config, bool third) {
+    SWAGE_RETURN_IF_ERROR(check_routing(config, third));
     Experts experts;
     experts.names.shared = "mlp.shared_experts";
     experts.count = config.i64("n_routed_experts", third ? 256 : 64);

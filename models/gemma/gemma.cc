@@ -9,10 +9,14 @@ namespace {
 using swage::Value;
 using swage::nn::DecoderDescription;
 
+const swage::nn::Families kFamilies = {{"Gemma2ForCausalLM", "gemma2"},
+                                       {"Gemma3ForCausalLM", "gemma3_text"}};
+
 class Gemma final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
-    const bool third = is_third(given);
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(given, kFamilies));
+    const bool third = family == "gemma3_text";
     DecoderDescription d;
     d.names.attention_norm = "post_attention_layernorm";
     d.names.post_norm = "pre_feedforward_layernorm";
@@ -27,8 +31,9 @@ class Gemma final : public swage::nn::DecoderAdapter {
     d.head_dim = 256;
     d.context_length = third ? 131072 : 8192;
     d.tied_embeddings = true;
-    SWAGE_RETURN_IF_ERROR(
-        read_decoder(swage::nn::rope_config(given, "full_attention"), d, third ? 1e6 : 1e4));
+    const Value rotated =
+        third ? swage::nn::rope_config(given, "full_attention", "rope_theta") : given;
+    SWAGE_RETURN_IF_ERROR(read_decoder(rotated, d, third ? 1e6 : 1e4));
     SWAGE_ASSIGN_OR_RETURN(d.activation, swage::nn::parse_activation(
                                              given.str("hidden_activation", "gelu_pytorch_tanh")));
     d.qkv_bias = d.o_bias = given.flag("attention_bias", false);
@@ -50,7 +55,8 @@ class Gemma final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    const bool third = is_third(config);
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool third = family == "gemma3_text";
     const int64_t window = config.i64("sliding_window", 4096);
     const int64_t pattern = third ? config.i64("sliding_window_pattern", 6) : 2;
     const bool slides = pattern <= 0 || (index + 1) % pattern != 0;
@@ -58,9 +64,7 @@ class Gemma final : public swage::nn::DecoderAdapter {
                            swage::nn::read_window(config, d.block_count, index, window, slides));
     if (!third || d.window == 0) return absl::OkStatus();
     // Local blocks have a rotation of their own, without the scaling of the global one.
-    Value local = swage::nn::rope_config(config, "sliding_attention");
-    if (!config["rope_parameters"].has("sliding_attention"))
-      (*local.table())["rope_theta"] = config.f64("rope_local_base_freq", 1e4);
+    const Value local = swage::nn::rope_config(config, "sliding_attention", "rope_local_base_freq");
     SWAGE_ASSIGN_OR_RETURN(auto rope,
                            swage::nn::read_rope(local, d.head_dim, d.context_length, 1e4));
     d.rope = std::make_shared<const swage::nn::Rope>(std::move(rope));
@@ -68,10 +72,6 @@ class Gemma final : public swage::nn::DecoderAdapter {
   }
 
  private:
-  static bool is_third(const Value& config) {
-    return config.str("model_type", "gemma2") == "gemma3_text";
-  }
-
   // Null means none, absent means the family's default.
   static double cap(const Value& config, const char* key, double fallback) {
     return swage::nn::stated(config, key) ? config.f64(key, 0.0) : fallback;

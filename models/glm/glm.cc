@@ -9,9 +9,12 @@ using swage::Value;
 using swage::nn::DecoderDescription;
 using swage::nn::Experts;
 
+const swage::nn::Families kFamilies = {{"GlmForCausalLM", "glm"}, {"Glm4ForCausalLM", "glm4"}};
+
 class Glm final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     DecoderDescription d;
     d.norm_eps = 1.5625e-7;
     d.vocab_size = 151552;
@@ -22,11 +25,11 @@ class Glm final : public swage::nn::DecoderAdapter {
     d.kv_heads = 2;
     d.head_dim = 128;
     d.context_length = 131072;
-    SWAGE_RETURN_IF_ERROR(
-        read_decoder(swage::nn::defaulted(config, "partial_rotary_factor", 0.5), d));
+    d.rotary_share = 0.5;
+    SWAGE_RETURN_IF_ERROR(read_decoder(config, d));
     d.rope_interleaved = d.fused_gate = true;
     d.qkv_bias = config.flag("attention_bias", true);
-    if (config.str("model_type", "glm") == "glm4") {
+    if (family == "glm4") {
       d.names.attention_norm = "post_self_attn_layernorm";
       d.names.mlp_norm = "post_mlp_layernorm";
     }
@@ -49,8 +52,8 @@ class GlmMoe final : public swage::nn::DecoderAdapter {
     d.heads = 96;
     d.kv_heads = 8;
     d.context_length = 131072;
-    SWAGE_RETURN_IF_ERROR(
-        read_decoder(swage::nn::defaulted(config, "partial_rotary_factor", 0.5), d));
+    d.rotary_share = 0.5;
+    SWAGE_RETURN_IF_ERROR(read_decoder(config, d));
     d.qkv_bias = config.flag("attention_bias", false);
     if (config.flag("use_qk_norm", false)) d.head_norm = swage::nn::HeadNorm::kShared;
     Experts experts;

@@ -23,10 +23,8 @@ class GptNeox final : public swage::nn::DecoderAdapter {
     d.block_count = 44;
     d.heads = 64;
     d.context_length = 2048;
-    const Value known = swage::nn::renamed(
-        config, {{"rotary_emb_base", "rope_theta"}, {"rotary_pct", "partial_rotary_factor"}});
-    SWAGE_RETURN_IF_ERROR(
-        read_decoder(swage::nn::defaulted(known, "partial_rotary_factor", 0.25), d));
+    d.rotary_share = 0.25;
+    SWAGE_RETURN_IF_ERROR(read_decoder(with_own_rope_keys(config), d));
     d.qkv_layout = swage::nn::QkvLayout::kGroups;
     d.kv_heads = d.heads;
     d.qkv_bias = d.o_bias = config.flag("attention_bias", true);
@@ -36,6 +34,18 @@ class GptNeox final : public swage::nn::DecoderAdapter {
   }
 
  private:
+  // Outside of rope_parameters the family has names of its own, and the usual ones count for
+  // nothing.
+  static Value with_own_rope_keys(const Value& config) {
+    Value result = config;
+    for (const auto& [own, usual] : {std::pair("rotary_emb_base", "rope_theta"),
+                                     std::pair("rotary_pct", "partial_rotary_factor")}) {
+      result.table()->erase(usual);
+      if (config.has(own)) (*result.table())[usual] = config[own];
+    }
+    return result;
+  }
+
   static void name(DecoderDescription& d) {
     d.names.prefix = "gpt_neox.";
     d.names.embedding = "gpt_neox.embed_in";

@@ -21,6 +21,7 @@ class Granite final : public swage::nn::DecoderAdapter {
     d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
     d.mlp_bias = config.flag("mlp_bias", false);
     d.embedding_scale = config.f64("embedding_multiplier", 1.0);
+    d.scales_features = true;
     d.attention_scale = config.f64("attention_multiplier", 1.0);
     d.residual_scale = config.f64("residual_multiplier", 1.0);
     d.head_scale = 1.0 / config.f64("logits_scaling", 1.0);

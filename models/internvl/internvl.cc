@@ -31,6 +31,9 @@ absl::StatusOr<VisionDescription> describe_vit(const Value& vision, const Value&
   if (norm == "rms_norm") d.blocks.norm = NormKind::kRms;
   d.blocks.output_scale = OutputScale::kChannel;
   d.features.layers = {d.blocks.block_count};
+  if (!(ratio > 1e-3 && ratio <= 1))
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: downsample_ratio is ", ratio, ", expected 0.001 to 1"));
   d.features.shuffle = static_cast<int64_t>(1.0 / ratio + 0.5);
   d.projector.in = d.blocks.hidden_size * d.features.shuffle * d.features.shuffle;
   d.projector.middle = d.projector.out = text.i64("hidden_size", 4096);

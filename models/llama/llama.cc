@@ -9,22 +9,26 @@ namespace {
 using swage::Value;
 using swage::nn::DecoderDescription;
 
+const swage::nn::Families kFamilies = {{"LlamaForCausalLM", "llama"},
+                                       {"MistralForCausalLM", "mistral"},
+                                       {"InternLM3ForCausalLM", "internlm3"}};
+
 class Llama final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    const std::string kind = config.str("model_type", "llama");
-    const bool mistral = kind == "mistral";
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool mistral = family == "mistral", internlm3 = family == "internlm3";
     DecoderDescription d;
-    d.vocab_size = 32000;
+    d.vocab_size = internlm3 ? 128512 : 32000;
     d.hidden_size = 4096;
     d.intermediate_size = mistral ? 14336 : 11008;
     d.block_count = d.heads = 32;
-    d.kv_heads = mistral ? 8 : 0;
-    d.context_length = mistral ? 131072 : 2048;
+    d.kv_heads = mistral ? 8 : internlm3 ? 32 : 0;
+    d.context_length = mistral ? 131072 : internlm3 ? 32768 : 2048;
     SWAGE_RETURN_IF_ERROR(read_decoder(config, d));
     if (mistral) {
       d.window = swage::nn::window_size(config, 4096);
-    } else if (kind == "internlm3") {
+    } else if (internlm3) {
       d.qkv_bias = config.flag("qkv_bias", false);
       d.o_bias = d.mlp_bias = config.flag("bias", false);
     } else {

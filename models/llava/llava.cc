@@ -89,6 +89,11 @@ class Llava final : public VisionAdapter {
       d.patches.names.norm = tower + "pre_layrnorm";
     }
     d.features.unused = {tower + "post_layernorm.weight", tower + "post_layernorm.bias"};
+    for (const char* part :
+         {"probe", "attention.in_proj_weight", "attention.in_proj_bias",
+          "attention.out_proj.weight", "attention.out_proj.bias", "layernorm.weight",
+          "layernorm.bias", "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias"})
+      d.features.unused.push_back(tower + "head." + part);
   }
 };
 
@@ -143,3 +148,5 @@ class OriginalLlava final : public swage::ModelAdapter {
 
 SWAGE_MODEL(Llava, "llava");
 SWAGE_MODEL(OriginalLlava, "llava_original");
+SWAGE_MODEL(OriginalLlava, "llava_original_mistral");
+SWAGE_MODEL(OriginalLlava, "llava_original_qwen");

@@ -119,14 +119,16 @@ class Mllama final : public ModelAdapter {
   }
 
   absl::Status check_vision(const PatchDescription& patches) const {
+    const int64_t most = int64_t{1} << 20;
     const std::pair<const char*, bool> rules[] = {
-        {"num_hidden_layers", local_blocks_ > 0},
-        {"num_global_layers", global_blocks_ > 0},
-        {"intermediate_size", vision_.intermediate_size > 0},
-        {"max_num_tiles", tiles_.tiles > 0},
-        {"num_channels", tiles_.channels > 0},
+        {"num_hidden_layers", local_blocks_ > 0 && local_blocks_ < most},
+        {"num_global_layers", global_blocks_ > 0 && global_blocks_ < most},
+        {"intermediate_size", vision_.intermediate_size > 0 && vision_.intermediate_size < most},
+        {"max_num_tiles", tiles_.tiles > 0 && tiles_.tiles < most},
+        {"num_channels", tiles_.channels > 0 && tiles_.channels < most},
         {"patch_size", tiles_.patch_size > 0 && patches.patch_height == patches.patch_width},
-        {"image_size", tiles_.side() > 0 && tiles_.image_size % tiles_.patch_size == 0 &&
+        {"image_size", tiles_.image_size < most && tiles_.side() > 0 &&
+                           tiles_.image_size % tiles_.patch_size == 0 &&
                            patches.height == patches.width},
         {"vision_output_dim",
          projector_.in == vision_.hidden_size * (1 + static_cast<int64_t>(tiles_.layers.size()))}};

@@ -23,8 +23,8 @@ class Nemotron final : public swage::nn::DecoderAdapter {
     d.heads = 48;
     d.context_length = 4096;
     const Value known = swage::nn::renamed(config, {{"norm_eps", "layer_norm_eps"}});
-    SWAGE_RETURN_IF_ERROR(
-        read_decoder(swage::nn::defaulted(known, "partial_rotary_factor", 0.5), d));
+    d.rotary_share = 0.5;
+    SWAGE_RETURN_IF_ERROR(read_decoder(known, d));
     d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
     d.mlp_bias = config.flag("mlp_bias", false);
     return d;

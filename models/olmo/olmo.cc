@@ -8,11 +8,15 @@ namespace {
 using swage::Value;
 using swage::nn::DecoderDescription;
 
+const swage::nn::Families kFamilies = {
+    {"OlmoForCausalLM", "olmo"}, {"Olmo2ForCausalLM", "olmo2"}, {"Olmo3ForCausalLM", "olmo3"}};
+
 class Olmo final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
     DecoderDescription d;
-    const bool first = config.str("model_type", "olmo") == "olmo";
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool first = family == "olmo", third = family == "olmo3";
     d.norm = first ? swage::nn::NormKind::kLayerPlain : swage::nn::NormKind::kRms;
     d.norm_eps = 1e-5;
     d.vocab_size = 50304;
@@ -20,13 +24,15 @@ class Olmo final : public swage::nn::DecoderAdapter {
     d.intermediate_size = 11008;
     d.block_count = d.heads = 32;
     d.context_length = 2048;
-    SWAGE_RETURN_IF_ERROR(read_decoder(swage::nn::rope_config(config, "full_attention"), d,
-                                       is_third(config) ? 5e5 : 1e4));
+    const Value rotated =
+        third ? swage::nn::rope_config(config, "full_attention", "rope_theta") : config;
+    SWAGE_RETURN_IF_ERROR(read_decoder(rotated, d, third ? 5e5 : 1e4));
     if (first) d.norm_eps = 1e-5;  // the class knows no key for it
     d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
     if (first && config.has("clip_qkv")) {
-      return absl::InvalidArgumentError(
-          "config.json: clip_qkv is set: queries, keys and values are not clipped");
+      d.qkv_limit = config.f64("clip_qkv", 0.0);
+      if (!(d.qkv_limit > 0))
+        return absl::InvalidArgumentError("config.json: clip_qkv must be above 0");
     }
     if (first) return d;
     d.names.input_norm.clear();
@@ -39,20 +45,18 @@ class Olmo final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
-    if (!is_third(config)) return absl::OkStatus();
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    if (family != "olmo3") return absl::OkStatus();
     const int64_t window = swage::nn::window_size(config, 4096);
     SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,
                                                             (index + 1) % 4 != 0));
     if (d.window == 0) return absl::OkStatus();
-    const Value local = swage::nn::rope_config(config, "sliding_attention");
+    const Value local = swage::nn::rope_config(config, "sliding_attention", "");
     SWAGE_ASSIGN_OR_RETURN(auto rope,
                            swage::nn::read_rope(local, d.head_dim, d.context_length, 5e5));
     d.rope = std::make_shared<const swage::nn::Rope>(std::move(rope));
     return absl::OkStatus();
   }
-
- private:
-  static bool is_third(const Value& config) { return config.str("model_type", "olmo") == "olmo3"; }
 };
 
 }  // namespace

@@ -11,9 +11,9 @@ using swage::nn::DecoderDescription;
 
 class Phi final : public swage::nn::DecoderAdapter {
  protected:
-  absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
-    const Value config = swage::nn::defaulted(given, "partial_rotary_factor", 0.5);
+  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
     DecoderDescription d;
+    d.rotary_share = 0.5;
     d.names.post_norm.clear();
     d.names.final_norm = "model.final_layernorm";
     d.names.o = "self_attn.dense";
@@ -24,7 +24,8 @@ class Phi final : public swage::nn::DecoderAdapter {
     d.norm_eps = 1e-5;
     d.gated = false;
     d.activation = swage::nn::Activation::kGeluTanh;
-    d.qkv_bias = d.o_bias = d.mlp_bias = d.head_bias = true;
+    d.qkv_bias = d.o_bias = d.mlp_bias = true;
+    d.head_bias = config.flag(swage::nn::kHeadBias, true);
     d.vocab_size = 51200;
     d.hidden_size = 2048;
     d.intermediate_size = 8192;
@@ -46,6 +47,7 @@ class Phi3 final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
     DecoderDescription d;
+    d.rotary_share = 1.0;
     d.qkv_layout = swage::nn::QkvLayout::kBlocks;
     d.fused_gate = true;
     d.norm_eps = 1e-5;

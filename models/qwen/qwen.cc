@@ -8,10 +8,14 @@ namespace {
 using swage::Value;
 using swage::nn::DecoderDescription;
 
+const swage::nn::Families kFamilies = {{"Qwen2ForCausalLM", "qwen2"},
+                                       {"Qwen3ForCausalLM", "qwen3"}};
+
 class Qwen final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
-    const bool third = config.str("model_type", "qwen2") == "qwen3";
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool third = family == "qwen3";
     DecoderDescription d;
     d.vocab_size = 151936;
     d.hidden_size = 4096;

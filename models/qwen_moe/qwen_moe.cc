@@ -9,11 +9,15 @@ using swage::Value;
 using swage::nn::DecoderDescription;
 using swage::nn::Experts;
 
+const swage::nn::Families kFamilies = {{"Qwen2MoeForCausalLM", "qwen2_moe"},
+                                       {"Qwen3MoeForCausalLM", "qwen3_moe"}};
+
 class QwenMoe final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
     const Value config = swage::nn::renamed(given, {{"num_local_experts", "num_experts"}});
-    const bool third = is_third(config);
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
+    const bool third = family == "qwen3_moe";
     DecoderDescription d;
     d.vocab_size = 151936;
     d.hidden_size = 2048;
@@ -44,6 +48,7 @@ class QwenMoe final : public swage::nn::DecoderAdapter {
 
   absl::Status describe_block(const Value& config, int64_t index,
                               DecoderDescription& d) const override {
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, swage::nn::family_of(config, kFamilies));
     const int64_t step = config.i64("decoder_sparse_step", 1);
     bool dense = step <= 0 || (index + 1) % step != 0;
     if (const Value::List* layers = config["mlp_only_layers"].list()) {
@@ -55,13 +60,8 @@ class QwenMoe final : public swage::nn::DecoderAdapter {
     const int64_t window = slides ? swage::nn::window_size(config, 4096) : 0;
     const bool lower = index % 2 == 0 && index < config.i64("max_window_layers", 28);
     SWAGE_ASSIGN_OR_RETURN(d.window, swage::nn::read_window(config, d.block_count, index, window,
-                                                            is_third(config) || lower));
+                                                            family == "qwen3_moe" || lower));
     return absl::OkStatus();
-  }
-
- private:
-  static bool is_third(const Value& config) {
-    return config.str("model_type", "qwen2_moe") == "qwen3_moe";
   }
 };
 

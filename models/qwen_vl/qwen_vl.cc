@@ -8,6 +8,9 @@ namespace {
 using swage::Value;
 using namespace swage::nn;
 
+const Families kFamilies = {{"Qwen2VLForConditionalGeneration", "qwen2_vl"},
+                            {"Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl"}};
+
 class QwenVl final : public VisionAdapter {
  public:
   absl::StatusOr<std::unique_ptr<swage::image::Processor>> load_processor(
@@ -17,7 +20,8 @@ class QwenVl final : public VisionAdapter {
 
  protected:
   absl::StatusOr<VisionDescription> describe(const Value& config) const override {
-    const bool second = config.str("model_type", "qwen2_vl") == "qwen2_vl";
+    SWAGE_ASSIGN_OR_RETURN(const std::string family, family_of(config, kFamilies));
+    const bool second = family == "qwen2_vl";
     const Value vision = renamed(config["vision_config"], {{"depth", "num_hidden_layers"},
                                                            {"num_heads", "num_attention_heads"},
                                                            {"in_channels", "num_channels"}});
@@ -30,6 +34,9 @@ class QwenVl final : public VisionAdapter {
     d.blocks.norm_eps = 1e-6;  // whatever config.json says
     d.patches.patch_height = d.patches.patch_width = 14;
     d.projector.out = vision.i64(second ? "hidden_size" : "out_hidden_size", 3584);
+    const double ratio = vision.f64("mlp_ratio", 4.0);
+    if (second && !(ratio > 0 && ratio < 1024))
+      return absl::InvalidArgumentError("config.json: vision_config.mlp_ratio must be 0 to 1024");
     SWAGE_RETURN_IF_ERROR(read_vision(second ? second_form(vision) : vision, d));
     d.blocks.norm_eps = 1e-6;
     if (!second) {
@@ -92,6 +99,9 @@ class QwenVl final : public VisionAdapter {
     grid.temporal = vision.i64("temporal_patch_size", 2);
     grid.merge = vision.i64("spatial_merge_size", 2);
     grid.merge_norm = "visual.merger.ln_q";
+    if (grid.merge < 1 || grid.merge > 64)
+      return absl::InvalidArgumentError(
+          "config.json: vision_config.spatial_merge_size must be 1 to 64");
     if (second) return std::make_shared<const GridDescription>(std::move(grid));
     if (grid.merge > 0 && patch_size > 0)
       grid.window = vision.i64("window_size", 112) / grid.merge / patch_size;

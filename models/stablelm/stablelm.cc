@@ -10,9 +10,9 @@ using swage::nn::DecoderDescription;
 
 class StableLm final : public swage::nn::DecoderAdapter {
  protected:
-  absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
-    const Value config = swage::nn::defaulted(given, "partial_rotary_factor", 0.25);
+  absl::StatusOr<DecoderDescription> describe(const Value& config) const override {
     DecoderDescription d;
+    d.rotary_share = 0.25;
     d.norm = swage::nn::NormKind::kLayer;
     d.norm_eps = 1e-5;
     d.vocab_size = 50304;

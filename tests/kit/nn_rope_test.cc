@@ -87,7 +87,7 @@ TEST(RopeTest, EveryScalingGivesTheReferenceInBothSpellings) {
 
 TEST(RopeTest, PartialRotationLeavesTheOtherChannelsAlone) {
   const auto description =
-      read_rope(config(R"({"partial_rotary_factor": 0.5})"), kHeadDim, kMaxPosition);
+      read_rope(config(R"({"partial_rotary_factor": 0.5})"), kHeadDim, kMaxPosition, 1e4, 1.0);
   ASSERT_TRUE(description.ok());
   EXPECT_EQ(description->dim, 4);
   const Rope rope(*description);
@@ -101,6 +101,39 @@ TEST(RopeTest, PartialRotationLeavesTheOtherChannelsAlone) {
       << "fused against differentiable";
   EXPECT_TRUE(plain.norm(2, {2}, false).allclose(x.norm(2, {2}, false)))
       << "a rotation keeps the length";
+}
+
+TEST(RopeTest, AllOfAHeadRotatesWhereAFamilyKnowsNoShare) {
+  for (const char* json : {R"({"partial_rotary_factor": 0.5})",
+                           R"({"rope_parameters": {"partial_rotary_factor": 0.5}})"}) {
+    EXPECT_EQ(read_rope(config(json), kHeadDim, kMaxPosition)->dim, kHeadDim) << json;
+    EXPECT_EQ(read_rope(config(json), kHeadDim, kMaxPosition, 1e4, 0.25)->dim, 4) << json;
+  }
+  EXPECT_EQ(read_rope(config("{}"), kHeadDim, kMaxPosition, 1e4, 0.25)->dim, 2);
+  EXPECT_THAT(refusal(R"({"partial_rotary_factor": 0.5,
+                          "rope_scaling": {"type": "linear", "factor": 2}})"),
+              HasSubstr("partial_rotary_factor is 0.5, but in this family all of a head rotates"));
+  EXPECT_THAT(std::string(read_rope(config(R"({"partial_rotary_factor": 1e300})"), kHeadDim,
+                                    kMaxPosition, 1e4, 1.0)
+                              .status()
+                              .message()),
+              HasSubstr("expected 0 to 1"));
+}
+
+TEST(RopeTest, KindsOfBlocksHaveTablesOfTheirOwnBesideWhichNothingCounts) {
+  const Value flat = config(R"({"rope_parameters": {"rope_type": "linear", "factor": 8,
+                                "rope_theta": 5}, "rope_theta": 100, "local": 50})");
+  const Value whole = rope_config(flat, "full_attention", "rope_theta");
+  EXPECT_EQ(read_rope(whole, kHeadDim, kMaxPosition)->kind, RopeKind::kDefault);
+  EXPECT_EQ(read_rope(whole, kHeadDim, kMaxPosition)->theta, 100);
+  EXPECT_EQ(read_rope(rope_config(flat, "sliding_attention", "local"), 8, 64)->theta, 50);
+  const Value nested = config(R"({"rope_parameters": {"full_attention": {"rope_theta": 7}},
+                                  "rope_theta": 100,
+                                  "rope_scaling": {"rope_type": "linear", "factor": 8}})");
+  const auto scaled = read_rope(rope_config(nested, "full_attention", "rope_theta"), 8, 64);
+  EXPECT_EQ(scaled->kind, RopeKind::kLinear);
+  EXPECT_EQ(scaled->theta, 7);
+  EXPECT_EQ(read_rope(rope_config(nested, "sliding_attention", ""), 8, 64)->theta, 1e4);
 }
 
 TEST(RopeTest, RefusesWhatItDoesNotKnowByKey) {

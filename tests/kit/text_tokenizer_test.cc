@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "swage/text/tokenizer.h"
 #include "tests/kit/text_files.h"
 
@@ -184,10 +185,10 @@ TEST(TextTokenizer, TakesBosAndMissingTokensFromTheConfiguration) {
       R"({"tokenizer_class":"LlamaTokenizerFast","bos_token":"<s>","eos_token":{"content":"</s>"},)"
       R"("add_eos_token":true,"added_tokens_decoder":{"7":{"content":"<x>","special":true}}})");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  EXPECT_EQ((*tokenizer)->id("<x>"), 7);
-  EXPECT_EQ((*tokenizer)->id("</s>"), 8);
+  EXPECT_EQ((*tokenizer)->id("<x>"), 2) << "the next free id, whatever the key says";
+  EXPECT_EQ((*tokenizer)->id("</s>"), 3);
   EXPECT_EQ((*tokenizer)->id("nothing"), -1);
-  EXPECT_EQ((*tokenizer)->encode("a<x>a", true).value(), (std::vector<int64_t>{1, 0, 7, 0, 8}));
+  EXPECT_EQ((*tokenizer)->encode("a<x>a", true).value(), (std::vector<int64_t>{1, 0, 2, 0, 3}));
   EXPECT_EQ((*tokenizer)->encode("a<s>", false).value(), (std::vector<int64_t>{0, 1}));
   const auto plain =
       Tokenizer::create(file, R"({"tokenizer_class":"GPT2Tokenizer","bos_token":"<s>"})");
@@ -195,6 +196,49 @@ TEST(TextTokenizer, TakesBosAndMissingTokensFromTheConfiguration) {
   const auto none = Tokenizer::create(file, R"({"tokenizer_class":"LlamaTokenizer"})");
   EXPECT_EQ(none.status().message(),
             "tokenizer.json: add_bos_token asks for bos_token, which is not set");
+}
+
+// Ids of the tokens in `added` behind the vocabulary {"a": 0, "b": 1, "c": `third`}.
+std::vector<int64_t> ids_of(const std::string& added, const std::string& text,
+                            const std::string& config = "", int third = 2) {
+  const std::string file =
+      absl::StrCat(R"({"added_tokens":[)", added, R"(],"model":{"type":"BPE","merges":[],)",
+                   R"("vocab":{"a":0,"b":1,"c":)", third, "}}}");
+  const auto tokenizer = Tokenizer::create(file, config);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return tokenizer.ok() ? (*tokenizer)->encode(text, false).value() : std::vector<int64_t>{};
+}
+
+// Expected ids are those of the package tokenizers 0.23.3, of transformers 5.23 where there is a
+// tokenizer_config.json.
+TEST(TextTokenizer, GivesAddedTokensTheIdsOfThePackageWhateverFilesState) {
+  using Ids = std::vector<int64_t>;
+  const std::string x5 = R"({"id":5,"content":"<x>"})", y4 = R"({"id":4,"content":"<y>"})";
+  EXPECT_EQ(ids_of(x5, "a<x>b"), (Ids{0, 3, 1})) << "a gap behind the vocabulary";
+  EXPECT_EQ(ids_of(x5 + "," + y4, "<x><y>"), (Ids{3, 4})) << "the order of the file";
+  EXPECT_EQ(ids_of(R"({"id":3,"content":"<x>"},)" + x5 + "," + y4, "<x><y>"), (Ids{3, 4}))
+      << "a content twice";
+  EXPECT_EQ(ids_of(R"({"id":1,"content":"<x>"})", "b<x>"), (Ids{1, 3})) << "an id that is taken";
+  EXPECT_EQ(ids_of(R"({"id":3,"content":"<x>"},{"id":3,"content":"<y>"})", "<x><y>"), (Ids{3, 4}));
+  EXPECT_EQ(ids_of(R"({"id":7,"content":"b"},)" + x5, "ab<x>"), (Ids{0, 1, 3}))
+      << "a token of the vocabulary keeps its id";
+  EXPECT_EQ(ids_of(x5, "ac<x>", "", 5), (Ids{0, 5, 3})) << "a hole in the vocabulary";
+  EXPECT_EQ(ids_of(x5, "<x><y><z>",
+                   R"({"added_tokens_decoder":{"10":{"content":"<y>"},"9":{"content":"<z>"},)"
+                   R"("77":{"content":"<x>"}}})"),
+            (Ids{3, 5, 4}))
+      << "tokenizer_config.json adds in the order of its ids, which count for nothing else";
+}
+
+TEST(TextTokenizer, TakesTheLastFlagsOfAnAddedTokenThatStandsTwice) {
+  const std::string plain = R"({"id":3,"content":"<x>","normalized":false})";
+  const std::string alone = R"({"id":3,"content":"<x>","normalized":false,"single_word":true})";
+  using Ids = std::vector<int64_t>;
+  EXPECT_EQ(ids_of(plain + "," + alone, "a<x>b"), (Ids{0, 1}));
+  EXPECT_EQ(ids_of(alone + "," + plain, "a<x>b"), (Ids{0, 3, 1}));
+  EXPECT_EQ(ids_of(plain, "a<x>b",
+                   R"({"added_tokens_decoder":{"3":{"content":"<x>","single_word":true}}})"),
+            (Ids{0, 1}));
 }
 
 }  // namespace

@@ -150,6 +150,46 @@ TEST_F(CatalogFolder, FindsModelsByArchitectureBeforeModelType) {
               HasSubstr("architectures nothing and model_type nothing"));
 }
 
+TEST_F(CatalogFolder, LeavesTheChoiceBetweenAdaptersOfOneArchitectureToThePipeline) {
+  const std::string serves = "architectures = [\"SmallForCausalLM\"]\n";
+  const std::string one = plugin("a/x", manifest("x", "model", "one", serves));
+  const std::string two = plugin("b/y", manifest("y", "model", "two", serves));
+  Catalog catalog = scan();
+  const Value config(Value::Table{{"architectures", Value::List{"SmallForCausalLM"}}});
+  EXPECT_EQ(std::string(catalog.find_adapter(config).status().message()),
+            "SmallForCausalLM is served by \"one\" of " + one + " and \"two\" of " + two +
+                "; [model] adapter = \"<name>\" in the pipeline file chooses one");
+  catalog.choose_adapter("two");
+  EXPECT_EQ(catalog.find_adapter(config)->component->name, "two");
+  catalog.choose_adapter("tow");
+  EXPECT_THAT(std::string(catalog.find_adapter(config).status().message()),
+              HasSubstr("did you mean \"two\"?"));
+}
+
+TEST_F(CatalogFolder, RefusesAModelTypeOfAnotherAdapterThanTheArchitecture) {
+  plugin("a/x",
+         manifest("x", "model", "one", "architectures = [\"One\"]\nmodel_types = [\"one\"]\n"));
+  plugin("a/y",
+         manifest("y", "model", "two", "architectures = [\"Two\"]\nmodel_types = [\"two\"]\n"));
+  const Catalog catalog = scan();
+  auto config = [](const char* type) {
+    return Value(Value::Table{{"architectures", Value::List{"One"}}, {"model_type", type}});
+  };
+  EXPECT_EQ(catalog.find_model(config("one"))->component->name, "one");
+  EXPECT_EQ(catalog.find_model(config("foreign"))->component->name, "one");
+  EXPECT_THAT(std::string(catalog.find_model(config("two")).status().message()),
+              HasSubstr("architectures says One, which the adapter \"one\" serves, but model_type "
+                        "is \"two\", which \"two\" serves"));
+}
+
+TEST_F(CatalogFolder, RefusesTwoReadersOfOneQuantMethod) {
+  const std::string reads = "quant_method = \"packed-tensors\"\n";
+  plugin("a/x", manifest("x", "exporter", "one", reads));
+  plugin("a/y", manifest("y", "exporter", "two", reads));
+  EXPECT_THAT(std::string(scan().find_reader("packed-tensors").status().message()),
+              AllOf(HasSubstr("served by \"one\" of "), HasSubstr("\"two\" of ")));
+}
+
 TEST_F(CatalogFolder, FindsTheReaderOfAQuantMethod) {
   plugin("a/x", manifest("x", "exporter", "packed", "quant_method = \"packed-tensors\"\n"));
   plugin("a/y", manifest("y", "exporter", "plain"));

@@ -85,7 +85,7 @@ FAMILIES = {
     "granite": (sizes(), {**BASE, **ROPE, "attention_bias": [True, False], "mlp_bias": [True, False],
                           "embedding_multiplier": [3.0], "logits_scaling": [4.0], "residual_multiplier": [0.3],
                           "attention_multiplier": [0.1, 0.25]}),
-    "olmo": (sizes(), {**ACT, **TIE, **ROPE, "attention_bias": [True, False], "clip_qkv": [None]}),
+    "olmo": (sizes(), {**ACT, **TIE, **ROPE, "attention_bias": [True, False], "clip_qkv": [None, 0.5, 2.0]}),
     "olmo2": (sizes(), {**BASE, **ROPE, "attention_bias": [True, False]}),
     "olmo3": (sizes(), {**BASE, "rope": ["default", "linear", "yarn"], **LAYERS, "attention_bias": [True, False],
                         "sliding_window": [5, 9]}),
@@ -145,9 +145,19 @@ def rope(kind, rng, heads_dim, context):
     return out
 
 
+ABSENT = ["num_key_value_heads", "max_position_embeddings", "vocab_size", "intermediate_size"]  # small enough as defaults
+
+
 def sample(model_type, rng):
     """One configuration as the hub might hold it."""
-    return {"model_type": model_type, **fill(*FAMILIES[model_type], rng, model_type)}
+    config = {"model_type": model_type, **fill(*FAMILIES[model_type], rng, model_type)}
+    if "partial_rotary_factor" not in FAMILIES[model_type][1] and rng.random() < 0.2:
+        config["partial_rotary_factor"] = 0.5  # most families do not read it
+    absent = rng.choice(ABSENT)
+    if rng.random() < 0.15 and model_type not in ("opt", "deepseek_v2", "deepseek_v3", "phi3") and "rope_scaling" not in config \
+            and config.get("rope_parameters", {"rope_type": "default"}).get("rope_type") == "default":
+        config.pop(absent, None)
+    return config
 
 
 def fill(always, perhaps, rng, model_type=""):
@@ -172,6 +182,9 @@ def add_two_ropes(config, model_type, kind, rng, head, context):
     whole.pop("truncate", None)  # which transformers 5.23 looks for outside of these tables
     if rng.random() < 0.5:
         config["rope_parameters"] = {"full_attention": whole, "sliding_attention": local}
+        return
+    if rng.random() < 0.3:  # flat: transformers 5.23 takes none of it
+        config["rope_parameters"] = local
         return
     config["rope_theta"] = whole.pop("rope_theta", 1e5)
     if model_type == "olmo3":  # transformers 5 takes rope_theta for whole attention alone, 4 for both: the default is both's

@@ -9,8 +9,9 @@ BASE = {**space.BASE, "rope": ["default", "linear", "llama3", "yarn"]}
 MROPE_TEXT = (space.sizes(max_position_embeddings=[256]),
               {**space.ACT, **space.EPS, "sliding_window": [5, 9], "use_sliding_window": [True, False],
                "max_window_layers": [0, 1, 2], "layer_types": "layer_types"})
-# Text models behind the projectors of LLaVA and InternVL. There transformers leaves out Gemma 2's cap of the logits.
-LANGUAGES = ["llama", "mistral", "qwen2", "qwen3", "phi3", "qwen3_moe"]
+# Text models behind the projectors of LLaVA and InternVL. There transformers leaves out what a family does to its logits.
+LANGUAGES = ["llama", "mistral", "qwen2", "qwen3", "phi3", "qwen3_moe", "granite", "phi", "gemma2", "olmo2", "stablelm"]
+LOGITS = {"logits_scaling": 1.0, "final_logit_softcapping": None}
 ASPECTS = {1: [[1, 1]], 2: [[1, 1], [1, 2], [2, 1]], 4: [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]]}
 
 
@@ -21,6 +22,8 @@ def pick(always, perhaps, rng):
 
 def language(rng):
     text = space.sample(rng.choice(LANGUAGES), rng)
+    always, perhaps = space.FAMILIES[text["model_type"]]
+    text.update({key: value for key, value in LOGITS.items() if key in perhaps})
     return {**text, "vocab_size": 128, "max_position_embeddings": 512}
 
 
@@ -30,7 +33,7 @@ def llava(rng):
                   {"hidden_act": space.ACTIVATIONS, "layer_norm_eps": [1e-4]}, rng)
     vision["model_type"] = "siglip_vision_model" if siglip else "clip_vision_model"
     if siglip:
-        vision["vision_use_head"] = False
+        vision["vision_use_head"] = rng.random() < 0.5
     config = pick({"image_token_index": [TOKEN]},
                   {"projector_hidden_act": space.ACTIVATIONS, "multimodal_projector_bias": [True, False],
                    "vision_feature_layer": [-1, -2, 1, [-2, -1], [0, 2]], **space.TIE}, rng)

@@ -4,12 +4,14 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "swage/key_log.h"
 
 namespace swage {
 namespace {
 
 constexpr int kMaxDepth = 128;  // a hostile file must not exhaust the stack
 const Value kNull;
+thread_local KeyLog* key_log = nullptr;
 
 template <class T>
 const T& expect(const T* found, std::string_view key, const Value& value, const char* wanted) {
@@ -119,7 +121,12 @@ bool Value::number(double* out) const {
   return false;
 }
 
+KeyLog::KeyLog() : outer_(key_log) { key_log = this; }
+
+KeyLog::~KeyLog() { key_log = outer_; }
+
 const Value& Value::operator[](std::string_view key) const {
+  if (key_log != nullptr) key_log->add(key);
   const Table* members = table();
   if (members == nullptr) return kNull;
   const auto it = members->find(key);

@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
     weights = *std::move(floats);
     config = without_fp8(config);
   } else if (has_fused_experts(header)) {
-    weights = by_expert(std::move(weights), header);
+    weights = by_expert(std::move(weights), header, expert_names(config));
   }
   return std::make_unique<HuggingFaceCheckpoint>(path, std::move(config), std::move(weights),
                                                  std::move(identity));

@@ -7,10 +7,11 @@ namespace {
 
 class ExpertSource final : public WeightSource {
  public:
-  ExpertSource(std::unique_ptr<WeightSource> stored, Header header)
+  ExpertSource(std::unique_ptr<WeightSource> stored, Header header, ExpertNames names)
       : stored_(std::move(stored)),
         header_(std::move(header)),
-        matrices_(header_by_expert(header_)) {}
+        names_(std::move(names)),
+        matrices_(header_by_expert(header_, names_)) {}
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
@@ -19,23 +20,24 @@ class ExpertSource final : public WeightSource {
   }
   bool has(std::string_view name) const override { return matrices_.find(name) != matrices_.end(); }
   absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
-    if (const auto part = fused_expert(header_, name))
+    if (const auto part = fused_expert(header_, name, names_))
       return std::vector<int64_t>{part->end - part->begin, header_.at(part->tensor).shape[2]};
-    return stored_->shape(name);
+    return stored_->shape(beside_experts(header_, name, names_));
   }
   absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
-    const auto part = fused_expert(header_, name);
-    return stored_->dtype(part ? std::string_view(part->tensor) : name);
+    const auto part = fused_expert(header_, name, names_);
+    return stored_->dtype(part ? part->tensor : beside_experts(header_, name, names_));
   }
   absl::StatusOr<at::Tensor> read(std::string_view name) const override {
-    const auto part = fused_expert(header_, name);
-    return part ? read_part(*part, part->begin, part->end) : stored_->read(name);
+    const auto part = fused_expert(header_, name, names_);
+    return part ? read_part(*part, part->begin, part->end)
+                : stored_->read(beside_experts(header_, name, names_));
   }
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override {
-    const auto part = fused_expert(header_, name);
+    const auto part = fused_expert(header_, name, names_);
     return part ? read_part(*part, part->begin + begin, part->begin + end)
-                : stored_->read_rows(name, begin, end);
+                : stored_->read_rows(beside_experts(header_, name, names_), begin, end);
   }
 
  private:
@@ -46,14 +48,16 @@ class ExpertSource final : public WeightSource {
   }
 
   const std::unique_ptr<WeightSource> stored_;
-  const Header header_, matrices_;
+  const Header header_;
+  const ExpertNames names_;
+  const Header matrices_;
 };
 
 }  // namespace
 
-std::unique_ptr<WeightSource> by_expert(std::unique_ptr<WeightSource> stored,
-                                        const Header& header) {
-  return std::make_unique<ExpertSource>(std::move(stored), header);
+std::unique_ptr<WeightSource> by_expert(std::unique_ptr<WeightSource> stored, const Header& header,
+                                        const ExpertNames& names) {
+  return std::make_unique<ExpertSource>(std::move(stored), header, names);
 }
 
 }  // namespace swage::io

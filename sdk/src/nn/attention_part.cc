@@ -32,6 +32,10 @@ absl::Status AttentionPart::load(BlockReader& reader) {
   output.fold.head_dim = d.head_dim;
   output.fold.linear = qkv_ != nullptr ? qkv_ : v_;
   output.fold.row_of_channel = value_rows();
+  if (d.qkv_limit > 0) {
+    output.fold = {};
+    output.fold.why_none = "values are cut off at a limit, which a scale would move";
+  }
   subsets = {std::move(input), std::move(output)};
   writers = {o_};
   return absl::OkStatus();
@@ -75,6 +79,7 @@ KeySites AttentionPart::key_sites() const {
   KeySites sites;
   if (d.head_norm != HeadNorm::kNone)
     sites.why_none = "norms of queries and keys stand behind their projections";
+  if (d.qkv_limit > 0) sites.why_none = "queries and keys are cut off at a limit";
   const int64_t group = d.heads / d.kv_heads;
   const at::Tensor query_head = at::arange(d.heads, at::kLong);
   const at::Tensor key_head = at::arange(d.kv_heads, at::kLong);
@@ -164,6 +169,10 @@ std::vector<int64_t> AttentionPart::lengths(const Slots& slots) const {
 
 at::Tensor AttentionPart::attend(const at::Tensor& x, const Slots& slots) const {
   Heads heads = project(x);
+  if (const double limit = description_.qkv_limit; limit > 0) {
+    for (at::Tensor* const part : {&heads.q, &heads.k, &heads.v})
+      *part = part->clamp(-limit, limit);
+  }
   heads.q = normalize(q_norms_, heads.q);
   heads.k = normalize(k_norms_, heads.k);
   if (description_.rope) {

@@ -5,6 +5,15 @@
 namespace swage::nn {
 namespace {
 
+// Beyond every published model, and far from where sizes multiplied overflow.
+constexpr int64_t kMostBlocks = 10000, kLargestSize = int64_t{1} << 24;
+constexpr int64_t kLongestContext = int64_t{1} << 40;
+
+int64_t limit_of(std::string_view key) {
+  if (key == "num_hidden_layers") return kMostBlocks;
+  return key == "max_position_embeddings" ? kLongestContext : kLargestSize;
+}
+
 absl::Status check_sizes(const DecoderDescription& d) {
   const std::pair<const char*, int64_t> sizes[] = {{"vocab_size", d.vocab_size},
                                                    {"hidden_size", d.hidden_size},
@@ -19,6 +28,10 @@ absl::Status check_sizes(const DecoderDescription& d) {
       return absl::InvalidArgumentError(
           absl::StrCat("config.json: ", key, " is ", value, ", expected a positive number"));
     }
+    if (value > limit_of(key)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("config.json: ", key, " is ", value, ", expected at most ", limit_of(key)));
+    }
   }
   if (d.heads % d.kv_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: num_attention_heads ", d.heads,
@@ -28,7 +41,8 @@ absl::Status check_sizes(const DecoderDescription& d) {
   if (d.experts) {
     const Experts& e = *d.experts;
     const bool fits = e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 &&
-                      e.active_groups >= 1 && e.intermediate_size > 0 &&
+                      e.active_groups >= 1 && e.intermediate_size > 0 && e.count <= kLargestSize &&
+                      e.intermediate_size <= kLargestSize &&
                       e.active <= e.count / e.groups * std::min(e.active_groups, e.groups);
     if (!fits) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -54,6 +68,11 @@ absl::Status DecoderAdapter::open(const Value& config) {
   config_ = config;
   SWAGE_ASSIGN_OR_RETURN(description_, describe(config));
   SWAGE_RETURN_IF_ERROR(check_sizes(description_));
+  // What only some blocks read is refused here and now, not when their turn comes.
+  for (int64_t index = 0; index < description_.block_count; ++index) {
+    DecoderDescription block = description_;
+    SWAGE_RETURN_IF_ERROR(describe_block(config_, index, block));
+  }
   shape_.towers = {{"language", description_.block_count}};
   shape_.hidden_size = description_.hidden_size;
   shape_.vocab_size = description_.vocab_size;

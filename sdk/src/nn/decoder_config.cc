@@ -1,4 +1,6 @@
 // What most families say in config.json under the same keys.
+#include <algorithm>
+
 #include "swage/nn/decoder.h"
 #include "swage/status.h"
 
@@ -22,6 +24,26 @@ Value defaulted(const Value& config, const std::string& key, Value value) {
   if (result.table() != nullptr && !config.has(key) && !config["rope_parameters"].has(key))
     (*result.table())[key] = std::move(value);
   return result;
+}
+
+absl::StatusOr<std::string> family_of(const Value& config, const Families& families) {
+  const std::string* const type = config["model_type"].text();
+  const auto typed = std::find_if(families.begin(), families.end(), [&](const auto& family) {
+    return type != nullptr && *type == family.second;
+  });
+  const Value::List* const stated = config["architectures"].list();
+  for (const Value& item : stated != nullptr ? *stated : Value::List()) {
+    const auto named = std::find_if(families.begin(), families.end(), [&](const auto& family) {
+      return item.text() != nullptr && *item.text() == family.first;
+    });
+    if (named == families.end()) continue;
+    if (typed == families.end() || typed->second == std::string_view(named->second))
+      return named->second;
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: architectures says ", named->first, ", a \"", named->second,
+                     "\", but model_type is \"", *type, "\": one of them is wrong"));
+  }
+  return typed != families.end() ? typed->second : families.front().second;
 }
 
 absl::Status read_decoder(const Value& config, DecoderDescription& d, double theta) {
@@ -48,7 +70,8 @@ absl::Status read_decoder(const Value& config, DecoderDescription& d, double the
     SWAGE_ASSIGN_OR_RETURN(d.activation, parse_activation(config.str("hidden_act", "")));
   }
   if (d.head_dim <= 0) return absl::OkStatus();  // open() names the size that is wrong
-  SWAGE_ASSIGN_OR_RETURN(auto rope, read_rope(config, d.head_dim, d.context_length, theta));
+  SWAGE_ASSIGN_OR_RETURN(auto rope,
+                         read_rope(config, d.head_dim, d.context_length, theta, d.rotary_share));
   d.rope = std::make_shared<const Rope>(std::move(rope));
   return absl::OkStatus();
 }
@@ -56,18 +79,27 @@ absl::Status read_decoder(const Value& config, DecoderDescription& d, double the
 DecoderDescription as_stored(const DecoderDescription& description, const WeightSource& source) {
   DecoderDescription result = description;
   DecoderDescription::Names& names = result.names;
-  if (names.prefix.empty() || source.has(names.embedding + ".weight")) return result;
+  const auto has = [&](const std::string& module) { return source.has(module + ".weight"); };
+  if (names.prefix.empty() || has(names.embedding)) return result;
   const auto bare = [&](const std::string& name) {
     return name.rfind(names.prefix, 0) == 0 ? name.substr(names.prefix.size()) : name;
   };
-  if (!source.has(bare(names.embedding) + ".weight"))
-    return result;  // the reader names what is missing
+  // A tied file may hold the table as the head alone.
+  const bool is_bare =
+      has(bare(names.embedding)) ||
+      (description.tied_embeddings && !names.final_norm.empty() && has(bare(names.final_norm)));
+  if (!is_bare) return result;  // the reader names what is missing
   for (std::string* name :
        {&names.embedding, &names.blocks, &names.final_norm, &names.embedding_norm, &names.positions,
         &names.project_in, &names.project_out}) {
     *name = bare(*name);
   }
   return result;
+}
+
+std::string table_name(const DecoderDescription& d, const WeightSource& source) {
+  const std::string table = d.names.embedding + ".weight", head = d.names.head + ".weight";
+  return d.tied_embeddings && !source.has(table) && source.has(head) ? head : table;
 }
 
 int64_t window_size(const Value& config, int64_t fallback) {

@@ -3,6 +3,7 @@
 
 #include "nn/block_reader.h"
 #include "swage/nn/decoder.h"
+#include "swage/nn/features.h"
 #include "swage/nn/load.h"
 #include "swage/status.h"
 
@@ -17,11 +18,13 @@ class DecoderEmbedding final : public Embedding {
   absl::Status load(const WeightSource& source) {
     const DecoderDescription& d = description_;
     const int64_t width = d.embedding_width > 0 ? d.embedding_width : d.hidden_size;
-    SWAGE_RETURN_IF_ERROR(load_table(source, d.names.embedding, {d.vocab_size, width}, &table_));
+    // Written as the embedding's, wherever it was read.
+    SWAGE_RETURN_IF_ERROR(load_table(source, table_name(d, source), d.names.embedding,
+                                     {d.vocab_size, width}, &table_));
     if (!d.names.positions.empty()) {
       const int64_t rows = d.context_length + d.position_offset;
-      SWAGE_RETURN_IF_ERROR(
-          load_table(source, d.names.positions, {rows, d.hidden_size}, &positions_));
+      SWAGE_RETURN_IF_ERROR(load_table(source, d.names.positions + ".weight", d.names.positions,
+                                       {rows, d.hidden_size}, &positions_));
     }
     // Linears of a block are compressed; this one only widens the rows of the table.
     BlockReader reader(source, options_, "", nullptr, &parameters_);
@@ -38,8 +41,12 @@ class DecoderEmbedding final : public Embedding {
     SWAGE_RETURN_IF_ERROR(check_range(ids, table_->value.size(0), "token id", "the vocabulary of ",
                                       ": do tokenizer and model belong together?"));
     at::Tensor rows = gather(*table_, ids);
-    if (description_.embedding_scale != 1.0) rows = rows * description_.embedding_scale;
+    const double scale = description_.embedding_scale;
+    const bool scales_all = description_.scales_features;
+    if (scale != 1.0 && !scales_all) rows = rows * scale;
     if (project_in_ != nullptr) rows = affine(rows, project_in_->value, {});
+    rows = with_features(std::move(rows), slots);
+    if (scale != 1.0 && scales_all) rows = rows * scale;
     if (positions_ != nullptr) {
       const at::Tensor places = slots.positions + description_.position_offset;
       SWAGE_RETURN_IF_ERROR(check_range(places, positions_->value.size(0), "position",
@@ -63,13 +70,20 @@ class DecoderEmbedding final : public Embedding {
 
  private:
   // Tables keep their storage dtype: they are large, and few rows are read.
-  absl::Status load_table(const WeightSource& source, const std::string& module,
-                          const std::vector<int64_t>& shape, Parameter** slot) {
-    const std::string name = module + ".weight";
-    SWAGE_ASSIGN_OR_RETURN(const at::Tensor table, read_checked(source, name, shape));
-    parameters_.push_back({name, table.to(options_.device), table.scalar_type()});
+  absl::Status load_table(const WeightSource& source, const std::string& stored,
+                          const std::string& module, const std::vector<int64_t>& shape,
+                          Parameter** slot) {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor table, read_checked(source, stored, shape));
+    parameters_.push_back({module + ".weight", table.to(options_.device), table.scalar_type()});
     *slot = &parameters_.back();
     return absl::OkStatus();
+  }
+
+  // Whatever follows the table, positions or a norm, is done to features as to words.
+  static at::Tensor with_features(at::Tensor rows, Slots& slots) {
+    if (!slots.has(kFeatureRows)) return rows;
+    const at::Tensor places = slots.take(kFeatureRows).to(rows.device());
+    return rows.index_copy(0, places, slots.take(kFeatures).to(rows.options()));
   }
 
   at::Tensor gather(const Parameter& table, const at::Tensor& rows) const {

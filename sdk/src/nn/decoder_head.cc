@@ -29,7 +29,7 @@ class DecoderHead final : public Head {
     const std::vector<int64_t> shape = {d.vocab_size, width};
     if (!d.tied_embeddings) return reader.parameter(d.names.head + ".weight", shape, &weight_);
     SWAGE_ASSIGN_OR_RETURN(Parameter table,
-                           load_parameter(source, d.names.embedding + ".weight", shape, options));
+                           load_parameter(source, table_name(d, source), shape, options));
     tied_ = std::move(table.value);
     storage_ = table.storage;
     return absl::OkStatus();

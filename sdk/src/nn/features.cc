@@ -27,9 +27,11 @@ class FeatureEmbedding final : public Embedding {
     if (features > 0) {
       slots[kIds] = slots.at(kIds).masked_fill(places, 0);
       lay_out(rows, slots);
+      slots.put_aside(kFeatureRows, rows);
     }
     SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
-    if (features == 0) return absl::OkStatus();
+    if (!slots.has(kFeatureRows)) return absl::OkStatus();
+    slots.erase(kFeatureRows);
     const at::Tensor& hidden = slots.at(kHidden);
     slots[kHidden] = hidden.index_copy(0, rows.to(hidden.device()),
                                        slots.take(kFeatures).to(hidden.scalar_type()));

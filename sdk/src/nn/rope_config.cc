@@ -63,6 +63,23 @@ absl::Status read_sections(const Value& rope, std::vector<int64_t>* sections) {
   return absl::InvalidArgumentError("mrope_section must be a list of integers");
 }
 
+// Channels of a head that rotate.
+absl::StatusOr<int64_t> rotary_dim(const Value& config, const Value& table, RopeKind kind,
+                                   int64_t head_dim, double default_share) {
+  const char* const key = "partial_rotary_factor";
+  const double known = default_share > 0 ? default_share : 1.0;
+  const double share = table.f64(key, config.f64(key, known));
+  if (default_share == 0) {
+    // Default frequencies are always those of the whole head, scaled ones would be fewer.
+    if (share == 1.0 || kind == RopeKind::kDefault) return head_dim;
+    return absl::InvalidArgumentError(
+        absl::StrCat(key, " is ", share, ", but in this family all of a head rotates"));
+  }
+  if (!(share > 0 && share <= 1))
+    return absl::InvalidArgumentError(absl::StrCat(key, " is ", share, ", expected 0 to 1"));
+  return static_cast<int64_t>(static_cast<double>(head_dim) * share);
+}
+
 absl::Status check(const RopeDescription& rope) {
   const int64_t sum = std::accumulate(rope.sections.begin(), rope.sections.end(), int64_t{0});
   if (!rope.sections.empty() && sum != rope.dim / 2) {
@@ -101,7 +118,8 @@ absl::Status check(const RopeDescription& rope) {
 }  // namespace
 
 absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
-                                          int64_t max_position, double default_theta) {
+                                          int64_t max_position, double default_theta,
+                                          double default_share) {
   // Where both are filled in, transformers takes the older spelling.
   const Value::Table* scaling = config["rope_scaling"].table();
   const bool old = scaling != nullptr ? !scaling->empty() : !config.has("rope_parameters");
@@ -112,9 +130,7 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   }
   RopeDescription rope;
   SWAGE_ASSIGN_OR_RETURN(rope.kind, read_kind(table));
-  const double partial =
-      table.f64("partial_rotary_factor", config.f64("partial_rotary_factor", 1.0));
-  rope.dim = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
+  SWAGE_ASSIGN_OR_RETURN(rope.dim, rotary_dim(config, table, rope.kind, head_dim, default_share));
   rope.theta = table.f64("rope_theta", config.f64("rope_theta", default_theta));
   rope.max_position = max_position;
   const int64_t in_table = table.i64("original_max_position_embeddings", rope.max_position);
@@ -144,17 +160,16 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   return rope;
 }
 
-Value rope_config(const Value& config, const std::string& kind) {
+Value rope_config(const Value& config, const std::string& kind, const std::string& theta_key) {
+  const Value& own = config["rope_parameters"][kind];
+  Value::Table rope = own.table() != nullptr ? *own.table() : Value::Table{};
+  const Value::Table* const scaling = config["rope_scaling"].table();
+  if (scaling != nullptr && kind == "full_attention")
+    for (const auto& [key, value] : *scaling) rope[key] = value;
+  if (!theta_key.empty() && config.has(theta_key)) rope.emplace("rope_theta", config[theta_key]);
   Value result = config;
-  Value::Table& table = *result.table();
-  if (config["rope_parameters"].has(kind)) {
-    table["rope_parameters"] = config["rope_parameters"][kind];
-    table.erase("rope_scaling");
-    table.erase("rope_theta");
-  } else if (kind == "sliding_attention") {
-    table.erase("rope_scaling");
-    table.erase("rope_parameters");
-  }
+  for (const char* key : {"rope_scaling", "rope_theta"}) result.table()->erase(key);
+  (*result.table())["rope_parameters"] = std::move(rope);
   return result;
 }
 

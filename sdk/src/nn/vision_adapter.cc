@@ -27,6 +27,8 @@ absl::Status read_size(const Value& config, const char* key, int64_t* height, in
   return absl::OkStatus();
 }
 
+constexpr int64_t kLargestSize = int64_t{1} << 20;
+
 absl::Status check_sizes(const VisionDescription& d) {
   const PatchDescription& p = d.patches;
   const bool grid = d.grid != nullptr;
@@ -38,16 +40,21 @@ absl::Status check_sizes(const VisionDescription& d) {
       {"num_channels", p.channels},
       {"patch_size", p.patch_height},
       {"patch_size", p.patch_width},
-      {"image_size", grid ? 1 : p.rows()},
-      {"image_size", grid ? 1 : p.columns()},
+      {"image_size", grid ? 1 : p.height},
+      {"image_size", grid ? 1 : p.width},
       {"spatial_merge_size", grid ? d.grid->merge : 1},
       {"temporal_patch_size", grid ? d.grid->temporal : 1}};
   for (const auto& [key, value] : sizes) {
-    if (value > 0) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("config.json: vision_config.", key, " does not fit the other sizes"));
+    if (value > 0 && value <= kLargestSize) continue;
+    return absl::InvalidArgumentError(absl::StrCat("config.json: vision_config.", key, " is ",
+                                                   value, ", expected 1 to ", kLargestSize));
   }
   if (grid) return absl::OkStatus();
+  if (p.rows() == 0 || p.columns() == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: vision_config.image_size ", p.height, " x ", p.width,
+                     " is below patch_size ", p.patch_height, " x ", p.patch_width));
+  }
   const int64_t n = d.features.shuffle;
   if (n < 1 || p.rows() % n != 0 || p.columns() % n != 0) {
     return absl::InvalidArgumentError(absl::StrCat("config.json: ", p.rows(), " x ", p.columns(),
@@ -77,10 +84,11 @@ absl::Status read_vision(const Value& config, VisionDescription& d) {
   if (config.has("hidden_act")) {
     SWAGE_ASSIGN_OR_RETURN(blocks.activation, parse_activation(config.str("hidden_act", "")));
   }
-  if (blocks.heads <= 0 || blocks.hidden_size % blocks.heads != 0) {
+  if (blocks.heads <= 0 || blocks.hidden_size <= 0 || blocks.hidden_size > kLargestSize ||
+      blocks.hidden_size % blocks.heads != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("config.json: vision_config.hidden_size ", blocks.hidden_size,
-                     " is no multiple of num_attention_heads ", blocks.heads));
+                     " is no positive multiple of num_attention_heads ", blocks.heads));
   }
   blocks.head_dim = blocks.hidden_size / blocks.heads;
   PatchDescription& patches = d.patches;

@@ -57,21 +57,20 @@ size_t Matcher::longest(std::string_view text, size_t at, int64_t* value) const 
   return length;
 }
 
-void AddedTokens::add(AddedToken token) {
+void AddedTokens::add(AddedToken token, const Vocabulary& base) {
   if (token.content.empty()) return;
-  const auto same = std::find_if(tokens_.begin(), tokens_.end(), [&](const AddedToken& other) {
-    return other.content == token.content;
-  });
-  if (same != tokens_.end()) {
-    *same = std::move(token);
-  } else {
-    tokens_.push_back(std::move(token));
+  const auto [place, is_new] = places_.emplace(token.content, tokens_.size());
+  if (!is_new) {
+    AddedToken& same = tokens_[place->second];
+    token.id = same.id;
+    token.special |= same.special;
+    same = std::move(token);
+    return;
   }
-}
-
-bool AddedTokens::has(std::string_view content) const {
-  return std::any_of(tokens_.begin(), tokens_.end(),
-                     [&](const AddedToken& token) { return token.content == content; });
+  token.id = base.find(token.content);
+  if (token.id < 0) token.id = std::max(base.count(), largest_ + 1);
+  largest_ = std::max(largest_, token.id);
+  tokens_.push_back(std::move(token));
 }
 
 absl::Status AddedTokens::finish(const Normalizer& normalizer) {

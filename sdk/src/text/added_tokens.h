@@ -47,8 +47,11 @@ class Matcher {
 // Tokens that are cut out of the text before the model sees it.
 class AddedTokens {
  public:
-  // A token with the content of an earlier one replaces it. Empty ones are left out.
-  void add(AddedToken token);
+  // Ids are those that the tokenizers package gives, whatever a file states: that of the content in
+  // the vocabulary of the model, `base`, else the next one behind its entries and all added tokens.
+  // A token with the content of an earlier one keeps its id and changes its flags; it is special if
+  // one of them is. Empty ones are left out.
+  void add(AddedToken token, const Vocabulary& base);
   // Makes the matchers; `normalizer` is applied to the content of tokens that match normalized
   // text.
   absl::Status finish(const Normalizer& normalizer);
@@ -57,7 +60,7 @@ class AddedTokens {
   std::vector<Section> cut_normalized(std::string_view text) const {
     return cut(text, normalized_);
   }
-  bool has(std::string_view content) const;
+  bool has(const std::string& content) const { return places_.count(content) > 0; }
   // What decoding writes: the content as it matches, so normalized for tokens that match normalized
   // text. Null: not there.
   const std::string* text(int64_t id) const;
@@ -69,6 +72,8 @@ class AddedTokens {
   std::vector<Section> cut(std::string_view text, const Matcher& matcher) const;
 
   std::vector<AddedToken> tokens_;
+  std::unordered_map<std::string, size_t> places_;  // in tokens_, by content
+  int64_t largest_ = -1;                            // id
   std::unordered_set<int64_t> special_;
   Vocabulary vocabulary_;
   std::unordered_map<int64_t, std::string> texts_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -33,13 +34,7 @@ AddedToken named_token(const Value& node) {
 }
 
 void add_missing(AddedToken token, const Vocabulary& model, AddedTokens* added) {
-  if (token.content.empty() || added->has(token.content)) return;
-  if (token.id < 0) token.id = model.find(token.content);
-  if (token.id < 0) {
-    token.id = model.size();
-    for (const AddedToken& other : added->tokens()) token.id = std::max(token.id, other.id + 1);
-  }
-  added->add(std::move(token));
+  if (!added->has(token.content)) added->add(std::move(token), model);
 }
 
 }  // namespace
@@ -47,16 +42,17 @@ void add_missing(AddedToken token, const Vocabulary& model, AddedTokens* added) 
 absl::Status add_configured_tokens(const Value& config, const Vocabulary& model,
                                    AddedTokens* added) {
   if (const Value::Table* listed = config["added_tokens_decoder"].table()) {
+    std::map<int64_t, const Value*> by_id;  // the order in which readers add them
     for (const auto& [key, node] : *listed) {
       char* end = nullptr;
-      AddedToken token = read_added_token(node);
-      token.id = std::strtoll(key.c_str(), &end, 10);
+      const int64_t id = std::strtoll(key.c_str(), &end, 10);
       if (key.empty() || *end != '\0') {
         return absl::InvalidArgumentError(
             absl::StrCat("added_tokens_decoder: the key \"", key, "\" is no id"));
       }
-      add_missing(std::move(token), model, added);
+      by_id[id] = &node;
     }
+    for (const auto& [id, node] : by_id) added->add(read_added_token(*node), model);
   }
   for (const char* name : kNamedTokens) add_missing(named_token(config[name]), model, added);
   if (const Value::List* others = config["additional_special_tokens"].list()) {

@@ -34,7 +34,15 @@ struct Tokenizer::Impl {
 
 absl::Status Tokenizer::Impl::read_added(const Value& file, const Value& config) {
   if (const Value::List* tokens = file["added_tokens"].list()) {
-    for (const Value& token : *tokens) added.add(read_added_token(token));
+    for (const Value& node : *tokens) {
+      AddedToken token = read_added_token(node);
+      if (token.id < 0 || token.id >= kMaxVocabulary) {
+        return absl::InvalidArgumentError(absl::StrCat("added_tokens: token \"", token.content,
+                                                       "\" has the id ", token.id,
+                                                       ", expected 0 to ", kMaxVocabulary - 1));
+      }
+      added.add(std::move(token), model->vocabulary());
+    }
   }
   SWAGE_RETURN_IF_ERROR(annotate(add_configured_tokens(config, model->vocabulary(), &added),
                                  "tokenizer_config.json"));

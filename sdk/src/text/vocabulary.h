@@ -25,6 +25,7 @@ class Vocabulary {
   int64_t find(std::string_view token) const;                           // -1: not there
   const std::string* token(int64_t id) const;                           // null: not there
   int64_t size() const { return static_cast<int64_t>(by_id_.size()); }  // largest id + 1
+  int64_t count() const { return static_cast<int64_t>(tokens_.size()); }
 
  private:
   std::deque<std::string> tokens_;  // keys of ids_ point here

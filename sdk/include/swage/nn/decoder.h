@@ -116,13 +116,17 @@ struct SWAGE_API DecoderDescription {
   NormKind head_norm_kind = NormKind::kRms;
   double head_norm_eps = 0.0;        // 0: norm_eps
   std::shared_ptr<const Rope> rope;  // null: no rotary embedding
-  bool rope_interleaved = false;     // it turns pairs (2j, 2j + 1), not (j, j + dim / 2)
-  double attention_scale = 0.0;      // 0: 1 / sqrt(head_dim)
+  // Share of each head that rotates where config.json states no partial_rotary_factor; 0: the
+  // family knows no such key, all of it does.
+  double rotary_share = 0.0;
+  bool rope_interleaved = false;  // it turns pairs (2j, 2j + 1), not (j, j + dim / 2)
+  double attention_scale = 0.0;   // 0: 1 / sqrt(head_dim)
   bool causal = true;
   bool segmented = false;          // attention within the segments of kSegments only
   bool absent_apart = false;       // two tokens of kAbsent do not see each other
   int64_t window = 0;              // sliding attention window; 0: none
   double attention_softcap = 0.0;  // 0: none
+  double qkv_limit = 0.0;          // queries, keys and values are cut off at ± this; 0: none
   Alibi alibi = Alibi::kNone;
 
   Activation activation = Activation::kSilu;
@@ -137,10 +141,15 @@ struct SWAGE_API DecoderDescription {
   int64_t embedding_width = 0;   // of the table where project_in widens its rows; 0: hidden_size
   int64_t position_offset = 0;   // row of position 0 in the table of learned positions
   double embedding_scale = 1.0;  // hidden_0 = table row * embedding_scale
+  bool scales_features = false;  // it scales features of images among the rows too (Granite)
   bool head_bias = false;
   double head_scale = 1.0;     // logits = head(normalized * head_scale)
   double logit_softcap = 0.0;  // 0: none
 };
+
+// Key of a config.json that the host hands to a language model behind a vision tower: false where
+// the checkpoint holds no bias of the head (transformers gives such models a head without one).
+inline constexpr std::string_view kHeadBias = "lm_head_bias";
 
 // Fills in what most families read from config.json under the same names; `d` holds the family's
 // defaults, which stand for keys that are absent: vocab_size, hidden_size, intermediate_size,
@@ -150,6 +159,12 @@ struct SWAGE_API DecoderDescription {
 // `theta` as the family's default. InvalidArgument names the key.
 SWAGE_API absl::Status read_decoder(const Value& config, DecoderDescription& d,
                                     double theta = 10000.0);
+// The member of a plugin's families that config.json describes, as its model_type:
+// `families` are pairs {architecture, model_type}, the plugin's default first. `architectures`
+// decides where it names one of them, whatever model_type says; else a model_type among them; else
+// the first one. InvalidArgument: the two name different ones.
+using Families = std::vector<std::pair<const char*, const char*>>;
+SWAGE_API absl::StatusOr<std::string> family_of(const Value& config, const Families& families);
 // config.json with keys under the names that read_decoder knows: {"n_head", "num_attention_heads"}
 // … A key that is there under its common name already stays as it is.
 SWAGE_API Value renamed(const Value& config,
@@ -171,6 +186,9 @@ SWAGE_API absl::StatusOr<int64_t> read_window(const Value& config, int64_t block
 // there.
 SWAGE_API DecoderDescription as_stored(const DecoderDescription& description,
                                        const WeightSource& source);
+// The tensor in which `source` holds the embedding's table: that of the head where both are one and
+// the table has none of its own. `description` is as_stored.
+SWAGE_API std::string table_name(const DecoderDescription& description, const WeightSource& source);
 
 // One block of it. Subsets in the order of the stages: "attention.input" (q, k, v; in parallel
 // blocks with one norm the MLP's first linears too), "attention.output" (o), "mlp.input" (gate, up;

@@ -40,16 +40,21 @@ struct SWAGE_API RopeDescription {
 };
 
 // Reads rope_parameters (transformers 5) or rope_scaling, rope_theta and partial_rotary_factor (4)
-// of config.json. `max_position` is max_position_embeddings, the family's default included.
+// of config.json. `max_position` is max_position_embeddings, the family's default included, and
+// `default_share` that of partial_rotary_factor; 0: the family knows no such key, which then counts
+// for nothing, or is refused where a scaling would obey it all the same.
 // InvalidArgument names the key that is missing, wrong or of an unknown type.
 SWAGE_API absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
                                                     int64_t max_position,
-                                                    double default_theta = 10000.0);
+                                                    double default_theta = 10000.0,
+                                                    double default_share = 0.0);
 
 // config.json with the rotation of one kind of block ("full_attention", "sliding_attention") where
-// read_rope looks for it: rope_parameters may hold a table for each kind. Without one, sliding
-// blocks have rope_theta alone, no scaling.
-SWAGE_API Value rope_config(const Value& config, const std::string& kind);
+// read_rope looks for it, in families whose rope_parameters hold a table for each kind: what lies
+// beside these tables counts for nothing. rope_scaling is that of "full_attention"; `theta_key`
+// says which key outside holds the kind's rope_theta ("": none).
+SWAGE_API Value rope_config(const Value& config, const std::string& kind,
+                            const std::string& theta_key);
 
 // Cosines and sines of one micro-batch, [tokens, dim / 2], multiplied by the attention factor.
 struct SWAGE_API RopeTable {

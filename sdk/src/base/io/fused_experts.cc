@@ -17,16 +17,37 @@ bool is_fused(const std::string& name, const TensorInfo& info) {
 
 // The matrices of a fused tensor: module name and its rows in a slice.
 struct Part {
-  const char* module;
+  std::string module;
   int64_t begin, end;
 };
-std::vector<Part> parts_of(const std::string& name, const TensorInfo& info) {
+std::vector<Part> parts_of(const std::string& name, const TensorInfo& info,
+                           const ExpertNames& names) {
   const int64_t rows = info.shape[1];
-  if (absl::EndsWith(name, kDown)) return {{"down_proj", 0, rows}};
-  return {{"gate_proj", 0, rows / 2}, {"up_proj", rows / 2, rows}};
+  if (absl::EndsWith(name, kDown)) return {{names.down, 0, rows}};
+  return {{names.gate, 0, rows / 2}, {names.up, rows / 2, rows}};
 }
 
+// `path` with its module `from` as `to`; only where they differ.
+std::string exchanged(const std::string& path, const std::string& from, const std::string& to) {
+  const std::string inner = "." + from + ".";
+  const size_t at = path.find(inner);
+  if (from == to || at == std::string::npos) return path;
+  return absl::StrCat(path.substr(0, at), ".", to, ".", path.substr(at + inner.size()));
+}
+
+constexpr const char* kFusedBlock = "mlp";
+
 }  // namespace
+
+ExpertNames expert_names(const Value& config) {
+  const Value& text = config["text_config"].table() != nullptr ? config["text_config"] : config;
+  bool mixtral = text.str("model_type", "") == "mixtral";
+  if (const Value::List* const list = text["architectures"].list()) {
+    for (const Value& item : *list)
+      mixtral |= item.text() != nullptr && *item.text() == "MixtralForCausalLM";
+  }
+  return mixtral ? ExpertNames{"block_sparse_moe", "w1", "w3", "w2"} : ExpertNames{};
+}
 
 bool has_fused_experts(const Header& stored) {
   for (const auto& [name, info] : stored) {
@@ -35,8 +56,9 @@ bool has_fused_experts(const Header& stored) {
   return false;
 }
 
-std::optional<FusedExpert> fused_expert(const Header& stored, std::string_view name) {
-  const std::string text(name);
+std::optional<FusedExpert> fused_expert(const Header& stored, std::string_view name,
+                                        const ExpertNames& names) {
+  const std::string text = exchanged(std::string(name), names.block, kFusedBlock);
   const size_t at = text.find(kExperts);
   if (at == std::string::npos || !absl::EndsWith(text, ".weight")) return std::nullopt;
   const size_t number = at + std::string(kExperts).size(), dot = text.find('.', number);
@@ -48,7 +70,7 @@ std::optional<FusedExpert> fused_expert(const Header& stored, std::string_view n
   for (const char* suffix : {kGateUp, kDown}) {
     const auto found = stored.find(text.substr(0, at) + suffix);
     if (found == stored.end() || !is_fused(found->first, found->second)) continue;
-    for (const Part& part : parts_of(found->first, found->second)) {
+    for (const Part& part : parts_of(found->first, found->second, names)) {
       if (module == part.module && expert >= 0 && expert < found->second.shape[0])
         return FusedExpert{found->first, expert, part.begin, part.end};
     }
@@ -56,16 +78,22 @@ std::optional<FusedExpert> fused_expert(const Header& stored, std::string_view n
   return std::nullopt;
 }
 
-Header header_by_expert(const Header& stored) {
+std::string beside_experts(const Header& stored, std::string_view name, const ExpertNames& names) {
+  const std::string text(name);
+  return stored.count(text) > 0 ? text : exchanged(text, names.block, kFusedBlock);
+}
+
+Header header_by_expert(const Header& stored, const ExpertNames& names) {
   Header result;
   for (const auto& [name, info] : stored) {
     if (!is_fused(name, info)) {
-      result[name] = info;
+      result[exchanged(name, kFusedBlock, names.block)] = info;
       continue;
     }
-    const std::string experts = name.substr(0, name.rfind('.') + 1);
+    const std::string experts =
+        exchanged(name.substr(0, name.rfind('.') + 1), kFusedBlock, names.block);
     for (int64_t expert = 0; expert < info.shape[0]; ++expert) {
-      for (const Part& part : parts_of(name, info)) {
+      for (const Part& part : parts_of(name, info, names)) {
         TensorInfo one = info;
         one.shape = {part.end - part.begin, info.shape[2]};
         one.begin = 0;
