@@ -24,8 +24,8 @@ class Loader {
   absl::StatusOr<std::shared_ptr<ModelAdapter>> model(const std::string& name);
 
   // Tells every opened plugin that the process ends, the last opened first. Once, after the last
-  // component is gone.
-  static void shutdown();
+  // component is gone. The first fault of a plugin in a destructor or in its shutdown.
+  static absl::Status shutdown();
 
  private:
   template <class Interface>
