@@ -44,7 +44,7 @@ class BlockWatch {
     uint32_t version;
   };
   struct Watched {
-    const Linear* linear = nullptr;        // or
+    const Linear* linear = nullptr;  // or
     const Parameter* parameter = nullptr;
     std::string name, kept_by;
     at::ScalarType storage = at::kFloat, type = at::kFloat;

@@ -3,7 +3,8 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/nn/features.h"
 #include "swage/status.h"
 
@@ -165,13 +166,15 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
     adapter = std::make_shared<ComposedAdapter>(std::move(adapter), std::move(language),
                                                 rules.language_config);
   }
-  SWAGE_RETURN_IF_ERROR(guarded({rules.adapter.component->name, ""}, [&]() -> absl::Status {
-    try {
-      return adapter->open(config);
-    } catch (const std::invalid_argument& error) {  // an accessor met a key of another type
-      return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
-    }
-  }));
+  SWAGE_RETURN_IF_ERROR(
+      call_plugin(adapter_site(rules.adapter.component->name, ""), [&]() -> absl::Status {
+        try {
+          return adapter->open(config);
+        } catch (const std::invalid_argument& error) {
+          // An accessor met a key of another type: config.json is at fault.
+          return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
+        }
+      }));
   return adapter;
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kFault = static_cast<int>(ExitCode::kPlugin);
 
-std::atomic<pid_t> watched{0};   // a child of a plugin's own may end as it likes
+std::atomic<pid_t> watched{0};  // a child of a plugin's own may end as it likes
 std::atomic<int> settled{-1};
 
 // Only what is allowed in a signal handler, here and below.
@@ -31,7 +31,8 @@ void say_number(int number) {
   char* first = digits + sizeof digits - 1;
   *first = '\0';
   const bool negative = number < 0;
-  for (unsigned rest = negative ? 0U - static_cast<unsigned>(number) : static_cast<unsigned>(number);
+  for (unsigned rest = negative ? 0U - static_cast<unsigned>(number)
+                                : static_cast<unsigned>(number);
        rest > 0 || *first == '\0'; rest /= 10)
     *--first = static_cast<char>('0' + rest % 10);
   if (negative) *--first = '-';
@@ -42,7 +43,7 @@ bool is_ours() { return getpid() == watched; }
 
 [[noreturn]] void end_by_plugin(const char* how, int number, const char* behind) {
   say("\nerror: ");
-  say(breadcrumb());
+  say(in_plugin_call() ? breadcrumb() : "a plugin, outside of any call");
   say(": ");
   say(how);
   say_number(number);
@@ -66,11 +67,11 @@ void on_crash(int signal) {
 void on_exit_called(int code, void*) {
   if (!is_ours()) return;
   if (settled >= 0 && code != settled) end_process(settled);
-  if (settled < 0 && in_plugin_call()) end_by_plugin("calls exit(", code, ")");
+  if (settled < 0) end_by_plugin("calls exit(", code, ")");  // nobody else would
 }
 
 void on_quick_exit() {
-  if (is_ours() && in_plugin_call()) end_by_plugin("calls quick_exit, exit code ", kFault, "");
+  if (is_ours()) end_by_plugin("calls quick_exit, exit code ", kFault, "");
 }
 
 }  // namespace
@@ -101,8 +102,7 @@ void end_process(int code) {
 
 // In place of the C library's, for every library of the process; its own exit() does not come here.
 extern "C" [[gnu::visibility("default")]] void _exit(int code) {
-  if (swage::is_ours() && swage::settled < 0 && swage::in_plugin_call())
-    swage::end_by_plugin("calls _exit(", code, ")");
+  if (swage::is_ours() && swage::settled < 0) swage::end_by_plugin("calls _exit(", code, ")");
   swage::end_process(code);
 }
 

@@ -5,8 +5,8 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
-#include "core/load/probe.h"
 #include "core/load/origins.h"
+#include "core/load/probe.h"
 #include "swage/border.h"
 #include "swage/call_site.h"
 #include "swage/host_fingerprint.h"
@@ -152,8 +152,9 @@ absl::Status shutdown_plugins() {
   absl::Status first;
   for (auto plugin = all.in_order.rbegin(); plugin != all.in_order.rend(); ++plugin) {
     if (!SWAGE_HAS(*plugin, shutdown) || (*plugin)->shutdown == nullptr) continue;
-    first.Update(call_plugin({(*plugin)->id, "shutdown", absl::StrCat("version ", (*plugin)->version)},
-                             [&] { return (*plugin)->shutdown(), absl::OkStatus(); }));
+    first.Update(
+        call_plugin({(*plugin)->id, "shutdown", absl::StrCat("version ", (*plugin)->version)},
+                    [&] { return (*plugin)->shutdown(), absl::OkStatus(); }));
   }
   all.in_order.clear();
   return first;

@@ -38,42 +38,46 @@ absl::Status& late_fault() {
 
 template <class Interface>
 absl::StatusOr<std::shared_ptr<Interface>> Loader::make(const char* kind, const std::string& name,
-                                                        const Params& params) {
+                                                        const Params& params,
+                                                        const std::string& role) {
   SWAGE_ASSIGN_OR_RETURN(const Catalog::Found found, catalog_.find(kind, name));
   absl::StatusOr<const swage_plugin*> plugin = open_plugin(*found.plugin);
   if (!plugin.ok())
     return with_exit_code(annotate(plugin.status(), found.plugin->file), ExitCode::kPlugin);
   // open_plugin() found every component of the manifest.
   const swage_component& component = *find_component(**plugin, *found.component);
-  absl::StatusOr<void*> made = create(component, params, origin_text(found));
+  absl::StatusOr<void*> made = create(component, params, origin_text(found, role));
   if (!made.ok()) return with_exit_code(made.status(), ExitCode::kPlugin);
-  remember_origin(*made, found);
+  remember_origin(*made, found, role);
   const auto destroy = component.destroy;
   return std::shared_ptr<Interface>(static_cast<Interface*>(*made), [destroy](Interface* self) {
     // Nobody waits for a status where a pointer goes: kept until the process ends.
-    late_fault().Update(call_plugin(site_of(self, "destructor"),
-                                    [&] { return destroy(self), absl::OkStatus(); }));
+    late_fault().Update(
+        call_plugin(site_of(self, "destructor"), [&] { return destroy(self), absl::OkStatus(); }));
     forget_origin(self);
   });
 }
 
 absl::StatusOr<std::shared_ptr<Algorithm>> Loader::algorithm(const std::string& name,
-                                                             const Params& params) {
-  return make<Algorithm>("algorithm", name, params);
+                                                             const Params& params,
+                                                             const std::string& role) {
+  return make<Algorithm>("algorithm", name, params, role);
 }
 
 absl::StatusOr<std::shared_ptr<Evaluator>> Loader::evaluator(const std::string& name,
-                                                             const Params& params) {
-  return make<Evaluator>("evaluator", name, params);
+                                                             const Params& params,
+                                                             const std::string& role) {
+  return make<Evaluator>("evaluator", name, params, role);
 }
 
 absl::StatusOr<std::shared_ptr<Exporter>> Loader::exporter(const std::string& name,
-                                                           const Params& params) {
-  return make<Exporter>("exporter", name, params);
+                                                           const Params& params,
+                                                           const std::string& role) {
+  return make<Exporter>("exporter", name, params, role);
 }
 
 absl::StatusOr<std::shared_ptr<ModelAdapter>> Loader::model(const std::string& name) {
-  return make<ModelAdapter>("model", name, Params());
+  return make<ModelAdapter>("model", name, Params(), "");
 }
 
 absl::Status Loader::shutdown() {

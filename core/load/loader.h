@@ -16,11 +16,15 @@ class Loader {
  public:
   explicit Loader(const Catalog& catalog) : catalog_(catalog) {}
 
+  // `role`: how the pipeline names what it is made for ("step \"gptq\""), for messages.
   absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name,
-                                                       const Params& params);
+                                                       const Params& params,
+                                                       const std::string& role = "");
   absl::StatusOr<std::shared_ptr<Evaluator>> evaluator(const std::string& name,
-                                                       const Params& params);
-  absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params);
+                                                       const Params& params,
+                                                       const std::string& role = "");
+  absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params,
+                                                     const std::string& role = "");
   absl::StatusOr<std::shared_ptr<ModelAdapter>> model(const std::string& name);
 
   // Tells every opened plugin that the process ends, the last opened first. Once, after the last
@@ -30,7 +34,7 @@ class Loader {
  private:
   template <class Interface>
   absl::StatusOr<std::shared_ptr<Interface>> make(const char* kind, const std::string& name,
-                                                  const Params& params);
+                                                  const Params& params, const std::string& role);
 
   const Catalog& catalog_;
 };

@@ -26,17 +26,18 @@ Origins& origins() {
 
 }  // namespace
 
-std::string origin_text(const Catalog::Found& found) {
+std::string origin_text(const Catalog::Found& found, const std::string& role) {
   const Manifest& manifest = found.plugin->manifest;
-  return absl::StrCat("plugin ", manifest.id, " ", manifest.version, ", ", found.plugin->file);
+  return absl::StrCat(role, role.empty() ? "" : ", ", "plugin ", manifest.id, " ", manifest.version,
+                      ", ", found.plugin->file);
 }
 
-void remember_origin(const void* component, const Catalog::Found& found) {
+void remember_origin(const void* component, const Catalog::Found& found, const std::string& role) {
   Origins& all = origins();
   const std::lock_guard lock(all.mutex);
-  all.by_component[component] = {found.component->name, origin_text(found)};
+  all.by_component[component] = {found.component->name, origin_text(found, role)};
   if (found.component->kind == "model")
-    all.of_adapters[found.component->name] = origin_text(found);
+    all.of_adapters[found.component->name] = origin_text(found, role);
 }
 
 void forget_origin(const void* component) {
@@ -45,14 +46,12 @@ void forget_origin(const void* component) {
   all.by_component.erase(component);
 }
 
-CallSite site_of(const void* component, std::string phase, const std::string& step) {
+CallSite site_of(const void* component, std::string phase) {
   Origins& all = origins();
   const std::lock_guard lock(all.mutex);
   const auto found = all.by_component.find(component);
-  if (found == all.by_component.end()) return {"a component", std::move(phase), step};
-  const Origin& origin = found->second;
-  return {origin.component, std::move(phase),
-          step.empty() ? origin.text : absl::StrCat(step, ", ", origin.text)};
+  if (found == all.by_component.end()) return {"a component", std::move(phase), ""};
+  return {found->second.component, std::move(phase), found->second.text};
 }
 
 CallSite adapter_site(const std::string& adapter, std::string phase) {
