@@ -13,7 +13,7 @@ constexpr char kPayload[] = "swage/exit";
 }
 
 absl::Status with_exit_code(absl::Status status, ExitCode code) {
-  if (!status.ok() && !status.GetPayload(kPayload)) {
+  if (!status.ok() && !status.GetPayload(kPayload) && !status.GetPayload(kThrownByPlugin)) {
     status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));
   }
   return status;

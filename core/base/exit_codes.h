@@ -17,10 +17,10 @@ enum class ExitCode {
 };
 
 // `status` with its class of error attached; it survives annotate(). An OK status and one that has
-// a class already pass unchanged.
+// a class already, also as a fault of a plugin, pass unchanged.
 absl::Status with_exit_code(absl::Status status, ExitCode code);
 
-// The attached class, else 5 for an exception that a plugin threw (border.h), else one that follows
+// The attached class, else 5 for a fault of a plugin (call_site.h), else one that follows
 // from the status code: CANCELLED 130, RESOURCE_EXHAUSTED and UNAVAILABLE 7, INVALID_ARGUMENT,
 // NOT_FOUND, DATA_LOSS, OUT_OF_RANGE, FAILED_PRECONDITION and UNIMPLEMENTED 4, all others 1.
 int exit_code(const absl::Status& status);

@@ -23,7 +23,7 @@ void BlockLoader::start() {
   });
 }
 
-absl::StatusOr<std::unique_ptr<Block>> BlockLoader::next() {
+absl::StatusOr<std::shared_ptr<Block>> BlockLoader::next() {
   Loaded loaded = pending_.get();
   ++position_;
   start();

@@ -16,10 +16,10 @@ class BlockLoader {
   ~BlockLoader();
 
   // The next block; starts reading the one after it.
-  absl::StatusOr<std::unique_ptr<Block>> next();
+  absl::StatusOr<std::shared_ptr<Block>> next();
 
  private:
-  using Loaded = absl::StatusOr<std::unique_ptr<Block>>;
+  using Loaded = absl::StatusOr<std::shared_ptr<Block>>;
   void start();
 
   const OpenedModel& model_;

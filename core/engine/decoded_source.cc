@@ -5,7 +5,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -87,7 +88,8 @@ absl::StatusOr<std::optional<CompressedLinear>> decode_linear(Exporter& reader,
                                                               const std::string& linear,
                                                               const io::Checkpoint& checkpoint) {
   std::optional<CompressedLinear> result;
-  SWAGE_RETURN_IF_ERROR(guarded({"decode", linear}, [&]() -> absl::Status {
+  const CallSite site = site_of(&reader, absl::StrCat("decode ", linear));
+  SWAGE_RETURN_IF_ERROR(call_plugin(site, [&]() -> absl::Status {
     auto read = reader.decode(linear, checkpoint.weights(), checkpoint.config());
     if (absl::IsNotFound(read.status())) return absl::OkStatus();
     SWAGE_RETURN_IF_ERROR(annotate(read.status(), checkpoint.path()));

@@ -47,8 +47,9 @@ class Evaluation {
     const EvaluateSpec* spec;
     std::shared_ptr<Evaluator> evaluator;
   };
+  absl::Status consume(const LogitsView& view, const Set& set);
   std::vector<Entry> evaluators_;
-  int64_t image_token_ = -1;
+  int64_t image_token_ = -1, vocabulary_ = 0;
   std::deque<Set> sets_;  // streams point into it
 };
 

@@ -7,7 +7,8 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/files.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -23,6 +24,29 @@ std::string part_name(const BlockId& id) { return absl::StrFormat("%s-%05d", id.
 
 bool same_activation(const CompressedLinear& a, const CompressedLinear& b) {
   return a.activation.has_value() == b.activation.has_value();
+}
+
+// An exporter may write into what it gets.
+CompressedLinear own_copy(const CompressedLinear& linear) {
+  CompressedLinear copy = linear;
+  for (at::Tensor* tensor :
+       {&copy.codes, &copy.scales, &copy.zeros, &copy.g_idx, &copy.mask, &copy.outlier_index,
+        &copy.outlier_value, &copy.low_rank_left, &copy.low_rank_right, &copy.codebook}) {
+    if (tensor->defined()) *tensor = tensor->clone();
+  }
+  return copy;
+}
+
+// A checkpoint is files of its own, some at least.
+absl::Status check_finished(const std::string& folder) {
+  int64_t files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_symlink() || (!entry.is_regular_file() && !entry.is_directory()))
+      return plugin_fault(absl::StrCat("finish() leaves ", entry.path().string(),
+                                       ", which is neither a file nor a folder"));
+    files += entry.is_regular_file() ? 1 : 0;
+  }
+  return files > 0 ? absl::OkStatus() : plugin_fault("finish() leaves no file in " + folder);
 }
 
 class Context final : public ExportContext {
@@ -84,9 +108,13 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
 
 absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
   return with_exit_code(
-      annotate(guarded({spec_.name, "check"}, [&] { return exporter_->check(planned); }),
+      annotate(call_plugin(site("check"), [&] { return exporter_->check(planned); }),
                spec_.where.text()),
       ExitCode::kPipeline);
+}
+
+CallSite ExportWriter::site(std::string phase) const {
+  return site_of(exporter_.get(), std::move(phase));
 }
 
 absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items) {
@@ -95,8 +123,8 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
         encode(Parameter{linear.name + ".weight", linear.weight, linear.storage}, sink, items));
   } else {
     const CompressedLinear& result = *linear.result();
-    SWAGE_RETURN_IF_ERROR(exporter_->encode(result, sink));
-    const CompressedLinear stored = exporter_->stored_form(result);
+    SWAGE_RETURN_IF_ERROR(exporter_->encode(own_copy(result), sink));
+    const CompressedLinear stored = exporter_->stored_form(own_copy(result));
     StoredItem item{linear.name, true, digest(stored), true};
     if (item.digest != digest(result))
       item.exact = same_activation(stored, result) && decode(stored).equal(decode(result));
@@ -109,7 +137,8 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
 absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
                                   std::vector<StoredItem>* items) {
   const size_t before = sink.tensors.size();
-  SWAGE_RETURN_IF_ERROR(exporter_->encode_parameter(parameter, sink));
+  const Parameter own = {parameter.name, parameter.value.clone(), parameter.storage};
+  SWAGE_RETURN_IF_ERROR(exporter_->encode_parameter(own, sink));
   for (size_t i = before; i < sink.tensors.size(); ++i) {
     const auto& [name, tensor] = sink.tensors[i];
     const bool exact =
@@ -122,7 +151,7 @@ absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
 absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_block(Block& block) {
   Sink sink;
   std::vector<StoredItem> items;
-  SWAGE_RETURN_IF_ERROR(guarded({spec_.name, absl::StrCat("encode ", text_of(block.id()))}, [&] {
+  SWAGE_RETURN_IF_ERROR(call_plugin(site(absl::StrCat("encode ", text_of(block.id()))), [&] {
     for (Linear& linear : block.linears()) SWAGE_RETURN_IF_ERROR(encode(linear, sink, &items));
     for (const Parameter& parameter : block.parameters())
       SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
@@ -137,7 +166,7 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
     const std::string& part, const std::deque<Parameter>& parameters) {
   Sink sink;
   std::vector<StoredItem> items;
-  SWAGE_RETURN_IF_ERROR(guarded({spec_.name, absl::StrCat("encode the ", part)}, [&] {
+  SWAGE_RETURN_IF_ERROR(call_plugin(site(absl::StrCat("encode the ", part)), [&] {
     for (const Parameter& parameter : parameters)
       SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
     return absl::OkStatus();
@@ -190,7 +219,10 @@ absl::Status ExportWriter::finish(const OpenedModel& model,
   std::sort(files.begin(), files.end());
   SWAGE_ASSIGN_OR_RETURN(const auto tensors, io::open_safetensors(files));
   Context context(model, *tensors, linears, folder);
-  return guarded({spec_.name, "finish"}, [&] { return exporter_->finish(context); });
+  return call_plugin(site("finish"), [&]() -> absl::Status {
+    SWAGE_RETURN_IF_ERROR(exporter_->finish(context));
+    return check_finished(folder);
+  });
 }
 
 void ExportWriter::drop_parts() {

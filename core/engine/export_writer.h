@@ -8,6 +8,7 @@
 #include "core/config/pipeline.h"
 #include "core/engine/export_place.h"
 #include "core/engine/opened_model.h"
+#include "swage/call_site.h"
 #include "swage/exporter.h"
 
 namespace swage {
@@ -46,6 +47,7 @@ class ExportWriter {
 
  private:
   class Sink;
+  CallSite site(std::string phase) const;
   absl::Status encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items);
   absl::Status encode(const Parameter& parameter, Sink& sink, std::vector<StoredItem>* items);
   std::string part_file(const std::string& part) const;

@@ -10,9 +10,12 @@
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/config/model_check.h"
+#include "core/engine/loaded_check.h"
 #include "core/engine/opened_model.h"
 #include "core/engine/shape_source.h"
+#include "core/load/origins.h"
 #include "swage/border.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -66,6 +69,7 @@ class DryLoad {
   template <class Part>
   static Names held(const absl::StatusOr<std::unique_ptr<Part>>& loaded) {
     if (!loaded.ok()) return loaded.status();
+    if (*loaded == nullptr) return plugin_fault("null instead of what was asked for");
     std::vector<std::string> names;
     for (const Parameter& parameter : (*loaded)->parameters()) names.push_back(parameter.name);
     return names;
@@ -74,12 +78,7 @@ class DryLoad {
   Names block(const BlockId& id, Ledger* ledger) {
     const auto loaded = adapter_.load_block(id, source_, options_);
     SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> names, held(loaded));
-    const BlockId& found = (*loaded)->id();
-    if (found.tower != id.tower || found.index != id.index) {
-      return with_exit_code(
-          absl::InternalError(absl::StrCat("the adapter answers with ", text_of(found))),
-          ExitCode::kPlugin);
-    }
+    SWAGE_RETURN_IF_ERROR(check_block(loaded->get(), id, options_));
     for (const Linear& linear : (*loaded)->linears()) {
       names.push_back(linear.name + ".weight");
       if (linear.bias.defined()) names.push_back(linear.name + ".bias");
@@ -99,7 +98,8 @@ class DryLoad {
   template <class Call>
   Names guarded_call(const std::string& what, const Call& call) {
     Names names = absl::InternalError("nothing was made");
-    const absl::Status status = guarded({name_, "load the shapes of " + what}, [&] {
+    const CallSite site = adapter_site(name_, "load the shapes of " + what);
+    const absl::Status status = call_plugin(site, [&] {
       names = call();
       return names.status();
     });

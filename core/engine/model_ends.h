@@ -27,10 +27,16 @@ class ModelEnds {
 
  private:
   class Context;
+  absl::Status check_parameters() const;
+  std::string digest() const;
+  absl::Status check_untouched() const;
+
   const OpenedModel& model_;
   const int64_t seed_;
   std::shared_ptr<Embedding> embedding_;  // null: no step asked for it
   std::shared_ptr<Head> head_;
+  std::deque<Parameter> embedding_form_, head_form_;  // names and shapes as loaded
+  std::string digest_;                                // of both, as transform() left them
 };
 
 }  // namespace swage

@@ -6,10 +6,12 @@
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/loaded_check.h"
 #include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "core/load/adapter.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -64,13 +66,15 @@ Params default_params(const ComponentManifest& component) {
   return Params(std::move(values));
 }
 
-// Makes what a plugin returns, inside the border.
-template <class T, class Call>
-absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, const Call& call) {
+// Makes what a plugin returns, inside the border, and checks it there.
+template <class T, class Call, class Check>
+absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, const Call& call,
+                       const Check& check) {
   absl::StatusOr<T> made = absl::InternalError("nothing was made");
-  SWAGE_RETURN_IF_ERROR(guarded({adapter, phase}, [&] {
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter, phase), [&]() -> absl::Status {
     made = call();
-    return made.status();
+    SWAGE_RETURN_IF_ERROR(made.status());
+    return check(made->get());
   }));
   return made;
 }
@@ -144,16 +148,15 @@ absl::Status OpenedModel::open_adapter(Loader& loader, const Value& config) {
   auto adapter = swage::open_adapter(loader, rules_, config);
   if (!adapter.ok()) return with_exit_code(annotate(adapter.status(), path), ExitCode::kInput);
   adapter_ = *std::move(adapter);
-  // Every block has a tensor; a number beyond would only fill the memory.
+  return settle_shape(config);
+}
+
+absl::Status OpenedModel::settle_shape(const Value& config) {
   const auto tensors = static_cast<int64_t>(checkpoint_->weights().names().size());
-  for (const Tower& tower : shape().towers) {
-    if (tower.block_count >= 0 && tower.block_count <= tensors) continue;
-    return with_exit_code(absl::InvalidArgumentError(absl::StrCat(
-                              path, ": config.json asks for ", tower.block_count, " blocks of ",
-                              tower.name, ", but there are ", tensors, " tensors in all")),
-                          ExitCode::kInput);
-  }
-  return absl::OkStatus();
+  return call_plugin(adapter_site(adapter_name_, "shape"), [&] {
+    shape_ = adapter_->shape();
+    return annotate(check_shape(shape_, tensors, config), checkpoint_->path());
+  });
 }
 
 // As transformers does: a head of other values than the embedding that it should be tied to counts,
@@ -228,23 +231,27 @@ std::vector<BlockId> OpenedModel::blocks() const {
 absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding(
     const std::string& tower) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  return load<std::unique_ptr<Embedding>>(adapter_name_, "load the embedding", [&] {
-    return adapter_->load_embedding(tower, source, options_);
-  });
+  return load<std::unique_ptr<Embedding>>(
+      adapter_name_, "load the embedding",
+      [&] { return adapter_->load_embedding(tower, source, options_); }, check_embedding);
 }
 
 absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  return load<std::unique_ptr<Head>>(adapter_name_, "load the head",
-                                     [&] { return adapter_->load_head(source, options_); });
+  return load<std::unique_ptr<Head>>(
+      adapter_name_, "load the head", [&] { return adapter_->load_head(source, options_); },
+      check_head);
 }
 
-absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
+absl::StatusOr<std::shared_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  SWAGE_ASSIGN_OR_RETURN(auto block, load<std::unique_ptr<Block>>(
-                                         adapter_name_, absl::StrCat("load ", text_of(id)), [&] {
-                                           return adapter_->load_block(id, source, options_);
-                                         }));
+  SWAGE_ASSIGN_OR_RETURN(auto made,
+                         load<std::unique_ptr<Block>>(
+                             adapter_name_, absl::StrCat("load ", text_of(id)),
+                             [&] { return adapter_->load_block(id, source, options_); },
+                             [&](Block* made) { return check_block(made, id, options_); }));
+  const std::shared_ptr<Block> block =
+      shared_inside(std::move(made), adapter_site(adapter_name_, "destructor of a block"));
   if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
   const auto& towers = compressed_towers_;
   if (std::count(towers.begin(), towers.end(), id.tower) == 0) {
@@ -259,9 +266,10 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_shapes(const BlockId& i
                                                                 const ShapeSource& shapes) const {
   LoadOptions options;
   options.compute = shapes.common_dtype();
-  return load<std::unique_ptr<Block>>(adapter_name_,
-                                      absl::StrCat("load the shapes of ", text_of(id)),
-                                      [&] { return adapter_->load_block(id, shapes, options); });
+  return load<std::unique_ptr<Block>>(
+      adapter_name_, absl::StrCat("load the shapes of ", text_of(id)),
+      [&] { return adapter_->load_block(id, shapes, options); },
+      [&](Block* made) { return check_block(made, id, options); });
 }
 
 absl::Status OpenedModel::set_results(Block& block) const {
@@ -280,7 +288,10 @@ absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor
     if (name != "preprocessor_config.json") continue;
     SWAGE_ASSIGN_OR_RETURN(const Value config, parse_json(content, name));
     return load<std::unique_ptr<image::Processor>>(
-        adapter_name_, "picture processor", [&] { return adapter_->load_processor(config); });
+        adapter_name_, "picture processor", [&] { return adapter_->load_processor(config); },
+        [](const image::Processor* made) {
+          return made != nullptr ? absl::OkStatus() : plugin_fault("null instead of a processor");
+        });
   }
   return absl::InvalidArgumentError(
       absl::StrCat(checkpoint_->path(), ": holds no preprocessor_config.json; pictures need one"));

@@ -40,7 +40,7 @@ class OpenedModel {
 
   const io::Checkpoint& checkpoint() const { return *checkpoint_; }
   const std::string& adapter_name() const { return adapter_name_; }
-  const ModelShape& shape() const { return adapter_->shape(); }
+  const ModelShape& shape() const { return shape_; }
   const LoadOptions& options() const { return options_; }
   const ModelOutline& outline() const { return outline_; }  // of a checkpoint in floats
   // config.json that exports start from.
@@ -66,7 +66,7 @@ class OpenedModel {
   // InvalidArgument: the model has no such tower.
   absl::Status compress(const std::vector<std::string>& towers);
   absl::StatusOr<std::unique_ptr<Embedding>> load_embedding(const std::string& tower) const;
-  absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id) const;
+  absl::StatusOr<std::shared_ptr<Block>> load_block(const BlockId& id) const;
   absl::StatusOr<std::unique_ptr<Head>> load_head() const;
   // A block of a checkpoint in floats with zeros for weights, at no cost: `shapes` is over
   // weights().
@@ -96,10 +96,12 @@ class OpenedModel {
   absl::Status open_adapter(Loader& loader, const Value& config);
   absl::Status settle_head(Loader& loader, Compare compare);
   absl::Status make_ledger();
+  absl::Status settle_shape(const Value& config);
 
   std::unique_ptr<io::Checkpoint> checkpoint_;
   std::string adapter_name_, adapter_build_, language_key_;
   std::shared_ptr<ModelAdapter> adapter_;
+  ModelShape shape_;
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
   std::vector<std::string> compressed_towers_ = {kLanguage};

@@ -13,7 +13,7 @@ absl::Status pass_through(const OpenedModel& model, View view, TokenStream& stre
   for (const BlockId& id : blocks) {
     if (id.index == 0) {
       SWAGE_ASSIGN_OR_RETURN(const auto embedding, model.load_embedding(id.tower));
-      SWAGE_RETURN_IF_ERROR(enter(*embedding, id.tower, adapter, stream));
+      SWAGE_RETURN_IF_ERROR(enter(*embedding, id.tower, model, stream));
     }
     arrived(id);
     SWAGE_ASSIGN_OR_RETURN(const auto block, loader.next());

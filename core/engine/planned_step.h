@@ -10,6 +10,8 @@
 
 namespace swage {
 
+class OpenedModel;
+
 // A step of the recipe with its algorithm and what it wants measured.
 struct PlannedStep {
   const Step* step = nullptr;  // of the pipeline, which outlives it
@@ -24,6 +26,11 @@ struct PlannedStep {
 // Makes the algorithms. Errors of their constructors, and statistics asked for without a stream.
 absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline,
                                                     const Catalog& catalog, Loader& loader);
+
+// Refuses a step that measures before one whose model_transform changes the ends of the model, and
+// says which order works.
+absl::Status check_order(const std::vector<PlannedStep>& steps, const OpenedModel& model,
+                         Loader& loader);
 
 // Does any step calibrate on this stream?
 bool uses_stream(const std::vector<PlannedStep>& steps, Stream stream);

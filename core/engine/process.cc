@@ -16,6 +16,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/load/crash_handler.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -36,7 +37,7 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler must not 
 
 extern "C" void on_interrupt(int) {
   const int saved = errno;
-  if (signals.fetch_add(1) > 0) _exit(static_cast<int>(ExitCode::kInterrupted));
+  if (signals.fetch_add(1) > 0) end_process(static_cast<int>(ExitCode::kInterrupted));
   const char text[] = "\nstopping once the block at work is committed; again to stop at once\n";
   const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
   static_cast<void>(ignored);

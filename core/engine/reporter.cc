@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/engine/process.h"
 #include "core/engine/progress_bar.h"
+#include "swage/printable.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -50,7 +51,7 @@ class StderrReporter final : public Reporter {
   }
 
   void at(std::string_view what, double fraction) override {
-    progress_.what = std::string(what);
+    progress_.what = printable(what);
     progress_.fraction = fraction;
     if (Clock::now() - drawn_ >= kRedraw) draw();
   }
@@ -82,14 +83,14 @@ class StderrReporter final : public Reporter {
 
   void note(std::string_view text) override {
     clear();
-    log_info(text);
+    log_info(printable(text));
     event("note", Value::Table{{"text", std::string(text)}});
     draw();
   }
 
   void warning(std::string_view text) override {
     clear();
-    log_warning(text);
+    log_warning(printable(text));
     event("warning", Value::Table{{"text", std::string(text)}});
     draw();
   }
@@ -116,8 +117,9 @@ class StderrReporter final : public Reporter {
     figures.erase("seconds");
     const std::string others = figures_text(Value(std::move(figures)));
     const double left = time_left();
-    log_info(absl::StrCat(progress_.phase, " ", progress_.done, " of ", progress_.total, ": ", what,
-                          ", ", duration_text(seconds), others.empty() ? "" : ", ", others,
+    log_info(absl::StrCat(progress_.phase, " ", progress_.done, " of ", progress_.total, ": ",
+                          printable(what), ", ", duration_text(seconds), others.empty() ? "" : ", ",
+                          others,
                           left > 0 ? absl::StrCat(", ", duration_text(left), " left") : ""));
   }
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/bytes.h"
 #include "core/engine/result.h"
+#include "swage/printable.h"
 
 namespace swage {
 namespace {
@@ -22,10 +23,10 @@ std::string seconds_text(double seconds) {
 class Table {
  public:
   void row(const std::string& label, const std::string& before, const std::string& after) {
-    absl::StrAppendFormat(&text_, "  %-26s %12s %12s\n", label, before, after);
+    absl::StrAppendFormat(&text_, "  %-26s %12s %12s\n", printable(label), before, after);
   }
   void line(const std::string& label, const std::string& value) {
-    absl::StrAppendFormat(&text_, "  %-26s %s\n", label, value);
+    absl::StrAppendFormat(&text_, "  %-26s %s\n", printable(label), printable(value));
   }
   std::string text() { return std::move(text_); }
 

@@ -25,6 +25,21 @@ at::ScalarType compute_type(const std::string& name) {
   return name == "float64" ? at::kDouble : at::kFloat;
 }
 
+// Sequences that a pass takes at once. A scale of the whole tensor that is taken as activations
+// come is one of a sequence, which then is a micro-batch: no result depends on the cut.
+int64_t micro_batch(const RunSetup& setup) {
+  if (setup.model->quantized()) return 1;  // it may have such scales
+  for (const Step& step : setup.pipeline.steps) {
+    const bool whole = step.activation && step.activation->granularity == Granularity::kTensor;
+    if (whole && step.activation->dynamic) return 1;
+    for (const Override& override : step.overrides) {
+      if (override.activation.table() == nullptr) continue;
+      if (whole || override.activation.str("granularity", "") == "tensor") return 1;
+    }
+  }
+  return setup.pipeline.run.micro_batch;
+}
+
 absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   const Pipeline& pipeline = setup.pipeline;
   LoadOptions options;
@@ -82,7 +97,7 @@ absl::Status draw_calibration(RunSetup& setup) {
   SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, calibration_tokens(request, *setup.model));
   SWAGE_RETURN_IF_ERROR(check_images(setup.pipeline, tokens));
   setup.calibration =
-      SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
+      SequenceSet(std::move(tokens), micro_batch(setup), setup.model->options().device);
   return absl::OkStatus();
 }
 
@@ -100,7 +115,7 @@ void choose_verification(RunSetup& setup) {
   }
   if (tokens.sequences.empty()) return;
   setup.verification =
-      SequenceSet(std::move(tokens), setup.pipeline.run.micro_batch, setup.model->options().device);
+      SequenceSet(std::move(tokens), micro_batch(setup), setup.model->options().device);
 }
 
 // Static scales are those of what was seen; a linear that no token reaches has none.
@@ -133,7 +148,9 @@ absl::Status make_exporters(RunSetup& setup) {
     for (LinearSummary& linear : planned) linear.may_transform_input = true;
   }
   for (const ExportSpec& spec : setup.pipeline.exports) {
-    SWAGE_ASSIGN_OR_RETURN(auto exporter, setup.loader->exporter(spec.use, spec.params));
+    SWAGE_ASSIGN_OR_RETURN(
+        auto exporter,
+        setup.loader->exporter(spec.use, spec.params, absl::StrCat("export \"", spec.name, "\"")));
     setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);
     SWAGE_RETURN_IF_ERROR(setup.writers.back().check(planned));
   }
@@ -184,11 +201,12 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
   setup->loader = std::make_unique<Loader>(setup->catalog);
   SWAGE_RETURN_IF_ERROR(open_the_model(*setup, compare));
   SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
+  SWAGE_RETURN_IF_ERROR(check_order(setup->steps, *setup->model, *setup->loader));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));
   SWAGE_ASSIGN_OR_RETURN(setup->evaluation,
                          Evaluation::prepare(setup->pipeline.evaluates, *setup->model,
-                                             *setup->loader, setup->pipeline.run.micro_batch));
+                                             *setup->loader, micro_batch(*setup)));
   choose_verification(*setup);
   return setup;
 }

@@ -7,8 +7,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/loaded_check.h"
 #include "core/engine/opened_model.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/stats/accumulator.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
@@ -64,18 +66,33 @@ absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
 
 StageWalk::StageWalk(Block& block, const TokenStream& stream, View view, const std::string& adapter,
                      int64_t experts_seen)
-    : block_(block), view_(view), adapter_(adapter) {
-  for (const TokenStream::Batch& batch : stream.batches) {
+    : block_(block), stream_(stream), experts_seen_(experts_seen), view_(view), adapter_(adapter) {
+  enter();
+}
+
+void StageWalk::enter() {
+  batches_.clear();
+  for (const TokenStream::Batch& batch : stream_.batches) {
     if (batch.rows == 0) continue;
-    batches_.push_back(stream.slots(batch));
-    batches_.back().experts_seen = experts_seen;
+    batches_.push_back(stream_.slots(batch));
+    batches_.back().experts_seen = experts_seen_;
   }
+}
+
+absl::Status StageWalk::restart(int64_t stage) {
+  enter();
+  for (int64_t i = 0; i <= stage; ++i) SWAGE_RETURN_IF_ERROR(run_stage(i));
+  return absl::OkStatus();
 }
 
 absl::Status StageWalk::run_stage(int64_t stage) {
   block_.set_view(view_);
-  return guarded({adapter_, absl::StrCat("stage ", stage, " of ", text_of(block_.id()))}, [&] {
-    for (Slots& slots : batches_) block_.run_stage(stage, slots);
+  const auto phase = absl::StrCat("stage ", stage, " of ", text_of(block_.id()));
+  return call_plugin(adapter_site(adapter_, phase), [&]() -> absl::Status {
+    for (Slots& slots : batches_) {
+      block_.run_stage(stage, slots);
+      SWAGE_RETURN_IF_ERROR(check_stage(block_, stage, slots));
+    }
     return absl::OkStatus();
   });
 }

@@ -18,6 +18,8 @@ class StageWalk {
             int64_t experts_seen);
 
   absl::Status run_stage(int64_t stage);
+  // From the block's input once more, through `stage`: what lies before has changed.
+  absl::Status restart(int64_t stage);
   // Statistics of the subset's input, and the sample that a search compares on.
   absl::StatusOr<SubsetStats> measure(const Subset& subset, const Needs& needs) const;
   // After a fold: the input becomes x / scale, and `stats` those of the new input.
@@ -29,8 +31,11 @@ class StageWalk {
 
  private:
   Slots sample(int64_t tokens) const;
+  void enter();
 
   Block& block_;
+  const TokenStream& stream_;
+  const int64_t experts_seen_;
   const View view_;
   const std::string& adapter_;
   std::vector<Slots> batches_;

@@ -6,11 +6,16 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/opened_model.h"
 #include "core/engine/outcome.h"
+#include "core/engine/outlived.h"
 #include "core/engine/random.h"
+#include "core/load/origins.h"
 #include "swage/border.h"
+#include "swage/call_site.h"
+#include "swage/printable.h"
 #include "swage/quant/quantizer.h"
 #include "swage/status.h"
 #include "swage/transform/fold.h"
+#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
@@ -30,30 +35,49 @@ class FloatView {
   const View after_;
 };
 
+at::Tensor own_copy(const at::Tensor& tensor) { return tensor.defined() ? tensor.clone() : tensor; }
+
+// For an algorithm to spoil.
+SubsetStats own_copy(const SubsetStats& stats) {
+  SubsetStats copy = stats;
+  for (at::Tensor* tensor :
+       {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.minimum, &copy.maximum})
+    *tensor = own_copy(*tensor);
+  for (const auto& [name, tensor] : stats.sample.tensors()) copy.sample[name] = own_copy(tensor);
+  return copy;
+}
+
 }  // namespace
 
 template <class Base>
 class StepRun::Context : public Base {
  public:
-  Context(StepRun& run, int64_t subset) : run_(run), index_(subset) {}
-  Block& block() override { return run_.block_; }
+  Context(StepRun& run, int64_t subset) : run_(&run), index_(subset) {}
+  Block& block() override { return run().block_; }
   WeightScheme weight_scheme(const Linear& linear) const override {
-    return scheme_for(*run_.planned_.step, linear.name).weight;
+    return scheme_for(*run().planned_.step, linear.name).weight;
   }
   std::optional<ActivationScheme> activation_scheme(const Linear& linear) const override {
-    return scheme_for(*run_.planned_.step, linear.name).activation;
+    return scheme_for(*run().planned_.step, linear.name).activation;
   }
   at::ScalarType scale_dtype(const Linear& linear) const override {
-    return swage::scale_dtype(scheme_for(*run_.planned_.step, linear.name), linear.storage);
+    return swage::scale_dtype(scheme_for(*run().planned_.step, linear.name), linear.storage);
   }
   absl::Status emit(Linear& linear, CompressedLinear result) override {
-    return run_.emit(linear, std::move(result));
+    return run().emit(linear, std::move(result));
   }
-  void note(std::string_view text) override { run_.note(text); }
-  uint64_t random(uint64_t counter) const override { return run_.random(index_, counter); }
+  void note(std::string_view text) override { run().note(text); }
+  uint64_t random(uint64_t counter) const override { return run().random(index_, counter); }
+
+  // The call is over: every further use throws.
+  virtual void close() { run_ = nullptr; }
 
  protected:
-  StepRun& run_;
+  StepRun& run() const {
+    if (run_ == nullptr) refuse_outlived("a step's context");
+    return *run_;
+  }
+  StepRun* run_;
   const int64_t index_;  // of the subset; -1: the whole block
 };
 
@@ -62,43 +86,70 @@ class StepRun::SubsetRun final : public Context<SubsetContext> {
   SubsetRun(StepRun& run, Subset& subset, int64_t index, std::vector<Linear*> linears,
             SubsetStats stats)
       : Context(run, index),
-        subset_(subset),
+        subset_(&subset),
         linears_(std::move(linears)),
         stats_(std::move(stats)) {}
 
-  Subset& subset() override { return subset_; }
-  const std::vector<Linear*>& linears() override { return linears_; }
-  const SubsetStats& stats() override { return stats_; }
+  Subset& subset() override { return run(), *subset_; }
+  const std::vector<Linear*>& linears() override { return run(), linears_; }
+  const SubsetStats& stats() override { return run(), stats_; }
   at::Tensor inspect(const Slots& sample) override {
-    const FloatView floats(subset(), run_.input_.view);
-    if (subset().inspect_module) return run_.block_.inspect(index_, sample);
+    const FloatView floats(subset(), run().input_.view);
+    if (subset().inspect_module) return run().block_.inspect(index_, sample);
     const at::Tensor& x = sample.at(subset().input);
     std::vector<at::Tensor> outputs;
     for (const Linear* linear : linears_) outputs.push_back(linear->apply(x));
     return at::cat(outputs, 1);
   }
-  absl::Status fold(const at::Tensor& scale) override { return run_.fold(subset_, scale, stats_); }
+  absl::Status fold(const at::Tensor& scale) override {
+    return run().fold(*subset_, scale, stats_);
+  }
+  void close() override {
+    Context::close();
+    stats_ = SubsetStats();  // they are large
+  }
 
  private:
-  Subset& subset_;
+  Subset* const subset_;
   const std::vector<Linear*> linears_;
   SubsetStats stats_;
 };
 
 class StepRun::BlockRun final : public Context<BlockContext> {
  public:
-  explicit BlockRun(StepRun& run) : Context(run, -1) {
-    if (run_.input_.stream == nullptr) return;
-    for (const TokenStream::Batch& batch : run_.input_.stream->batches)
-      if (batch.rows > 0) inputs_.push_back(run_.input_.stream->slots(batch));
+  explicit BlockRun(StepRun& run) : Context(run, -1) {}
+  const std::vector<Slots>& inputs() override {
+    const TokenStream* const stream = run().input_.stream;
+    if (stream == nullptr || !inputs_.empty()) return inputs_;
+    for (const TokenStream::Batch& batch : stream->batches)
+      if (batch.rows > 0) inputs_.push_back(stream->slots(batch));
+    digest_ = digest_of(*stream);
+    return inputs_;
   }
-  const std::vector<Slots>& inputs() override { return inputs_; }
   absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) override {
-    return run_.walk(visit);
+    return run().walk(visit);
+  }
+  // The tensors are the stream's own.
+  absl::Status check_inputs() {
+    if (inputs_.empty() || digest_of(*run().input_.stream) == digest_) return absl::OkStatus();
+    return plugin_fault("it wrote into inputs(), which later steps start from; clone what changes");
+  }
+  void close() override {
+    Context::close();
+    inputs_.clear();
   }
 
  private:
+  static std::string digest_of(const TokenStream& stream) {
+    std::string all = swage::digest(stream.hidden);
+    for (const TokenStream::Batch& batch : stream.batches) {
+      if (batch.slots.positions.defined()) all += swage::digest(batch.slots.positions);
+      for (const auto& [name, tensor] : batch.slots.tensors()) all += name + swage::digest(tensor);
+    }
+    return all;
+  }
   std::vector<Slots> inputs_;
+  std::string digest_;
 };
 
 StepRun::StepRun(const PlannedStep& planned, Block& block, const Input& input,
@@ -108,16 +159,35 @@ StepRun::StepRun(const PlannedStep& planned, Block& block, const Input& input,
       input_(input),
       adapter_(adapter),
       seed_(seed),
-      reporter_(reporter) {}
+      reporter_(reporter),
+      watch_(block) {}
 
 absl::Status StepRun::transform() {
   block_.set_view(input_.view);
-  BlockRun context(*this);
-  return guarded({planned_.step->name, text_of(block_.id())},
-                 [&] { return planned_.algorithm->block_transform(context); });
+  const auto context = std::make_shared<BlockRun>(*this);
+  const CallSite site = site_of(planned_.algorithm.get(), text_of(block_.id()));
+  const absl::Status status = call_plugin(site, [&]() -> absl::Status {
+    const absl::Status transformed = planned_.algorithm->block_transform(*context);
+    if (transformed.GetPayload(kThrownByPlugin)) return transformed;
+    // What it left may be why it failed.
+    SWAGE_RETURN_IF_ERROR(transformed.ok() ? watch_.check_all() : watch_.check());
+    return transformed.ok() ? context->check_inputs() : transformed;
+  });
+  context->close();
+  outlive(context);
+  walk_.reset();
+  return status;
 }
 
 absl::Status StepRun::walk(const std::function<absl::Status(SubsetContext&)>& visit) {
+  if (walks_) return plugin_fault("for_each_subset() is called while it runs");
+  walks_ = true;
+  const absl::Status status = walk_stages(visit);
+  walks_ = false;
+  return status;
+}
+
+absl::Status StepRun::walk_stages(const std::function<absl::Status(SubsetContext&)>& visit) {
   const int64_t count = block_.stage_count() - 1;
   if (input_.stream == nullptr) {
     for (int64_t i = 0; i < count; ++i) SWAGE_RETURN_IF_ERROR(visit_subset(i, visit));
@@ -131,18 +201,38 @@ absl::Status StepRun::walk(const std::function<absl::Status(SubsetContext&)>& vi
         static_cast<double>(i) / static_cast<double>(count));
     SWAGE_RETURN_IF_ERROR(walk_->run_stage(i));
     SWAGE_RETURN_IF_ERROR(visit_subset(i, visit));
+    SWAGE_RETURN_IF_ERROR(go_back(i));
   }
   if (input_.wants_output) {
     SWAGE_RETURN_IF_ERROR(walk_->run_stage(count));
     output_ = walk_->take_output();
     changes_at_output_ = changes_;
+    digest_at_output_ = watch_.digest();
   }
   walk_.reset();
   return absl::OkStatus();
 }
 
+// What was written into stages that the walk has passed already: they are passed once more.
+absl::Status StepRun::go_back(int64_t index) {
+  if (!watch_.written(ahead()) && !wrote_) return absl::OkStatus();
+  wrote_ = false;
+  return walk_->restart(index);
+}
+
+// Linears of the subset at work and of those behind it: the walk has not passed them.
+std::vector<const Linear*> StepRun::ahead() const {
+  std::vector<const Linear*> all;
+  for (size_t i = static_cast<size_t>(at_); i < block_.subsets().size(); ++i) {
+    const std::vector<Linear*>& linears = block_.subsets()[i].linears;
+    all.insert(all.end(), linears.begin(), linears.end());
+  }
+  return all;
+}
+
 absl::Status StepRun::visit_subset(int64_t index,
                                    const std::function<absl::Status(SubsetContext&)>& visit) {
+  at_ = index;
   Subset& subset = block_.subsets()[static_cast<size_t>(index)];
   if (work_of(subset).empty()) return absl::OkStatus();
   if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs) return visit_parts(index, visit);
@@ -170,8 +260,7 @@ absl::Status StepRun::visit_parts(int64_t index,
         if (!whole) {
           SWAGE_ASSIGN_OR_RETURN(whole, walk_->measure(subset, planned_.needs));
         }
-        stats = *whole;
-        if (stats.hessian.defined()) stats.hessian = stats.hessian.clone();
+        stats = own_copy(*whole);
       }
     }
     SWAGE_RETURN_IF_ERROR(visit_measured(part, index, std::move(stats), visit));
@@ -181,13 +270,21 @@ absl::Status StepRun::visit_parts(int64_t index,
 
 absl::Status StepRun::visit_measured(Subset& subset, int64_t index, SubsetStats stats,
                                      const std::function<absl::Status(SubsetContext&)>& visit) {
-  SubsetRun context(*this, subset, index, work_of(subset), std::move(stats));
-  if (context.stats().minimum.defined()) {
-    const Range range = {context.stats().minimum.item<float>(),
-                         context.stats().maximum.item<float>()};
-    for (const Linear* linear : context.linears()) ranges_[linear] = range;
+  const auto context =
+      std::make_shared<SubsetRun>(*this, subset, index, work_of(subset), std::move(stats));
+  if (context->stats().minimum.defined()) {
+    const Range range = {context->stats().minimum.item<float>(),
+                         context->stats().maximum.item<float>()};
+    for (const Linear* linear : context->linears()) ranges_[linear] = range;
   }
-  return annotate(visit(context), subset.name);
+  const absl::Status status = call_part(subset.name, [&]() -> absl::Status {
+    const absl::Status visited = visit(*context);
+    SWAGE_RETURN_IF_ERROR(watch_.check());  // what it left may be why it failed
+    return visited;
+  });
+  context->close();
+  outlive(context);
+  return status;
 }
 
 std::vector<Linear*> StepRun::work_of(const Subset& subset) const {
@@ -236,15 +333,33 @@ bool StepRun::applies(const Linear& linear) const {
 }
 
 absl::Status StepRun::emit(Linear& linear, CompressedLinear result) {
-  if (!applies(linear)) {
-    return absl::InternalError(absl::StrCat(
-        linear.name, ": emitted, although the step leaves it out, a bug of the plugin"));
-  }
+  SWAGE_RETURN_IF_ERROR(check_emitted(linear, result));
   if (result.name.empty()) result.name = linear.name;
   if (result.provenance.empty()) result.provenance = planned_.provenance;
   if (!result.activation) SWAGE_RETURN_IF_ERROR(add_activation(linear, result));
   ++changes_;
-  return linear.set_result(std::move(result));
+  absl::Status status = as_plugin_fault(linear.set_result(std::move(result)));
+  watch_.emitted(linear);
+  return status;
+}
+
+absl::Status StepRun::check_emitted(const Linear& linear, const CompressedLinear& result) {
+  const bool ours = std::any_of(block_.linears().begin(), block_.linears().end(),
+                                [&](const Linear& one) { return &one == &linear; });
+  if (!ours) return plugin_fault("a linear is emitted that is none of this block's");
+  if (!applies(linear))
+    return plugin_fault(absl::StrCat(linear.name, ": emitted, although the step leaves it out"));
+  if (!emitted_.insert(&linear).second)
+    return plugin_fault(absl::StrCat(linear.name, ": emitted twice by one step"));
+  if (!result.name.empty() && result.name != linear.name)
+    return plugin_fault(absl::StrCat(linear.name, ": emitted under the name ", result.name));
+  const bool told =
+      planned_.needs.leaves_online_transforms || result.online_transform.empty() ||
+      (linear.online_transform && linear.online_transform->text() == result.online_transform);
+  if (!told)
+    return plugin_fault(absl::StrCat(
+        linear.name, ": emitted with a transform at run time, which needs() does not announce"));
+  return absl::OkStatus();
 }
 
 absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& result) const {
@@ -256,8 +371,7 @@ absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& res
   }
   const auto range = ranges_.find(&linear);
   if (range == ranges_.end()) {
-    return absl::InternalError(
-        absl::StrCat(linear.name, ": emitted before its input was measured, a bug of the plugin"));
+    return plugin_fault(absl::StrCat(linear.name, ": emitted before its input was measured"));
   }
   result.activation =
       quant::static_quantizer(*scheme, range->second.minimum, range->second.maximum);
@@ -274,9 +388,16 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
         "a scale cannot be folded into ", linear->name, ", which ", linear->result()->provenance,
         " has quantized already; put steps that scale before steps that quantize"));
   }
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor folded, transform::fold_scale(subset, scale));
+  if (!scale.defined() || scale.dim() != 1)
+    return plugin_fault(absl::StrCat(subset.name, ": folded with no vector of scales"));
+  // A scale that fits is one that the algorithm makes; where none does is for the user to know.
+  wrote_ |= watch_.written(ahead());
+  auto folded = transform::fold_scale(subset, scale);
+  if (absl::IsInvalidArgument(folded.status())) return as_plugin_fault(folded.status());
+  SWAGE_RETURN_IF_ERROR(folded.status());
+  watch_.accept();
   ++changes_;
-  if (walk_ != nullptr) walk_->divide_input(subset, folded, stats);
+  if (walk_ != nullptr) walk_->divide_input(subset, *folded, stats);
   if (!stats.minimum.defined()) return absl::OkStatus();
   for (Linear* linear : subset.linears)
     ranges_[linear] = {stats.minimum.item<float>(), stats.maximum.item<float>()};
@@ -284,8 +405,8 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
 }
 
 void StepRun::note(std::string_view text) {
-  notes_.push_back(absl::StrCat(text_of(block_.id()), ": ", planned_.step->name, ": ",
-                                absl::string_view(text.data(), text.size())));
+  notes_.push_back(
+      absl::StrCat(text_of(block_.id()), ": ", planned_.step->name, ": ", printable(text)));
   reporter_.note(notes_.back());
 }
 

@@ -2,9 +2,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "core/engine/block_watch.h"
 #include "core/engine/planned_step.h"
 #include "core/engine/reporter.h"
 #include "core/engine/stage_walk.h"
@@ -29,8 +31,13 @@ class StepRun {
 
   // The micro-batches behind the block as the walk left them; empty when it did not go that far.
   std::vector<Slots>& output() { return output_; }
-  // Nothing was emitted or folded after the walk had ended.
-  bool output_is_final() const { return !output_.empty() && changes_ == changes_at_output_; }
+  // Nothing was emitted, folded or written after the walk had ended.
+  bool output_is_final() const {
+    return !output_.empty() && changes_ == changes_at_output_ && digest() == digest_at_output_;
+  }
+  // Of the floats as the step left them, and as they were when output() was taken (BlockWatch).
+  std::string digest() const { return watch_.digest(); }
+  const std::string& digest_at_output() const { return digest_at_output_; }
   const std::vector<std::string>& notes() const { return notes_; }
   // Tokens that each part of a mixture was measured on; empty where there is none.
   const Value::Table& expert_tokens() const { return expert_tokens_; }
@@ -45,6 +52,9 @@ class StepRun {
   };
 
   absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status walk_stages(const std::function<absl::Status(SubsetContext&)>& visit);
+  absl::Status go_back(int64_t index);
+  std::vector<const Linear*> ahead() const;
   absl::Status visit_subset(int64_t index,
                             const std::function<absl::Status(SubsetContext&)>& visit);
   absl::Status visit_parts(int64_t index, const std::function<absl::Status(SubsetContext&)>& visit);
@@ -55,6 +65,7 @@ class StepRun {
   bool starved(const Subset& subset, const SubsetStats& stats);
   absl::Status round_to_nearest(const Subset& subset, int64_t tokens);
   absl::Status emit(Linear& linear, CompressedLinear result);
+  absl::Status check_emitted(const Linear& linear, const CompressedLinear& result);
   absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
   absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);
@@ -71,6 +82,12 @@ class StepRun {
   std::map<const Linear*, Range> ranges_;
   std::vector<Slots> output_;
   int64_t changes_ = 0, changes_at_output_ = 0;
+  std::string digest_at_output_;
+  BlockWatch watch_;
+  bool walks_ = false;
+  bool wrote_ = false;  // something that the walk has passed, since it last went back
+  int64_t at_ = 0;      // subset at work
+  std::set<const Linear*> emitted_;
   std::vector<std::string> notes_;
   Value::Table expert_tokens_;
 };

@@ -123,7 +123,7 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
   for (TokenStream& stream : streams_) {
     if (stream.finished) continue;
     Embedding& used = stream.role == Role::kReference ? *original : *embedding;
-    SWAGE_RETURN_IF_ERROR(enter(used, tower, setup_.model->adapter_name(), stream));
+    SWAGE_RETURN_IF_ERROR(enter(used, tower, *setup_.model, stream));
   }
   for (ExportWriter& writer : setup_.writers) {
     SWAGE_ASSIGN_OR_RETURN(const auto items,
@@ -167,6 +167,7 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   const std::string& adapter = setup_.model->adapter_name();
   TokenStream* const original = stream(Role::kOriginal, setup_.calibration);
   std::vector<Slots> original_output, compressed_output;
+  std::string passed, left;  // digests: what the original output has passed, what the steps left
   for (const PlannedStep& step : setup_.steps) {
     const bool measures_compressed = step.needs.stream == Stream::kCompressed;
     StepRun::Input input;
@@ -185,9 +186,14 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
     record->notes(run.notes());
     if (!run.expert_tokens().empty()) record->set("expert_tokens", Value(run.expert_tokens()));
     if (measures_compressed && run.output_is_final()) compressed_output = std::move(run.output());
-    if (step.needs.stream == Stream::kOriginal && !run.output().empty())
+    if (step.needs.stream == Stream::kOriginal && !run.output().empty()) {
       original_output = std::move(run.output());
+      passed = run.digest_at_output();
+    }
+    if (!original_output.empty()) left = run.digest();
   }
+  // Written or folded behind that walk: the stream passes what stands there now.
+  if (left != passed) original_output.clear();
   const bool rounded = round_to_storage(block);
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, settle(block, setup_.pipeline.steps));
   for (const LinearOutcome& outcome : outcomes) record->linear(outcome);

@@ -4,8 +4,10 @@
 #include <ATen/ops/empty.h>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/loaded_check.h"
 #include "core/engine/opened_model.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -49,10 +51,13 @@ Slots TokenStream::slots(const Batch& batch) const {
   return slots;
 }
 
-absl::Status enter(Embedding& embedding, const std::string& tower, const std::string& adapter,
+absl::Status enter(Embedding& embedding, const std::string& tower, const OpenedModel& model,
                    TokenStream& stream) {
   if (tower != kLanguage && !stream.sequences->has_pictures()) return absl::OkStatus();
-  return guarded({adapter, absl::StrCat("embedding of the ", tower, " tower")}, [&] {
+  const CallSite site =
+      adapter_site(model.adapter_name(), absl::StrCat("embedding of the ", tower, " tower"));
+  const int64_t width = tower == kLanguage ? model.shape().hidden_size : 0;
+  return call_plugin(site, [&] {
     std::vector<TokenStream::Batch> batches;
     at::Tensor hidden;
     std::vector<at::Tensor> parts;
@@ -65,6 +70,9 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
       }
       Slots slots = entrance(stream, tower, i);
       SWAGE_RETURN_IF_ERROR(embedding.embed(slots));
+      if (!slots.has(kHidden)) return plugin_fault("it leaves no slot \"hidden\"");
+      SWAGE_RETURN_IF_ERROR(
+          check_rows("slot \"hidden\"", slots.at(kHidden), slots.tokens(), width));
       const at::Tensor rows = slots.take(kHidden);
       slots.keep_border();
       if (tower == kLanguage) {
@@ -91,12 +99,15 @@ absl::Status enter(Embedding& embedding, const std::string& tower, const std::st
 
 absl::Status run_pass(Block& block, View view, const std::string& adapter, TokenStream& stream) {
   block.set_view(view);
-  return guarded({adapter, absl::StrCat("forward of ", text_of(block.id()))}, [&] {
+  const int64_t width = block.id().tower == kLanguage ? stream.hidden.size(1) : 0;
+  const CallSite site = adapter_site(adapter, absl::StrCat("forward of ", text_of(block.id())));
+  return call_plugin(site, [&]() -> absl::Status {
     at::Tensor hidden = stream.hidden;
     for (TokenStream::Batch& batch : stream.batches) {
       if (batch.rows == 0) continue;
       Slots slots = stream.slots(batch);
       block.forward(slots);
+      SWAGE_RETURN_IF_ERROR(check_rows("the block's output", slots.at(kHidden), batch.rows, width));
       slots.keep_border();
       leave(std::move(slots), batch, &hidden);
     }

@@ -8,6 +8,8 @@
 
 namespace swage {
 
+class OpenedModel;
+
 // Which weights a stream has passed through: as loaded, floats after the steps, or the results.
 enum class Role { kReference, kOriginal, kCompressed };
 
@@ -32,7 +34,7 @@ struct TokenStream {
 
 // From what the sequences hold, and what the tower before has left, to the input of block 0. A
 // stream without images enters the language tower only.
-absl::Status enter(Embedding& embedding, const std::string& tower, const std::string& adapter,
+absl::Status enter(Embedding& embedding, const std::string& tower, const OpenedModel& model,
                    TokenStream& stream);
 
 // All stages of the block over every micro-batch; the output takes the input's place.

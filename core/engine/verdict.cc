@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/passage.h"
+#include "swage/border.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
 
@@ -25,13 +26,15 @@ absl::StatusOr<std::string> read_digest(const StoredItem& item, Exporter& export
   return digest(*linear);
 }
 
-void compare_items(const std::vector<StoredItem>& items, Exporter& exporter,
-                   const io::Checkpoint& checkpoint, Reporter& reporter, Verdict* verdict) {
+// An error: decode() itself went wrong, which says nothing about the export.
+absl::Status compare_items(const std::vector<StoredItem>& items, Exporter& exporter,
+                           const io::Checkpoint& checkpoint, Reporter& reporter, Verdict* verdict) {
   for (size_t i = 0; i < items.size(); ++i) {
     const StoredItem& item = items[i];
     reporter.at(item.name, static_cast<double>(i) / static_cast<double>(items.size()));
     verdict->exact &= item.exact;
     const auto found = read_digest(item, exporter, checkpoint);
+    if (found.status().GetPayload(kThrownByPlugin)) return found.status();
     if (!found.ok()) {
       verdict->differences.push_back(
           absl::StrCat(item.name, " cannot be read back: ", found.status().message()));
@@ -42,6 +45,7 @@ void compare_items(const std::vector<StoredItem>& items, Exporter& exporter,
       ++(item.is_linear ? verdict->linears : verdict->tensors);
     }
   }
+  return absl::OkStatus();
 }
 
 // Hidden states behind the last block, through what the export decodes to.
@@ -101,7 +105,7 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
                                       const std::vector<StoredItem>& items, Reporter& reporter) {
   Verdict verdict;
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
-  compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict);
+  SWAGE_RETURN_IF_ERROR(compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict));
   // Weights that cannot be read make no windows.
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(compare_windows(setup, writer, reporter, &verdict));
   return verdict;

@@ -6,7 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/key_log.h"
 #include "swage/nn/features.h"
 #include "swage/status.h"
@@ -243,13 +244,15 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> open_adapter(Loader& loader,
                                                 rules.language_config);
   }
   KeyLog read;
-  SWAGE_RETURN_IF_ERROR(guarded({rules.adapter.component->name, ""}, [&]() -> absl::Status {
-    try {
-      return adapter->open(config);
-    } catch (const std::invalid_argument& error) {  // an accessor met a key of another type
-      return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
-    }
-  }));
+  SWAGE_RETURN_IF_ERROR(
+      call_plugin(adapter_site(rules.adapter.component->name, ""), [&]() -> absl::Status {
+        try {
+          return adapter->open(config);
+        } catch (const std::invalid_argument& error) {
+          // An accessor met a key of another type: config.json is at fault.
+          return absl::InvalidArgumentError(absl::StrCat("config.json: ", error.what()));
+        }
+      }));
   if (rules.chosen) return adapter;
   SWAGE_RETURN_IF_ERROR(check_keys(*rules.adapter.component, config, read));
   if (rules.language) {

@@ -5,8 +5,10 @@
 #include <mutex>
 
 #include "absl/strings/str_cat.h"
+#include "core/load/origins.h"
 #include "core/load/probe.h"
 #include "swage/border.h"
+#include "swage/call_site.h"
 #include "swage/host_fingerprint.h"
 #include "swage/status.h"
 
@@ -110,7 +112,8 @@ absl::Status check_components(const swage_plugin& plugin, const Manifest& manife
 absl::StatusOr<const swage_plugin*> open_and_check(const PluginEntry& entry) {
   SWAGE_RETURN_IF_ERROR(probe(entry));
   absl::StatusOr<const swage_plugin*> plugin = nullptr;
-  SWAGE_RETURN_IF_ERROR(guarded({entry.manifest.id, "load"}, [&] {
+  // Of the fault alone: errors of the file itself name it where they are returned.
+  SWAGE_RETURN_IF_ERROR(call_plugin({entry.manifest.id, "load", entry.file}, [&] {
     plugin = call_entry(entry.file);
     return plugin.status();
   }));
@@ -143,13 +146,18 @@ const swage_component* find_component(const swage_plugin& plugin, const Componen
   return nullptr;
 }
 
-void shutdown_plugins() {
+absl::Status shutdown_plugins() {
   Opened& all = opened();
   const std::lock_guard lock(all.mutex);
+  absl::Status first;
   for (auto plugin = all.in_order.rbegin(); plugin != all.in_order.rend(); ++plugin) {
-    if (SWAGE_HAS(*plugin, shutdown) && (*plugin)->shutdown != nullptr) (*plugin)->shutdown();
+    if (!SWAGE_HAS(*plugin, shutdown) || (*plugin)->shutdown == nullptr) continue;
+    first.Update(
+        call_plugin({(*plugin)->id, "shutdown", absl::StrCat("version ", (*plugin)->version)},
+                    [&] { return (*plugin)->shutdown(), absl::OkStatus(); }));
   }
   all.in_order.clear();
+  return first;
 }
 
 }  // namespace swage

@@ -13,7 +13,7 @@ absl::StatusOr<const swage_plugin*> open_plugin(const PluginEntry& entry);
 // Null when the plugin has no such component.
 const swage_component* find_component(const swage_plugin& plugin, const ComponentManifest& wanted);
 
-// Calls `shutdown` of all opened plugins, the last opened first.
-void shutdown_plugins();
+// Calls `shutdown` of all opened plugins, the last opened first; the first error.
+absl::Status shutdown_plugins();
 
 }  // namespace swage

@@ -16,21 +16,25 @@ class Loader {
  public:
   explicit Loader(const Catalog& catalog) : catalog_(catalog) {}
 
+  // `role`: how the pipeline names what it is made for ("step \"gptq\""), for messages.
   absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name,
-                                                       const Params& params);
+                                                       const Params& params,
+                                                       const std::string& role = "");
   absl::StatusOr<std::shared_ptr<Evaluator>> evaluator(const std::string& name,
-                                                       const Params& params);
-  absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params);
+                                                       const Params& params,
+                                                       const std::string& role = "");
+  absl::StatusOr<std::shared_ptr<Exporter>> exporter(const std::string& name, const Params& params,
+                                                     const std::string& role = "");
   absl::StatusOr<std::shared_ptr<ModelAdapter>> model(const std::string& name);
 
   // Tells every opened plugin that the process ends, the last opened first. Once, after the last
-  // component is gone.
-  static void shutdown();
+  // component is gone. The first fault of a plugin in a destructor or in its shutdown.
+  static absl::Status shutdown();
 
  private:
   template <class Interface>
   absl::StatusOr<std::shared_ptr<Interface>> make(const char* kind, const std::string& name,
-                                                  const Params& params);
+                                                  const Params& params, const std::string& role);
 
   const Catalog& catalog_;
 };

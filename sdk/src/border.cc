@@ -2,8 +2,6 @@
 
 #include <c10/util/Exception.h>
 
-#include <atomic>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -11,32 +9,10 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "swage/status.h"
+#include "catching.h"
 
 namespace swage {
 namespace {
-
-constexpr size_t kCrumbSize = 256;
-// Worker threads of a plugin have no crumb of their own, so the latest of any thread is kept as
-// well.
-thread_local char own_crumb[kCrumbSize];
-char latest_crumb[kCrumbSize];
-
-class Crumb {
- public:
-  explicit Crumb(const std::string& text) {
-    std::memcpy(before_, own_crumb, kCrumbSize);
-    set(text.c_str());
-  }
-  ~Crumb() { set(before_); }
-
- private:
-  static void set(const char* text) {
-    std::snprintf(own_crumb, kCrumbSize, "%s", text);
-    std::snprintf(latest_crumb, kCrumbSize, "%s", text);
-  }
-  char before_[kCrumbSize];
-};
 
 absl::Status thrown(const std::string& text, bool mark) {
   absl::Status status = absl::InternalError(text);
@@ -53,6 +29,8 @@ absl::Status of_libtorch(const c10::Error& error, bool mark) {
                 : thrown(absl::StrCat("LibTorch: ", text), mark);
 }
 
+}  // namespace
+
 absl::Status catching(const std::function<absl::Status()>& call, bool mark) {
   try {
     return call();
@@ -66,18 +44,6 @@ absl::Status catching(const std::function<absl::Status()>& call, bool mark) {
     return thrown("an exception that is no std::exception", mark);
   }
 }
-
-}  // namespace
-
-absl::Status guarded(const Where& where, const std::function<absl::Status()>& call) {
-  if (where.component.empty()) return catching(call, false);
-  const std::string text =
-      where.phase.empty() ? where.component : where.component + ": " + where.phase;
-  const Crumb crumb(text);
-  return annotate(catching(call, true), text);
-}
-
-const char* breadcrumb() { return own_crumb[0] != '\0' ? own_crumb : latest_crumb; }
 
 int32_t to_error(const absl::Status& status, swage_error* error) noexcept {
   if (status.ok()) return 0;

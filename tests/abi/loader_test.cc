@@ -80,10 +80,13 @@ TEST(Loader, RefusesCodeThatDisagreesWithTheManifest) {
 TEST(Loader, RefusesIncompleteComponents) {
   EXPECT_THAT(refusal("abi_raw_NoCreate", "raw"),
               EndsWith("component 0 is incomplete, a bug of the plugin"));
-  EXPECT_EQ(refusal("abi_raw_MakesNothing", "raw"),
-            "raw: create: made nothing and reported no error, a bug of the plugin");
+  EXPECT_EQ(
+      refusal("abi_raw_MakesNothing", "raw"),
+      "raw: create: made nothing and reported no error, a bug of the plugin (plugin raw 1.0.0, " +
+          file("abi_raw_MakesNothing") + ")");
   EXPECT_EQ(refusal("abi_raw_NoMessage", "raw"),
-            "raw: create: failed without a message, a bug of the plugin");
+            "raw: create: failed without a message, a bug of the plugin (plugin raw 1.0.0, " +
+                file("abi_raw_NoMessage") + ")");
 }
 
 TEST(Loader, NamesAMissingSymbol) {
@@ -112,7 +115,9 @@ TEST(Loader, ReportsWhatAConstructorThrows) {
   auto message = [](const std::string& phase) {
     return std::string(make("abi_thrower", "thrower", where(phase)).status().message());
   };
-  EXPECT_EQ(message("create"), "thrower: create: exception: cannot be made");
+  EXPECT_EQ(message("create"),
+            "thrower: create: exception: cannot be made (plugin abi_thrower 1.0.0, " +
+                file("abi_thrower") + ")");
   EXPECT_EQ(message("memory"), "thrower: create: out of memory");
   EXPECT_THAT(message("param"), StartsWith("thrower: create: exception: "));
   EXPECT_THAT(message("param"), HasSubstr("missing"));
@@ -189,8 +194,8 @@ TEST(BorderDeathTest, NamesThePluginThatCrashes) {
         install_crash_handler();
         transform("segv").IgnoreError();
       },
-      testing::KilledBySignal(SIGSEGV),
-      "error: the process ends by a signal during thrower: subset_transform of block 3; finished "
+      testing::ExitedWithCode(static_cast<int>(ExitCode::kPlugin)),
+      "error: thrower: subset_transform of block 3: ends the process by signal 11 .*; finished "
       "blocks are kept");
 }
 

@@ -64,6 +64,17 @@ swage_add_plugin(abi_pair MANIFEST ${abi_sources}/pair.plugin.toml SOURCES ${goo
 swage_use_pch(abi_pair)
 abi_place(abi_pair)
 
+# One plugin for all that can go wrong in calls: `fault` names what does.
+set(faulty ${abi_sources}/faulty_step.cc ${abi_sources}/faulty_measure.cc ${abi_sources}/faulty_format.cc
+  ${abi_sources}/faulty_model.cc)
+swage_add_plugin(abi_faults MANIFEST ${abi_sources}/faults.plugin.toml SOURCES ${faulty})
+target_include_directories(abi_faults PRIVATE ${PROJECT_SOURCE_DIR})
+swage_use_pch(abi_faults)
+abi_place(abi_faults)
+# Opening it turns denormals off.
+abi_plugin(abi_fast_math algorithm good algorithm/1 ${good})
+target_link_options(abi_fast_math PRIVATE -ffast-math)
+
 # Made by hand, past swage_add_plugin().
 function(abi_raw name source)
   add_library(${name} MODULE ${source})
@@ -82,6 +93,7 @@ abi_raw(abi_frozen ${CMAKE_CURRENT_LIST_DIR}/v1_frozen/plugin.cc)
 target_include_directories(abi_frozen PRIVATE ${PROJECT_SOURCE_DIR})
 
 swage_add_tests(abi abi swage_engine)
-add_dependencies(abi_tests ${abi_targets} swage-probe)
+# What the command needs for runs of a small Llama.
+add_dependencies(abi_tests ${abi_targets} swage-probe swage swage-engine llama rtn gptq quarot perplexity compressed_tensors)
 target_compile_definitions(abi_tests PRIVATE ABI_FOLDER="${abi_folder}" ABI_CMAKE="${CMAKE_COMMAND}"
   ABI_CHECK="-DNM=${CMAKE_NM} -DREADELF=${CMAKE_READELF}" ABI_HOST_SANITIZED=${abi_sanitized})

@@ -7,7 +7,8 @@
 #include "core/engine/passage.h"
 #include "core/engine/prepared_inputs.h"
 #include "core/engine/verbs/verbs.h"
-#include "swage/border.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 
@@ -19,7 +20,9 @@ using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
 // hidden_0 … hidden_L and logits, [batch, tokens, …] fp32. hidden_L is taken after the final norm.
 absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const PreparedInputs& inputs,
                                     int64_t micro_batch) {
-  const SequenceSet sequences(inputs.sequences(), micro_batch, model.options().device);
+  // The scale of a whole tensor, taken as it comes, is one of a sequence.
+  const SequenceSet sequences(inputs.sequences(), model.quantized() ? 1 : micro_batch,
+                              model.options().device);
   Tensors outputs;
   const auto put = [&](const std::string& name, const at::Tensor& rows) {
     outputs.emplace_back(
@@ -33,7 +36,7 @@ absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const PreparedInpu
     if (id.tower == kLanguage) put(absl::StrCat("hidden_", id.index), stream.hidden);
   }));
   SWAGE_ASSIGN_OR_RETURN(const auto head, model.load_head());
-  SWAGE_RETURN_IF_ERROR(guarded({model.adapter_name(), "head"}, [&] {
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(model.adapter_name(), "head"), [&] {
     const at::Tensor normalized = head->normalize(stream.hidden);
     put(absl::StrCat("hidden_", model.shape().towers.back().block_count), normalized);
     put("logits", head->logits(normalized));

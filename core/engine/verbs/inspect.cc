@@ -174,9 +174,11 @@ std::vector<std::string> tensor_names(Block& block) {
 
 // Weights of a compressed checkpoint are read, since only they say what they are; of one in floats
 // nothing is.
-absl::StatusOr<std::unique_ptr<Block>> load_block(const OpenedModel& model,
+absl::StatusOr<std::shared_ptr<Block>> load_block(const OpenedModel& model,
                                                   const ShapeSource& shapes, const BlockId& id) {
-  return model.quantized() ? model.load_block(id) : model.load_shapes(id, shapes);
+  if (model.quantized()) return model.load_block(id);
+  SWAGE_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, model.load_shapes(id, shapes));
+  return block;
 }
 
 absl::Status print_tower(const OpenedModel& model, const ShapeSource& shapes,

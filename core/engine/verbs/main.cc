@@ -14,6 +14,7 @@
 #include "core/load/crash_handler.h"
 #include "core/load/loader.h"
 #include "swage/border.h"
+#include "swage/printable.h"
 
 namespace swage {
 namespace {
@@ -33,6 +34,13 @@ absl::Status dispatch(int argc, char** argv) {
       ExitCode::kUsage);
 }
 
+// Text from files and plugins changes nothing on a terminal.
+void say_error(const absl::Status& status) {
+  if (status.ok()) return;
+  for (absl::string_view line : absl::StrSplit(status.message(), '\n'))
+    std::fprintf(stderr, "error: %s\n", printable({line.data(), line.size()}).c_str());
+}
+
 }  // namespace
 }  // namespace swage
 
@@ -42,10 +50,10 @@ int main(int argc, char** argv) {
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
   signal(SIGXFSZ, SIG_IGN);  // a file above the limit of `ulimit -f` is an error like a full disk
   const absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
-  if (!status.ok()) {
-    for (absl::string_view line : absl::StrSplit(status.message(), '\n'))
-      std::fprintf(stderr, "error: %.*s\n", static_cast<int>(line.size()), line.data());
-  }
-  swage::Loader::shutdown();
-  return swage::exit_code(status);
+  swage::say_error(status);
+  const absl::Status late = swage::Loader::shutdown();
+  swage::say_error(late);
+  const int code = swage::exit_code(status.ok() ? late : status);
+  swage::settle_exit_code(code);
+  return code;
 }

@@ -1,0 +1,40 @@
+#pragma once
+#include <c10/core/ScalarType.h>
+#include <locale.h>
+#include <signal.h>
+#include <sys/types.h>
+
+#include <array>
+#include <cfenv>
+#include <locale>
+#include <string>
+
+namespace swage {
+
+// What code that is called may change around itself and the rest of the process relies on: floating
+// point (rounding, denormals), threads, gradients, default dtype, locale, current folder, umask,
+// signals, errno.
+class ProcessState {
+ public:
+  ProcessState();
+  // As it was when the object was made, on this thread and on those of parallel loops.
+  void restore() const;
+
+ private:
+  static constexpr std::array kSignals = {SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,  SIGABRT, SIGINT,
+                                          SIGTERM, SIGXFSZ, SIGPIPE, SIGCHLD, SIGALRM};
+  std::fenv_t floats_;
+  std::locale locale_;
+  std::string c_locale_;
+  locale_t thread_locale_;
+  std::string folder_;
+  mode_t umask_;
+  std::array<struct sigaction, kSignals.size()> handlers_;
+  sigset_t blocked_;
+  int threads_;
+  bool gradients_;
+  c10::ScalarType dtype_;
+  int errno_;
+};
+
+}  // namespace swage
