@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/placeholders.h"
 #include "core/engine/sequence_source.h"
 #include "swage/border.h"
 #include "swage/status.h"
@@ -37,14 +39,31 @@ class Input final : public EvaluationInput {
     request.source = source;
     request.length = length;
     request.samples = count;
-    return read_documents(request, model_);
+    notes_ = SourceNotes();
+    return read_documents(request, model_, &notes_);
   }
+  // Of the source that documents() read last.
+  SourceNotes take_notes() const { return std::exchange(notes_, SourceNotes()); }
 
  private:
   const OpenedModel& model_;
   mutable std::unique_ptr<text::Tokenizer> tokenizer_;
   mutable absl::Status missing_;
+  mutable SourceNotes notes_;
 };
+
+// An evaluator says what it asks for by parameters of the usual names (text::window_request).
+DrawnData asked_by(const EvaluateSpec& spec, SourceNotes notes) {
+  const Value& params = spec.params.values();
+  DrawnData drawn;
+  drawn.name = spec.name;
+  if (const std::string* source = params["source"].text()) drawn.source = *source;
+  if (const int64_t* windows = params["windows"].integer()) drawn.asked_windows = *windows;
+  if (const int64_t* length = params["length"].integer()) drawn.asked_length = *length;
+  drawn.kind = std::move(notes.kind);
+  drawn.remarks = std::move(notes.remarks);
+  return drawn;
+}
 
 Value figures(const std::map<std::string, double>& values) {
   Value::Table table;
@@ -76,7 +95,12 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
     });
     if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
     SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, model.shape()), spec.name));
+    DrawnData drawn = asked_by(spec, input.take_notes());
+    SWAGE_RETURN_IF_ERROR(
+        check_placeholders(tokens, model, drawn.source.empty() ? spec.name : drawn.source));
     SequenceSet sequences(std::move(tokens), micro_batch, model.options().device);
+    drawn.count(sequences, model.shape());
+    evaluation.drawn_.push_back(std::move(drawn));
     auto set = std::find_if(evaluation.sets_.begin(), evaluation.sets_.end(), [&](const Set& set) {
       return set.sequences.digest() == sequences.digest();
     });

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/process.h"
 #include "core/engine/result.h"
@@ -81,6 +83,24 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   return record.commit(journal, "phase", key);
 }
 
+// "2026-01-31T12:00:00Z"
+std::string now_text() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+}
+
+// What result.json tells of how the run began: a resumed run then gives the same.
+Value origin_of(const RunSetup& setup) {
+  Value origin = setup.origin();
+  (*origin.table())["started"] = now_text();
+  return origin;
+}
+
+// The data a run works with, and what a user should know about it.
+void tell_origin(const RunSetup& setup, Reporter& reporter) {
+  for (const DrawnData& drawn : setup.drawn) reporter.note(text_of(drawn));
+  for (const std::string& remark : setup.remarks) reporter.warning(remark);
+}
+
 }  // namespace
 
 Value to_value(const RunCommand& command) {
@@ -144,7 +164,8 @@ absl::Status check_places(const RunSetup& setup) {
 absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command) {
   SWAGE_RETURN_IF_ERROR(check_places(setup));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
-                                                   {"run", "identity", setup.identity()}});
+                                                   {"run", "identity", setup.identity()},
+                                                   {"run", "origin", origin_of(setup)}});
 }
 
 absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal) {
@@ -193,6 +214,7 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 }
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
+  tell_origin(setup, reporter);
   {
     Sweep sweep(setup, journal, reporter);
     SWAGE_RETURN_IF_ERROR(sweep.run());
