@@ -82,8 +82,27 @@ absl::Status read_picture(const ordered_json& part, const std::string& place, Da
   return absl::OkStatus();
 }
 
-absl::Status read_part(const ordered_json& part, const std::string& place, DataLine* line) {
+// The form of OpenAI's interface; templates are handed the one they know.
+absl::StatusOr<ordered_json> from_image_url(const ordered_json& part, const std::string& place) {
+  SWAGE_RETURN_IF_ERROR(check_keys(part, {"type", "image_url"}, place, kParts));
+  const auto found = part.find("image_url");
+  if (found != part.end() && found->is_object()) {
+    SWAGE_RETURN_IF_ERROR(check_keys(*found, {"url"}, place, kParts));
+  }
+  const ordered_json url = found == part.end()  ? ordered_json()
+                           : found->is_object() ? found->value("url", ordered_json())
+                                                : *found;
+  if (!url.is_string())
+    return wrong(place, absl::StrCat("a picture is not named by one file: ", kParts));
+  return ordered_json{{"type", "image"}, {"image", url}};
+}
+
+absl::Status read_part(ordered_json& part, const std::string& place, DataLine* line) {
   const std::string type = type_of(part);
+  if (type == "a part of type \"image_url\"") {
+    SWAGE_ASSIGN_OR_RETURN(part, from_image_url(part, place));
+    return read_picture(part, place, line);
+  }
   if (type == "a part of type \"image\"") return read_picture(part, place, line);
   const bool is_text = type == "a part of type \"text\"";
   if (!is_text) return wrong(place, absl::StrCat(type, " is not understood: ", kParts));
@@ -94,7 +113,7 @@ absl::Status read_part(const ordered_json& part, const std::string& place, DataL
 }
 
 // Content is text, parts, nothing beside calls of tools, or what a tool gave.
-absl::Status read_message(const ordered_json& message, const std::string& place, DataLine* line) {
+absl::Status read_message(ordered_json& message, const std::string& place, DataLine* line) {
   const bool has_role =
       message.is_object() && message.contains("role") && message["role"].is_string();
   if (!has_role) return wrong(place, R"(expected {"role": "…", "content": "…"})");
