@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/loaded_check.h"
 #include "core/engine/outlived.h"
+#include "core/engine/placeholders.h"
 #include "core/engine/sequence_source.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
@@ -44,8 +46,11 @@ class Input final : public EvaluationInput {
     request.source = source;
     request.length = length;
     request.samples = count;
-    return read_documents(request, model());
+    notes_ = SourceNotes();
+    return read_documents(request, model(), &notes_);
   }
+  // Of the source that documents() read last.
+  SourceNotes take_notes() const { return std::exchange(notes_, SourceNotes()); }
 
  private:
   const OpenedModel& model() const {
@@ -55,6 +60,7 @@ class Input final : public EvaluationInput {
   const OpenedModel* model_;
   mutable std::unique_ptr<text::Tokenizer> tokenizer_;
   mutable absl::Status missing_;
+  mutable SourceNotes notes_;
 };
 
 absl::Status check_tokens(const TokenSet& tokens, const ModelShape& shape) {
@@ -81,6 +87,19 @@ absl::Status check_figures(const std::map<std::string, double>& figures) {
       return plugin_fault(absl::StrCat("report() gives \"", name, "\" that is not a number"));
   }
   return absl::OkStatus();
+}
+
+// An evaluator says what it asks for by parameters of the usual names (text::window_request).
+DrawnData asked_by(const EvaluateSpec& spec, SourceNotes notes) {
+  const Value& params = spec.params.values();
+  DrawnData drawn;
+  drawn.name = spec.name;
+  if (const std::string* source = params["source"].text()) drawn.source = *source;
+  if (const int64_t* windows = params["windows"].integer()) drawn.asked_windows = *windows;
+  if (const int64_t* length = params["length"].integer()) drawn.asked_length = *length;
+  drawn.kind = std::move(notes.kind);
+  drawn.remarks = std::move(notes.remarks);
+  return drawn;
 }
 
 Value figures(const std::map<std::string, double>& values) {
@@ -126,7 +145,12 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
       return check_tokens(tokens, model.shape());
     });
     if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
+    DrawnData drawn = asked_by(spec, input.take_notes());
+    SWAGE_RETURN_IF_ERROR(
+        check_placeholders(tokens, model, drawn.source.empty() ? spec.name : drawn.source));
     SequenceSet sequences(std::move(tokens), micro_batch, model.options().device);
+    drawn.count(sequences, model.shape());
+    evaluation.drawn_.push_back(std::move(drawn));
     auto set = std::find_if(evaluation.sets_.begin(), evaluation.sets_.end(), [&](const Set& set) {
       return set.sequences.digest() == sequences.digest();
     });

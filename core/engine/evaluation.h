@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/config/pipeline.h"
+#include "core/engine/drawn_data.h"
 #include "core/engine/opened_model.h"
 #include "core/engine/reporter.h"
 #include "core/engine/token_stream.h"
@@ -30,6 +31,7 @@ class Evaluation {
   };
   const std::deque<Set>& sets() const { return sets_; }
   bool empty() const { return evaluators_.empty(); }
+  const std::vector<DrawnData>& drawn() const { return drawn_; }  // one an evaluator, in order
 
   // Logits of set `index`, piece by piece, to its evaluators. `original` and `compressed` are the
   // streams behind the last block, null where there is none; each goes through its own head.
@@ -49,6 +51,7 @@ class Evaluation {
   };
   absl::Status consume(const LogitsView& view, const Set& set);
   std::vector<Entry> evaluators_;
+  std::vector<DrawnData> drawn_;
   int64_t image_token_ = -1, vocabulary_ = 0;
   std::deque<Set> sets_;  // streams point into it
 };

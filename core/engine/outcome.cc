@@ -1,7 +1,11 @@
 #include "core/engine/outcome.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/rounding_error.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
@@ -114,6 +118,8 @@ Value to_value(const LinearOutcome& outcome) {
   }
   table["weight"] = to_value(summary.weight);
   table["provenance"] = outcome.provenance;
+  table["error"] = outcome.error;
+  table["zeroed_inputs"] = outcome.zeroed;
   if (summary.activation) table["activation"] = to_value(*summary.activation);
   return Value(std::move(table));
 }
@@ -127,6 +133,8 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   outcome.summary.scale_dtype = type_named(value.str("scale_dtype", "fp32"));
   outcome.bits = value.i64("bits", 0);
   outcome.provenance = value.str("provenance", "");
+  outcome.error = value.f64("error", 0);
+  outcome.zeroed = value.i64("zeroed_inputs", 0);
   if (value.has("weight")) {
     SWAGE_ASSIGN_OR_RETURN(outcome.summary.weight, parse_weight_scheme(value["weight"], {}));
   }
@@ -164,9 +172,13 @@ absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipel
 
 absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vector<Step>& steps) {
   std::vector<LinearOutcome> outcomes;
-  for (const Linear& linear : block.linears()) {
+  for (Linear& linear : block.linears()) {
     if (linear.result()) {
       outcomes.push_back(compressed(*linear.result()));
+      if (steps.empty()) continue;  // a checkpoint that was compressed before: its floats are gone
+      const RoundingError error = rounding_error(linear);
+      outcomes.back().error = error.relative;
+      outcomes.back().zeroed = error.zeroed;
       continue;
     }
     if (!linear.kept_by.empty()) {
@@ -184,6 +196,26 @@ absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vecto
     outcomes.push_back(kept(linear, decision.kept_by));
   }
   return outcomes;
+}
+
+std::string zeroed_text(const std::vector<LinearOutcome>& outcomes) {
+  constexpr size_t kShown = 4;
+  std::vector<const LinearOutcome*> found;
+  for (const LinearOutcome& outcome : outcomes) {
+    if (outcome.zeroed > 0) found.push_back(&outcome);
+  }
+  if (found.empty()) return "";
+  std::stable_sort(found.begin(), found.end(), [](const auto* a, const auto* b) {
+    return a->zeroed * b->summary.in > b->zeroed * a->summary.in;  // the largest share first
+  });
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < std::min(found.size(), kShown); ++i)
+    texts.push_back(absl::StrCat(found[i]->zeroed, " of ", found[i]->summary.in, " inputs of ",
+                                 found[i]->summary.name));
+  return absl::StrCat(absl::StrJoin(texts, ", "),
+                      found.size() > kShown
+                          ? absl::StrCat(" and some of ", found.size() - kShown, " more linears")
+                          : "");
 }
 
 bool round_to_storage(std::deque<Parameter>& parameters) {

@@ -2,11 +2,12 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "swage/border.h"
 #include "swage/image/image.h"
 #include "swage/image/processor.h"
@@ -25,25 +26,15 @@ struct Document {
   bool is_chat = false;
 };
 
-const std::string* picture_of(const Value& part) {
-  for (const char* key : {"image", "path", "url"}) {
-    if (part[key].text() != nullptr) return part[key].text();
-  }
-  return nullptr;
-}
-
-// Files of the pictures of a chat, in their order.
-std::vector<std::string> pictures_of(const Value& messages) {
-  std::vector<std::string> pictures;
-  if (messages.list() == nullptr) return pictures;
-  for (const Value& message : *messages.list()) {
-    if (message["content"].list() == nullptr) continue;
-    for (const Value& part : *message["content"].list()) {
-      if (part.str("type", "") == "image" && picture_of(part) != nullptr)
-        pictures.push_back(*picture_of(part));
-    }
-  }
-  return pictures;
+// Only files are read: nothing is fetched, and a picture within the data is none.
+absl::Status check_picture_name(const std::string& name) {
+  const bool is_address = absl::StrContains(name.substr(0, 12), "://");
+  const bool is_data = absl::StartsWith(name, "data:");
+  if (!is_address && !is_data) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the picture \"", text::shortened(name), "\" is ",
+      is_data ? "data within the line; write it into a file" : "an address; fetch it into a file",
+      " and name that (JPEG, PNG or WebP)"));
 }
 
 class PictureReader {
@@ -51,16 +42,21 @@ class PictureReader {
   PictureReader(const text::CalibrationRequest& request, const OpenedModel& model)
       : request_(request), model_(model), folder_(fs::path(request.source).parent_path()) {}
 
+  int64_t left_out() const { return left_out_; }  // lines whose pictures do not fit
+
   absl::Status prepare() {
     SWAGE_ASSIGN_OR_RETURN(tokenizer_, model_.tokenizer());
     SWAGE_ASSIGN_OR_RETURN(processor_, model_.picture_processor());
     image_token_ = tokenizer_->decode({model_.shape().image_token}, false);
-    return absl::OkStatus();
+    if (!image_token_.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        model_.checkpoint().path(), ": pictures stand where token ", model_.shape().image_token,
+        " is, which the tokenizer lacks; does it belong to this model?"));
   }
 
   absl::Status add(const std::string& line) {
-    SWAGE_ASSIGN_OR_RETURN(const Value value, parse_json(line, ""));
-    SWAGE_ASSIGN_OR_RETURN(Document document, document_of(value));
+    SWAGE_ASSIGN_OR_RETURN(const text::DataLine read, text::read_data_line(line));
+    SWAGE_ASSIGN_OR_RETURN(Document document, document_of(read));
     SequenceInputs inputs;
     SWAGE_RETURN_IF_ERROR(insert_pictures(document, &inputs));
     SWAGE_ASSIGN_OR_RETURN(std::vector<int64_t> ids,
@@ -68,7 +64,10 @@ class PictureReader {
     if (static_cast<int64_t>(ids.size()) > request_.length) {
       const auto limit = ids.begin() + request_.length;
       const bool whole = std::find(limit, ids.end(), model_.shape().image_token) == ids.end();
-      if (!whole) return absl::OkStatus();
+      if (!whole) {
+        ++left_out_;
+        return absl::OkStatus();
+      }
       ids.erase(limit, ids.end());
     }
     if (ids.empty()) return absl::OkStatus();
@@ -81,23 +80,16 @@ class PictureReader {
   TokenSet take() { return std::move(set_); }
 
  private:
-  absl::StatusOr<Document> document_of(const Value& value) {
-    Document document;
-    if (!value.has("messages")) {
-      document.text = value.str("text", "");
-      for (const Value& item : value["images"].list() ? *value["images"].list() : Value::List()) {
-        if (item.text() != nullptr) document.pictures.push_back(*item.text());
-      }
-      return document;
-    }
+  absl::StatusOr<Document> document_of(const text::DataLine& line) {
+    if (!line.is_chat) return Document{line.text, line.pictures, false};
     if (!chat_) {
       SWAGE_ASSIGN_OR_RETURN(auto chat, model_.chat_template());
       chat_.emplace(std::move(chat));
     }
-    document.is_chat = true;
-    document.pictures = pictures_of(value["messages"]);
-    SWAGE_ASSIGN_OR_RETURN(document.text, chat_->render(to_json(value["messages"])));
-    return document;
+    text::ChatOptions options;
+    options.tools = line.tools;
+    SWAGE_ASSIGN_OR_RETURN(std::string rendered, chat_->render(line.messages, options));
+    return Document{std::move(rendered), line.pictures, true};
   }
 
   // Puts what stands for a picture in the place of its token.
@@ -107,6 +99,7 @@ class PictureReader {
     for (const std::string& name : document.pictures) {
       at = document.text.find(image_token_, at);
       if (at == std::string::npos) break;
+      SWAGE_RETURN_IF_ERROR(check_picture_name(name));
       SWAGE_ASSIGN_OR_RETURN(const at::Tensor rgb, image::read_image((folder_ / name).string()));
       SWAGE_ASSIGN_OR_RETURN(const image::Inputs picture, processor_->process(rgb));
       const std::string text = model_.picture_text(picture, image_token_);
@@ -133,37 +126,57 @@ class PictureReader {
   std::string image_token_;
   std::optional<text::ChatTemplate> chat_;
   TokenSet set_;
+  int64_t left_out_ = 0;
 };
+
+// Calls `use` with every line that is not blank, while it wants more.
+template <class Use>
+absl::Status for_each_line(const text::DataFile& file, const Use& use) {
+  int64_t number = 0;
+  for (const absl::string_view line : absl::StrSplit(file.content, '\n')) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == absl::string_view::npos) continue;
+    absl::StatusOr<bool> more = use(std::string(line));
+    if (!more.ok()) return annotate(more.status(), absl::StrCat(file.path, ":", number));
+    if (!*more) break;
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
-absl::StatusOr<bool> holds_pictures(const std::string& file) {
-  std::ifstream lines(file);
-  if (!lines) return absl::NotFoundError(absl::StrCat("file \"", file, "\" cannot be read"));
-  for (std::string line; std::getline(lines, line);) {
-    const auto value = parse_json(line, file);
-    if (!value.ok()) continue;  // whoever reads the documents names the line
-    if (value->has("images") || !pictures_of((*value)["messages"]).empty()) return true;
-  }
-  return false;
+absl::StatusOr<bool> holds_pictures(const text::DataFile& file) {
+  bool found = false;
+  SWAGE_RETURN_IF_ERROR(for_each_line(file, [&](const std::string& line) -> absl::StatusOr<bool> {
+    SWAGE_ASSIGN_OR_RETURN(const text::DataLine read, text::read_data_line(line));
+    found = !read.pictures.empty() || (!read.is_chat && parse_json(line, "")->has("images"));
+    return !found;
+  }));
+  return found;
 }
 
-absl::StatusOr<TokenSet> draw_pictures(const text::CalibrationRequest& request,
-                                       const OpenedModel& model) {
+absl::StatusOr<TokenSet> draw_pictures(const text::DataFile& file,
+                                       const text::CalibrationRequest& request,
+                                       const OpenedModel& model,
+                                       std::vector<std::string>* remarks) {
   PictureReader reader(request, model);
   SWAGE_RETURN_IF_ERROR(reader.prepare());
-  std::ifstream lines(request.source);
-  int64_t number = 0;
-  for (std::string line; !reader.is_full() && std::getline(lines, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    SWAGE_RETURN_IF_ERROR(annotate(reader.add(line), absl::StrCat(request.source, ":", number)));
-  }
+  SWAGE_RETURN_IF_ERROR(for_each_line(file, [&](const std::string& line) -> absl::StatusOr<bool> {
+    SWAGE_RETURN_IF_ERROR(reader.add(line));
+    return !reader.is_full();
+  }));
   TokenSet set = reader.take();
-  if (!set.sequences.empty()) return set;
-  return absl::InvalidArgumentError(
-      absl::StrCat(request.source, ": no line fits into ", request.length,
-                   " tokens with its pictures; give [calibration] a larger length"));
+  if (set.sequences.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(request.source, ": no line fits into ", request.length,
+                     " tokens with its pictures; give [calibration] a larger length"));
+  }
+  if (reader.left_out() > 0) {
+    remarks->push_back(absl::StrCat(request.source, ": ", reader.left_out(),
+                                    " lines are left out, since ", request.length,
+                                    " tokens would cut their pictures"));
+  }
+  return set;
 }
 
 }  // namespace swage

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/engine/opened_model.h"
@@ -13,12 +14,15 @@ namespace swage {
 struct PreparedInputs {
   at::Tensor ids;  // int64 [batch, tokens]
   SequenceInputs others;
+  std::vector<std::vector<int64_t>> rows;  // of ids, without the padding that a mask hides
 
+  bool padded() const;
   TokenSet sequences() const;
 };
 
-// InvalidArgument: ids of another shape, inputs that a model of language alone does not know, or
-// beside several sequences.
+// InvalidArgument: ids of another shape, an attention_mask or position_ids that are more than
+// padding (data_file.h), inputs that a model of language alone does not know, or beside several
+// sequences.
 absl::StatusOr<PreparedInputs> read_prepared_inputs(const std::string& file,
                                                     const OpenedModel& model);
 

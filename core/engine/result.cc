@@ -1,10 +1,14 @@
 #include "core/engine/result.h"
 
+#include <ATen/ops/from_blob.h>
+#include <torch/headeronly/version.h>
+
 #include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "core/engine/run_record.h"
+#include "swage/compressed_linear.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
@@ -80,6 +84,26 @@ absl::StatusOr<Value::List> export_values(const Journal& journal, const Pipeline
   return exports;
 }
 
+// What it was made with and of, and what was said before any work.
+absl::Status add_origin(const Journal& journal, const Pipeline& pipeline, Value::Table* result,
+                        Value::List* notes) {
+  SWAGE_ASSIGN_OR_RETURN(const Value identity, journal.get("run", "identity"));
+  SWAGE_ASSIGN_OR_RETURN(const Value command, journal.get("run", "command"));
+  SWAGE_ASSIGN_OR_RETURN(const Value origin, journal.get("run", "origin"));
+  const std::string model = identity.str("model", "");
+  (*result)["versions"] = Value(Value::Table{
+      {"swage", SWAGE_VERSION}, {"torch", TORCH_VERSION}, {"plugins", identity["plugins"]}});
+  (*result)["started"] = origin["started"];
+  (*result)["pipeline"] = pipeline.effective;
+  (*result)["command"] = command;
+  (*result)["model_digest"] = digest(at::from_blob(
+      const_cast<char*>(model.data()), {static_cast<int64_t>(model.size())}, at::kByte));
+  (*result)["data"] = origin["data"];
+  if (const Value::List* lines = origin["notes"].list())
+    notes->insert(notes->begin(), lines->begin(), lines->end());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeline) {
@@ -95,6 +119,8 @@ absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeli
   SWAGE_ASSIGN_OR_RETURN(Value::List exports, export_values(journal, pipeline));
 
   const int64_t weights = linears.compressed_weights + linears.kept_weights;
+  Value::Table origin;
+  SWAGE_RETURN_IF_ERROR(add_origin(journal, pipeline, &origin, &totals.notes));
   Value::Table result = {
       {"model", pipeline.model_path},
       {"model_bytes", totals.model_bytes},
@@ -108,6 +134,7 @@ absl::StatusOr<Value> make_result(const Journal& journal, const Pipeline& pipeli
       {"linears_kept", linears.kept},
       {"parameters", weights + totals.parameters},
       {"notes", std::move(totals.notes)}};
+  result.merge(origin);
   if (!totals.expert_tokens.empty()) result["expert_tokens"] = std::move(totals.expert_tokens);
   if (linears.compressed_weights > 0) {
     result["bits_per_weight"] = static_cast<double>(linears.compressed_bits) /

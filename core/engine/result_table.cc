@@ -64,6 +64,21 @@ void add_metrics(const Value& metrics, Table* table) {
   }
 }
 
+std::string drawn_text(const Value& drawn) {
+  const int64_t asked = drawn["asked"].i64("windows", 0), windows = drawn.i64("windows", 0);
+  return absl::StrCat(windows, asked > windows ? absl::StrCat(" of ", asked) : "",
+                      windows == 1 && asked <= 1 ? " window, " : " windows, ",
+                      drawn.i64("tokens", 0), " tokens");
+}
+
+void add_data(const Value& data, Table* table) {
+  if (data.has("calibration")) table->line("calibration", drawn_text(data["calibration"]));
+  const Value::Table* evaluated = data["evaluate"].table();
+  if (evaluated == nullptr) return;
+  for (const auto& [name, drawn] : *evaluated)
+    table->line(absl::StrCat("measured: ", name), drawn_text(drawn));
+}
+
 }  // namespace
 
 std::string result_table(const Value& result, const std::string& work) {
@@ -71,6 +86,7 @@ std::string result_table(const Value& result, const std::string& work) {
   table.row("", "original", "compressed");
   add_sizes(result, &table);
   add_metrics(result["metrics"], &table);
+  add_data(result["data"], &table);
   double seconds = 0;
   if (const Value::Table* parts = result["seconds"].table()) {
     for (const auto& [what, value] : *parts) {

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/exit_codes.h"
 #include "core/config/places.h"
 #include "core/engine/process.h"
@@ -102,6 +104,24 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   return record.commit(journal, "phase", key);
 }
 
+// "2026-01-31T12:00:00Z"
+std::string now_text() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+}
+
+// What result.json tells of how the run began: a resumed run then gives the same.
+Value origin_of(const RunSetup& setup) {
+  Value origin = setup.origin();
+  (*origin.table())["started"] = now_text();
+  return origin;
+}
+
+// The data a run works with, and what a user should know about it.
+void tell_origin(const RunSetup& setup, Reporter& reporter) {
+  for (const DrawnData& drawn : setup.drawn) reporter.note(text_of(drawn));
+  for (const std::string& remark : setup.remarks) reporter.warning(remark);
+}
+
 }  // namespace
 
 Value to_value(const RunCommand& command) {
@@ -154,7 +174,8 @@ absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command
   SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline));
   for (ExportWriter& writer : setup.writers) SWAGE_RETURN_IF_ERROR(writer.place().reserve());
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
-                                                   {"run", "identity", setup.identity()}});
+                                                   {"run", "identity", setup.identity()},
+                                                   {"run", "origin", origin_of(setup)}});
 }
 
 absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal) {
@@ -216,6 +237,7 @@ absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   SWAGE_RETURN_IF_ERROR(reserve_places(setup, journal));
+  tell_origin(setup, reporter);
   {
     Sweep sweep(setup, journal, reporter);
     SWAGE_RETURN_IF_ERROR(sweep.run());

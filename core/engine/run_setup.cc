@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/log.h"
 #include "core/engine/outcome.h"
@@ -54,18 +55,6 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   return check_steps(pipeline, setup.model->outline());
 }
 
-absl::StatusOr<TokenSet> calibration_tokens(const text::CalibrationRequest& request,
-                                            const OpenedModel& model) {
-  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> sequences, read_sequences(request, model));
-  if (sequences) return *std::move(sequences);
-  std::unique_ptr<text::Tokenizer> tokenizer;
-  if (fs::path(request.source).extension() != ".json") {
-    SWAGE_ASSIGN_OR_RETURN(tokenizer, model.tokenizer());
-  }
-  return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size,
-                                model.chat_template());
-}
-
 // Text alone does not reach a tower of images.
 absl::Status check_images(const Pipeline& pipeline, const TokenSet& tokens) {
   if (!tokens.inputs.empty()) return absl::OkStatus();
@@ -94,10 +83,37 @@ absl::Status draw_calibration(RunSetup& setup) {
   request.samples = spec.samples;
   request.length = spec.length;
   request.seed = spec.seed;
-  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, calibration_tokens(request, *setup.model));
+  SourceNotes notes;
+  SWAGE_ASSIGN_OR_RETURN(TokenSet tokens, calibration_sequences(request, *setup.model, &notes));
   SWAGE_RETURN_IF_ERROR(check_images(setup.pipeline, tokens));
   setup.calibration =
       SequenceSet(std::move(tokens), micro_batch(setup), setup.model->options().device);
+  DrawnData drawn;
+  drawn.name = "calibration";
+  drawn.source = spec.source;
+  drawn.kind = std::move(notes.kind);
+  drawn.remarks = std::move(notes.remarks);
+  drawn.asked_windows = spec.samples;
+  drawn.asked_length = spec.length;
+  drawn.count(setup.calibration, setup.model->shape());
+  setup.drawn.push_back(std::move(drawn));
+  return absl::OkStatus();
+}
+
+// A recipe whose every linear is kept is no mistake for sure, so the run says it and goes on.
+absl::Status look_for_work(RunSetup& setup) {
+  if (setup.pipeline.steps.empty()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const auto planned, planned_linears(setup.pipeline, *setup.model));
+  std::map<std::string, int64_t> rules;
+  for (const LinearSummary& linear : planned) {
+    if (linear.kept_by.empty()) return absl::OkStatus();
+    ++rules[linear.kept_by];
+  }
+  std::vector<std::string> texts;
+  for (const auto& [rule, count] : rules) texts.push_back(absl::StrCat(count, ": ", rule));
+  setup.remarks.push_back(absl::StrCat("nothing is compressed: all ", planned.size(),
+                                       " linears keep their precision (",
+                                       absl::StrJoin(texts, "; "), ")"));
   return absl::OkStatus();
 }
 
@@ -183,6 +199,17 @@ Value RunSetup::identity() const {
                             {"evaluation_ids", std::move(windows)}});
 }
 
+Value RunSetup::origin() const {
+  Value::Table data, evaluated;
+  for (const DrawnData& one : drawn) {
+    (&one == &drawn.front() && !calibration.empty() ? data["calibration"] : evaluated[one.name]) =
+        to_value(one);
+  }
+  if (!evaluated.empty()) data["evaluate"] = Value(std::move(evaluated));
+  return Value(Value::Table{{"data", Value(std::move(data))},
+                            {"notes", Value(Value::List(remarks.begin(), remarks.end()))}});
+}
+
 std::string RunSetup::state_file(int64_t border) const {
   return (fs::path(pipeline.run.work) / "state" /
           absl::StrFormat("border-%05d.safetensors", border))
@@ -208,6 +235,12 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
                          Evaluation::prepare(setup->pipeline.evaluates, *setup->model,
                                              *setup->loader, micro_batch(*setup)));
   choose_verification(*setup);
+  const auto& evaluated = setup->evaluation->drawn();
+  setup->drawn.insert(setup->drawn.end(), evaluated.begin(), evaluated.end());
+  SWAGE_RETURN_IF_ERROR(look_for_work(*setup));
+  for (const DrawnData& drawn : setup->drawn) {
+    for (std::string& remark : remarks_on(drawn)) setup->remarks.push_back(std::move(remark));
+  }
   return setup;
 }
 

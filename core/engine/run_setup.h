@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/config/pipeline.h"
+#include "core/engine/drawn_data.h"
 #include "core/engine/evaluation.h"
 #include "core/engine/export_writer.h"
 #include "core/engine/opened_model.h"
@@ -21,9 +22,15 @@ struct RunSetup {
   std::optional<OpenedModel> model;
   std::vector<PlannedStep> steps;
   std::vector<ExportWriter> writers;
-  SequenceSet calibration;  // empty: no step measures
+  SequenceSet calibration;       // empty: no step measures
+  std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation
   std::optional<Evaluation> evaluation;
   SequenceSet verification;  // run again through what exports decode to; empty: there is no text
+
+  // What a user should know before any work: about the data, and a recipe that compresses nothing.
+  std::vector<std::string> remarks;
+  // What the run is made of, for its result: {"data": {"calibration": …, "evaluate": {…}}, …}.
+  Value origin() const;
 
   // What makes this run this run: configuration, plugins, input. Resuming compares it.
   Value identity() const;

@@ -1,55 +1,70 @@
 #include "core/engine/sequence_source.h"
 
-#include <filesystem>
-#include <fstream>
-
+#include "absl/strings/str_cat.h"
 #include "core/engine/picture_source.h"
+#include "core/engine/placeholders.h"
 #include "core/engine/prepared_inputs.h"
 #include "swage/status.h"
+#include "swage/text/data_file.h"
 
 namespace swage {
 namespace {
 
-std::string kind_of(const std::string& file) {
-  return std::filesystem::path(file).extension().string();
+using text::DataFile;
+using text::DataKind;
+
+// Files that hold sequences as they are to run, of any model; nothing for texts, chats and ids.
+absl::StatusOr<std::optional<TokenSet>> read_sequences(const DataFile& file,
+                                                       const text::CalibrationRequest& request,
+                                                       const OpenedModel& model,
+                                                       SourceNotes* notes) {
+  notes->kind = text::name_of(file.kind);
+  notes->remarks = file.remarks;
+  if (file.kind == DataKind::kTensors) {
+    SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs, read_prepared_inputs(file.path, model));
+    return inputs.sequences();
+  }
+  if (!file.is_lines || file.kind == DataKind::kIds || model.shape().image_token < 0)
+    return std::nullopt;
+  SWAGE_ASSIGN_OR_RETURN(const bool pictures, holds_pictures(file));
+  if (!pictures) return std::nullopt;
+  notes->kind += " with pictures";
+  return draw_pictures(file, request, model, &notes->remarks);
 }
 
-// The first line tells: texts and chats do not stand in one file.
-bool holds_chats(const std::string& file) {
-  std::ifstream lines(file);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto value = parse_json(line, file);
-    return value.ok() && (value->has("messages") || value->has("conversations"));
+absl::StatusOr<TokenSet> draw_text(const text::CalibrationRequest& request,
+                                   const OpenedModel& model, DataKind kind) {
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  if (kind != DataKind::kIds) {
+    SWAGE_ASSIGN_OR_RETURN(tokenizer, model.tokenizer());
   }
-  return false;
+  return text::draw_calibration(request, tokenizer.get(), model.shape().vocab_size,
+                                model.chat_template());
 }
 
 }  // namespace
 
-absl::StatusOr<std::optional<TokenSet>> read_sequences(const text::CalibrationRequest& request,
-                                                       const OpenedModel& model) {
-  const std::string kind = kind_of(request.source);
-  if (kind == ".safetensors") {
-    SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs,
-                           read_prepared_inputs(request.source, model));
-    return inputs.sequences();
+absl::StatusOr<TokenSet> calibration_sequences(const text::CalibrationRequest& request,
+                                               const OpenedModel& model, SourceNotes* notes) {
+  SWAGE_ASSIGN_OR_RETURN(const DataFile file, text::read_data_file(request.source));
+  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> set, read_sequences(file, request, model, notes));
+  if (!set) {
+    SWAGE_ASSIGN_OR_RETURN(set, draw_text(request, model, file.kind));
   }
-  if (kind != ".jsonl" || model.shape().image_token < 0) return std::nullopt;
-  SWAGE_ASSIGN_OR_RETURN(const bool pictures, holds_pictures(request.source));
-  if (!pictures) return std::nullopt;
-  return draw_pictures(request, model);
+  SWAGE_RETURN_IF_ERROR(check_placeholders(*set, model, request.source));
+  return *std::move(set);
 }
 
 absl::StatusOr<std::optional<TokenSet>> read_documents(const text::CalibrationRequest& request,
-                                                       const OpenedModel& model) {
-  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> set, read_sequences(request, model));
-  if (set || kind_of(request.source) != ".jsonl" || !holds_chats(request.source)) return set;
+                                                       const OpenedModel& model,
+                                                       SourceNotes* notes) {
+  SWAGE_ASSIGN_OR_RETURN(const DataFile file, text::read_data_file(request.source));
+  SWAGE_ASSIGN_OR_RETURN(std::optional<TokenSet> set, read_sequences(file, request, model, notes));
+  if (set || file.kind != DataKind::kChats) return set;
   text::CalibrationRequest chats = request;
   chats.recipe = "whole";
-  SWAGE_ASSIGN_OR_RETURN(const auto tokenizer, model.tokenizer());
-  return text::draw_calibration(chats, tokenizer.get(), model.shape().vocab_size,
-                                model.chat_template());
+  SWAGE_ASSIGN_OR_RETURN(set, draw_text(chats, model, file.kind));
+  return set;
 }
 
 }  // namespace swage

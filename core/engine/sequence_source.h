@@ -1,5 +1,7 @@
 #pragma once
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/engine/opened_model.h"
@@ -8,13 +10,21 @@
 
 namespace swage {
 
-// Sequences that stand in the source as they are to run: .safetensors with what transformers'
-// processor gives, or .jsonl with pictures (picture_source.h). Nothing for other sources.
-absl::StatusOr<std::optional<TokenSet>> read_sequences(const text::CalibrationRequest& request,
-                                                       const OpenedModel& model);
+// What a source turned out to be, beside its sequences.
+struct SourceNotes {
+  std::string kind;                  // "text", "chats with pictures" …
+  std::vector<std::string> remarks;  // what a user should know
+};
 
-// The same, and chats: each a sequence of its own, rendered by the model's template.
+// The sequences of a calibration, whatever kind of file it is.
+absl::StatusOr<TokenSet> calibration_sequences(const text::CalibrationRequest& request,
+                                               const OpenedModel& model, SourceNotes* notes);
+
+// Sequences that stand in the source as they are to run: tensors as transformers' processor gives
+// them, lines with pictures (picture_source.h), and chats, each rendered by the model's template.
+// Nothing for running text and token ids.
 absl::StatusOr<std::optional<TokenSet>> read_documents(const text::CalibrationRequest& request,
-                                                       const OpenedModel& model);
+                                                       const OpenedModel& model,
+                                                       SourceNotes* notes);
 
 }  // namespace swage

@@ -197,6 +197,13 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   const bool rounded = round_to_storage(block);
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, settle(block, setup_.pipeline.steps));
   for (const LinearOutcome& outcome : outcomes) record->linear(outcome);
+  if (const std::string zeroed = zeroed_text(outcomes); !zeroed.empty()) {
+    const std::string note = absl::StrCat(
+        text_of(block.id()), ": all weights became 0 for ", zeroed,
+        ": inputs that no calibration token made active, or weights too small for their scales");
+    record->notes({note});
+    reporter_.note(note);
+  }
   calibration_left_ = !compressed_output.empty() && !rounded;
   if (calibration_left_)
     replace(std::move(compressed_output), *stream(Role::kCompressed, setup_.calibration));

@@ -142,6 +142,31 @@ TEST_F(PicturesTest, LinesThatCannotBeUsedAreNamed) {
               HasSubstr("holds no preprocessor_config.json"));
 }
 
+TEST_F(PicturesTest, PlaceholdersWithoutPicturesAreRefusedByLine) {
+  EXPECT_THAT(std::string(compress("{\"text\": \"words\"}\n{\"text\": \"<image>\"}\n").message()),
+              HasSubstr("pictures.jsonl:2: holds \"<image>\" (token 250), which stands for a "
+                        "picture, but there is none"));
+  std::ofstream("talk.jsonl")
+      << R"({"messages": [{"role": "user", "content": [{"type": "text", "text": "<image>"}]}]})";
+  EXPECT_THAT(
+      std::string(run("[model]\npath = \"model\"\n[[evaluate]]\nuse = \"perplexity\"\nsource = "
+                      "\"talk.jsonl\"\nlength = 64\n[run]\nwork = \"work\"\n")
+                      .message()),
+      HasSubstr("talk.jsonl:1: holds \"<image>\""));
+}
+
+TEST_F(PicturesTest, OnlyFilesArePicturesAndLongNamesAreCut) {
+  const std::string data = "data:image/png;base64," + std::string(5000, 'A');
+  const std::string message(
+      compress("{\"text\": \"<image>\", \"images\": [\"" + data + "\"]}\n").message());
+  EXPECT_THAT(message, HasSubstr("data within the line; write it into a file"));
+  EXPECT_LT(message.size(), 400u);
+  EXPECT_THAT(
+      std::string(
+          compress("{\"text\": \"<image>\", \"images\": [\"https://x/a.png\"]}\n").message()),
+      HasSubstr("is an address; fetch it into a file"));
+}
+
 TEST_F(PicturesTest, ALineIsNeverCutInAPicture) {
   const std::string line =
       "{\"text\": \"" + std::string(61, 'x') + "<image>\", \"images\": [\"grey.png\"]}\n";

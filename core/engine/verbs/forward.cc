@@ -76,6 +76,11 @@ absl::Status forward(const Arguments& arguments) {
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
   if (!model.quantized()) SWAGE_RETURN_IF_ERROR(model.check_floats());
   SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs, read_prepared_inputs(arguments.input, model));
+  if (inputs.padded())
+    return absl::InvalidArgumentError(
+        absl::StrCat(arguments.input,
+                     ": attention_mask hides padding, but every token is run here; "
+                     "give one sequence at a time, without padding"));
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, inputs, arguments.micro_batch.value_or(0)));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(arguments.output, outputs));

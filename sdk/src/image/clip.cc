@@ -104,6 +104,9 @@ absl::StatusOr<std::unique_ptr<Processor>> make(const Value& config) {
     SWAGE_ASSIGN_OR_RETURN(settings.size, read_size(config, "size", {}));
   }
   SWAGE_ASSIGN_OR_RETURN(settings.crop_size, read_size(config, "crop_size", {224, 224}));
+  SWAGE_RETURN_IF_ERROR(
+      annotate(check_size(settings.crop_size.height, settings.crop_size.width, Limits{kMaxPixels}),
+               "crop_size"));
   SWAGE_ASSIGN_OR_RETURN(settings.filter, read_filter(config, Filter::kBicubic));
   SWAGE_ASSIGN_OR_RETURN(settings.values, Values::read(config, kClipMean, kClipStd));
   return std::make_unique<ClipProcessor>(std::move(settings));

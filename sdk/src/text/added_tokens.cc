@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "component.h"
 #include "unicode.h"
 
@@ -74,8 +75,14 @@ void AddedTokens::add(AddedToken token, const Vocabulary& base) {
 }
 
 absl::Status AddedTokens::finish(const Normalizer& normalizer) {
+  constexpr size_t kMostBytes = 4096;  // every place of a text is compared with them
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
+    if (token.content.size() > kMostBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("added_tokens: token ", token.id, " has ",
+                                                     token.content.size(), " bytes, at most ",
+                                                     kMostBytes, " are read"));
+    }
     SWAGE_RETURN_IF_ERROR(annotate(vocabulary_.add(token.content, token.id), "added_tokens"));
     if (token.special) special_.insert(token.id);
     std::string content = token.content;

@@ -88,11 +88,26 @@ absl::StatusOr<Normalizer> strip_accents(const Value&) {
   });
 }
 
+// A short text must not grow without end: one replacement after another may double it each time.
+absl::Status check_growth(const std::vector<Match>& matches, size_t content, size_t before) {
+  constexpr size_t kMost = size_t{256} << 20;
+  size_t after = 0;
+  for (const Match& match : matches) {
+    after += match.found ? content : match.end - match.begin;
+    if (after > before && after > kMost)
+      return absl::ResourceExhaustedError(
+          absl::StrCat("Replace makes more than ", kMost >> 20, " MiB out of ", before,
+                       " bytes of text; is this tokenizer.json what its model came with?"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Normalizer> replace(const Value& node) {
   SWAGE_ASSIGN_OR_RETURN(const Finder find, make_finder(node["pattern"]));
   return Normalizer([find, content = node.str("content", "")](std::string* text) -> absl::Status {
     std::vector<Match> matches;
     SWAGE_RETURN_IF_ERROR(find(*text, &matches));
+    SWAGE_RETURN_IF_ERROR(check_growth(matches, content.size(), text->size()));
     std::string out;
     out.reserve(text->size());
     for (const Match& match : matches) {

@@ -1,105 +1,113 @@
 #include "source.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "chat_lines.h"
 #include "swage/status.h"
+#include "swage/text/data_file.h"
 #include "swage/value.h"
-#include "unicode.h"
 
 namespace swage::text {
 namespace {
 
-absl::StatusOr<std::string> read_all(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    return absl::NotFoundError(absl::StrCat(path, ": cannot be read (", std::strerror(errno), ")"));
-  std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (file.bad())
-    return absl::DataLossError(
-        absl::StrCat(path, ": reading broke off (", std::strerror(errno), ")"));
-  if (content.find_first_not_of(" \t\r\n") == std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": the file is empty, expected text or token ids"));
+constexpr const char* kWantedIds = R"(expected token ids as {"input_ids": [[1, 2, …], …]})";
+
+// Integers, and what Python writes for a mask of booleans.
+absl::StatusOr<std::vector<int64_t>> read_integers(const Value& value, const std::string& place) {
+  const Value::List* list = value.list();
+  if (list == nullptr || list->empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(place, " is ",
+                                                   list == nullptr ? value.type_name() : "empty",
+                                                   ", expected a list of token ids"));
   }
-  if (const size_t bad = find_bad_utf8(content); bad != kValidUtf8) {
-    const auto line =
-        1 + std::count(content.begin(), content.begin() + static_cast<int64_t>(bad), '\n');
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ":", line, ": byte ", bad, " of the file is not valid UTF-8"));
+  std::vector<int64_t> integers;
+  for (const Value& item : *list) {
+    if (item.integer() == nullptr && item.boolean() == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(place, "[", integers.size(), "] is a ",
+                                                     item.type_name(), ", expected an integer"));
+    }
+    integers.push_back(item.integer() != nullptr ? *item.integer() : *item.boolean() ? 1 : 0);
   }
-  return content;
+  return integers;
 }
 
-// One line of .jsonl; errors do not name it.
-absl::Status read_line(std::string_view line, const absl::StatusOr<ChatTemplate>& chat,
-                       Source* source) {
-  SWAGE_ASSIGN_OR_RETURN(const Value value, parse_json(line, "this line"));
-  const std::string* text = value["text"].text();
-  const bool is_chat = text == nullptr && holds_chat(value);
-  if (text == nullptr && !is_chat) {
+// Sequence `index` of a key; a flat list is the one sequence there is.
+absl::StatusOr<std::vector<int64_t>> read_row(const Value& value, bool is_flat, size_t index,
+                                              const std::string& key) {
+  if (is_flat) return read_integers(value, key);
+  const Value::List* rows = value.list();
+  if (rows == nullptr || index >= rows->size()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("\"text\" is a ", value["text"].type_name(),
-                     R"(, expected {"text": "…"}, {"messages": […]} or {"conversations": […]})"));
+        absl::StrCat("\"", key, "\" has no list for sequence ", index, " of input_ids"));
   }
-  if (!source->documents.empty() && is_chat != source->is_chat) {
-    return absl::InvalidArgumentError(is_chat ? "a chat in a file of texts; keep them apart"
-                                              : "a text in a file of chats; keep them apart");
+  return read_integers((*rows)[index], absl::StrCat(key, "[", index, "]"));
+}
+
+absl::Status read_ids(const Value& value, Source* source) {
+  const Value& ids = value["input_ids"];
+  if (ids.list() == nullptr || ids.list()->empty()) return absl::InvalidArgumentError(kWantedIds);
+  const bool is_flat = ids.list()->front().integer() != nullptr;
+  const size_t count = is_flat ? 1 : ids.list()->size();
+  for (size_t i = 0; i < count; ++i) {
+    SWAGE_ASSIGN_OR_RETURN(const auto sequence, read_row(ids, is_flat, i, "input_ids"));
+    BesideIds beside;
+    for (const auto& [key, own] : *value.table()) {
+      // Single values are notes about the file.
+      const bool is_note = own.list() == nullptr && own.table() == nullptr;
+      if (key == "input_ids" || key == "offset_mapping" || is_note) continue;
+      if (!is_known_beside_ids(key)) {
+        beside[key] = {};  // refused by its name
+      } else if (key == "attention_mask" || key == "position_ids" || key == "token_type_ids") {
+        SWAGE_ASSIGN_OR_RETURN(beside[key], read_row(own, is_flat, i, key));
+      }
+    }
+    auto tokens = attended_tokens(sequence, beside);
+    if (!tokens.ok()) return annotate(tokens.status(), absl::StrCat("sequence ", i));
+    source->sequences.push_back(*std::move(tokens));
   }
-  source->is_chat = is_chat;
-  if (!is_chat) {
-    source->documents.push_back(*text);
+  return absl::OkStatus();
+}
+
+// One line of JSON Lines; errors do not name it.
+absl::Status read_line(std::string_view text, const absl::StatusOr<ChatTemplate>& chat,
+                       Source* source) {
+  if (source->is_ids) {
+    SWAGE_ASSIGN_OR_RETURN(const Value value, parse_json(text, "this line"));
+    if (value.table() == nullptr) return absl::InvalidArgumentError(kWantedIds);
+    return read_ids(value, source);
+  }
+  SWAGE_ASSIGN_OR_RETURN(const DataLine line, read_data_line(text));
+  if (!source->documents.empty() && line.is_chat != source->is_chat) {
+    return absl::InvalidArgumentError(line.is_chat ? "a chat in a file of texts; keep them apart"
+                                                   : "a text in a file of chats; keep them apart");
+  }
+  source->is_chat = line.is_chat;
+  if (!line.pictures.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("names the picture \"", shortened(line.pictures.front()),
+                     "\", but here text alone is read: either this model reads no pictures, or "
+                     "their chats are not read here"));
+  }
+  if (!line.is_chat) {
+    source->documents.push_back(line.text);
     return absl::OkStatus();
   }
   SWAGE_RETURN_IF_ERROR(chat.status());
-  SWAGE_ASSIGN_OR_RETURN(std::string rendered, render_chat(line, *chat));
+  ChatOptions options;
+  options.tools = line.tools;
+  SWAGE_ASSIGN_OR_RETURN(std::string rendered, chat->render(line.messages, options));
   source->documents.push_back(std::move(rendered));
   return absl::OkStatus();
 }
 
-absl::Status read_lines(const std::string& path, const std::string& content,
-                        const absl::StatusOr<ChatTemplate>& chat, Source* source) {
+absl::Status read_lines(const DataFile& file, const absl::StatusOr<ChatTemplate>& chat,
+                        Source* source) {
   int64_t number = 0;
-  for (const absl::string_view line : absl::StrSplit(content, '\n')) {
+  for (const absl::string_view line : absl::StrSplit(file.content, '\n')) {
     ++number;
     if (line.find_first_not_of(" \t\r") == absl::string_view::npos) continue;
     SWAGE_RETURN_IF_ERROR(annotate(read_line({line.data(), line.size()}, chat, source),
-                                   absl::StrCat(path, ":", number)));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status read_ids(const std::string& path, const std::string& content, Source* source) {
-  SWAGE_ASSIGN_OR_RETURN(const Value value, parse_json(content, path));
-  const Value::List* sequences = value["input_ids"].list();
-  if (sequences == nullptr || sequences->empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, R"(: expected token ids as {"input_ids": [[1, 2, …], …]})"));
-  }
-  for (size_t i = 0; i < sequences->size(); ++i) {
-    const Value::List* ids = (*sequences)[i].list();
-    if (ids == nullptr || ids->empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": input_ids[", i, "] is ", ids == nullptr ? (*sequences)[i].type_name() : "empty",
-          ", expected a list of token ids"));
-    }
-    auto& sequence = source->sequences.emplace_back();
-    for (const Value& id : *ids) {
-      if (id.integer() == nullptr) {
-        return absl::InvalidArgumentError(absl::StrCat(path, ": input_ids[", i, "][",
-                                                       sequence.size(), "] is a ", id.type_name(),
-                                                       ", expected an integer"));
-      }
-      sequence.push_back(*id.integer());
-    }
+                                   absl::StrCat(file.path, ":", number)));
   }
   return absl::OkStatus();
 }
@@ -108,15 +116,20 @@ absl::Status read_ids(const std::string& path, const std::string& content, Sourc
 
 absl::StatusOr<Source> read_source(const std::string& path,
                                    const absl::StatusOr<ChatTemplate>& chat) {
-  SWAGE_ASSIGN_OR_RETURN(std::string content, read_all(path));
+  SWAGE_ASSIGN_OR_RETURN(DataFile file, read_data_file(path));
   Source source;
-  if (absl::EndsWith(path, ".json")) {
-    source.is_ids = true;
-    SWAGE_RETURN_IF_ERROR(read_ids(path, content, &source));
-  } else if (absl::EndsWith(path, ".jsonl")) {
-    SWAGE_RETURN_IF_ERROR(read_lines(path, content, chat, &source));
+  source.is_ids = file.kind == DataKind::kIds;
+  if (file.kind == DataKind::kTensors) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": holds tensors, expected text, JSON Lines or token ids as JSON"));
+  }
+  if (file.is_lines) {
+    SWAGE_RETURN_IF_ERROR(read_lines(file, chat, &source));
+  } else if (source.is_ids) {
+    SWAGE_ASSIGN_OR_RETURN(const Value value, parse_json(file.content, path));
+    SWAGE_RETURN_IF_ERROR(annotate(read_ids(value, &source), path));
   } else {
-    source.documents.push_back(std::move(content));
+    source.documents.push_back(std::move(file.content));
   }
   return source;
 }

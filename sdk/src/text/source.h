@@ -11,8 +11,8 @@ namespace swage::text {
 
 // What a file of text, chats or token ids holds.
 struct Source {
-  std::vector<std::string> documents;           // .jsonl: one a line; other text: one
-  std::vector<std::vector<int64_t>> sequences;  // .json
+  std::vector<std::string> documents;           // JSON Lines: one a line; other text: one
+  std::vector<std::vector<int64_t>> sequences;  // of token ids, without padding
   bool is_ids = false;
   bool is_chat = false;  // the documents are rendered chats: special tokens stand in them
 };

@@ -11,16 +11,16 @@
 
 namespace swage::text {
 
-// How calibration windows are drawn from a source.
-//   source  .txt and other text: one document;  .jsonl: one document a line, {"text": …} or a chat:
-//   {"messages": […]} or
-//           {"conversations": [{"from": …, "value": …}]}, rendered by the model's template and
-//           encoded as it stands; .json: token ids {"input_ids": [[…]]}, used as they are (recipe,
-//           samples and length cut them at most)
+// How calibration windows are drawn from a source (data_file.h).
+//   source  running text: one document; JSON Lines: one document a line, {"text": …} or a chat:
+//           {"messages": […]} or {"conversations": [{"from": …, "value": …}]}, rendered by the
+//           model's template and encoded as it stands; token ids {"input_ids": [[…]]} without the
+//           padding that "attention_mask" hides (recipe, samples and length cut them at most)
 //   recipe  "even"    windows of `length` at an even stride over the joined text
-//           "gptq"    `samples` windows at random places (the random numbers of CPython's `random`,
-//           seeded) "awq"     documents shuffled, those longer than `length` dropped, joined, cut
-//           into windows "whole"   each document is one sequence, cut at `length`
+//           "gptq"    `samples` windows at random places (the random numbers of CPython's
+//                     `random`, seeded)
+//           "awq"     documents shuffled, those longer than `length` dropped, joined, cut
+//           "whole"   each document is one sequence, cut at `length`
 struct SWAGE_API CalibrationRequest {
   std::string source;
   std::string recipe = "even";
