@@ -130,7 +130,9 @@ absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::str
   // As transformers does: the single file comes first.
   if (fs::exists(single)) {
     SWAGE_ASSIGN_OR_RETURN(Header header, read_header(single.string()));
-    return std::vector<CheckpointFile>{{single.string(), std::move(header)}};
+    std::vector<CheckpointFile> files(1);
+    files[0] = {single.string(), std::move(header)};
+    return files;
   }
   if (!fs::exists(index)) return no_weights(folder);
   return read_shards(folder, index.string());
