@@ -22,6 +22,9 @@ namespace swage {
 namespace {
 
 constexpr size_t kShownGroups = 5, kShownParts = 5;
+constexpr const char* kNoRule =
+    "named by no rule (linears, kept, ignored) of the adapter; this checkpoint needs an adapter "
+    "that knows them";
 
 bool is_number(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
@@ -169,9 +172,7 @@ class Judge {
     const std::string owner = owner_of(tensor);
     if (absl::EndsWith(tensor, ".bias") && ledger_.placed.count(owner + ".weight") > 0)
       return "config.json makes this part one without a bias";
-    if (rule_of(rules_.manifest, tensor) == TensorRule::kNone)
-      return "named by no rule (linears, kept, ignored) of the adapter; this checkpoint needs an "
-             "adapter that knows them";
+    if (rule_of(rules_.manifest, tensor) == TensorRule::kNone) return kNoRule;
     return "no part of the model that config.json describes reads it";
   }
 
@@ -237,7 +238,8 @@ void judge_the_rest(const io::Header& header, const Judge& judge, const LedgerRu
     }
     std::string& reason = why[family_of(tensor)];
     if (reason.empty()) reason = judge.why_lost(tensor);
-    ledger->refused[tensor] = reason;
+    // A part that cannot be loaded holds nothing: only what surely is none of it counts.
+    if (ledger->unloadable.empty() || reason == kNoRule) ledger->refused[tensor] = reason;
   }
 }
 

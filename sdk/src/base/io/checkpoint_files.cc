@@ -134,7 +134,9 @@ absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::str
   // As transformers does: the single file comes first.
   if (fs::exists(fs::symlink_status(single, error))) {
     SWAGE_ASSIGN_OR_RETURN(Header header, read_header(single.string()));
-    return std::vector<CheckpointFile>{{single.string(), std::move(header)}};
+    std::vector<CheckpointFile> files(1);
+    files[0] = {single.string(), std::move(header)};
+    return files;
   }
   if (!fs::exists(fs::symlink_status(index, error))) return no_weights(folder);
   return read_shards(folder, index.string());
