@@ -61,6 +61,9 @@ void set_environment(int64_t threads) {
   // they wait for. Some 20 microseconds of spinning bridge the gaps between two products.
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
   setenv("GOMP_SPINCOUNT", "20000", 0);
+  // Libraries share work by the number of threads that they ask for, and read what was never
+  // written where OpenMP gives fewer. OMP_THREAD_LIMIT is kept: the engine asks for no more.
+  for (const char* name : {"OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED"}) unsetenv(name);
   if (threads == 0) return;
   const std::string count = absl::StrCat(threads);
   setenv("OMP_NUM_THREADS", count.c_str(), 1);

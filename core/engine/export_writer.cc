@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/files.h"
+#include "core/engine/process.h"
 #include "swage/border.h"
 #include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
@@ -24,6 +25,32 @@ std::string part_name(const BlockId& id) { return absl::StrFormat("%s-%05d", id.
 bool same_activation(const CompressedLinear& a, const CompressedLinear& b) {
   return a.activation.has_value() == b.activation.has_value();
 }
+
+// Laying out takes as long as the disk does: Ctrl-C does not wait for it.
+class InterruptibleSource final : public WeightSource {
+ public:
+  explicit InterruptibleSource(const WeightSource& source) : source_(source) {}
+  std::vector<std::string> names() const override { return source_.names(); }
+  bool has(std::string_view name) const override { return source_.has(name); }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
+    return source_.shape(name);
+  }
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
+    return source_.dtype(name);
+  }
+  absl::StatusOr<at::Tensor> read(std::string_view name) const override {
+    SWAGE_RETURN_IF_ERROR(interrupted());
+    return source_.read(name);
+  }
+  absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
+                                       int64_t end) const override {
+    SWAGE_RETURN_IF_ERROR(interrupted());
+    return source_.read_rows(name, begin, end);
+  }
+
+ private:
+  const WeightSource& source_;
+};
 
 class Context final : public ExportContext {
  public:
@@ -82,10 +109,16 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
       parts_((fs::path(work) / "parts" / spec.name).string()) {}
 
 absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
+  planned_ = planned;
   return with_exit_code(
       annotate(guarded({spec_.name, "check"}, [&] { return exporter_->check(planned); }),
                spec_.where.text()),
       ExitCode::kPipeline);
+}
+
+absl::Status ExportWriter::renew(Loader& loader) {
+  SWAGE_ASSIGN_OR_RETURN(exporter_, loader.exporter(spec_.use, spec_.params));
+  return check(std::vector<LinearSummary>(planned_));
 }
 
 absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items) {
@@ -146,14 +179,15 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
   return items;
 }
 
-absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(const OpenedModel& model) {
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(
+    const OpenedModel& model, std::vector<std::string>* files) {
   std::vector<StoredItem> items;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   size_t bytes = 0, parts = 0;
   const auto write = [&]() -> absl::Status {
     if (tensors.empty()) return absl::OkStatus();
-    const std::string part = absl::StrFormat("carried-%05d", parts++);
-    SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), tensors));
+    files->push_back(part_file(absl::StrFormat("carried-%05d", parts++)));
+    SWAGE_RETURN_IF_ERROR(io::write_safetensors(files->back(), tensors));
     tensors.clear();
     bytes = 0;
     return absl::OkStatus();
@@ -175,21 +209,13 @@ std::string ExportWriter::part_file(const std::string& part) const {
 }
 
 absl::Status ExportWriter::finish(const OpenedModel& model,
-                                  const std::vector<LinearSummary>& linears) {
-  std::vector<std::string> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(parts_, error)) {
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());
-  }
-  if (error) {
-    return absl::DataLossError(
-        absl::StrCat(parts_, ": cannot be read (", error.message(), "); start the run again"));
-  }
-  std::sort(files.begin(), files.end());
-  SWAGE_ASSIGN_OR_RETURN(const auto tensors, io::open_safetensors(files));
+                                  const std::vector<LinearSummary>& linears,
+                                  const std::vector<std::string>& parts) {
+  SWAGE_ASSIGN_OR_RETURN(const auto stored, io::open_safetensors(parts));
+  const InterruptibleSource tensors(*stored);
   const std::string unfinished = spec_.path + ".part";
   SWAGE_RETURN_IF_ERROR(make_empty_folder(unfinished));
-  Context context(model, *tensors, linears, unfinished);
+  Context context(model, tensors, linears, unfinished);
   SWAGE_RETURN_IF_ERROR(
       guarded({spec_.name, "finish"}, [&] { return exporter_->finish(context); }));
   return replace_folder(unfinished, spec_.path);

@@ -28,16 +28,24 @@ class ExportWriter {
   const ExportSpec& spec() const { return spec_; }
   const std::shared_ptr<Exporter>& exporter() const { return exporter_; }
   absl::Status check(const std::vector<LinearSummary>& planned);
+  // A new exporter of the same parameters, which has seen no block.
+  absl::Status renew(Loader& loader);
 
   // Each makes one part file, fsynced, whole or not there, and returns what lies in it.
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
   // Part files of what the model's ledger carries, read from its checkpoint bit for bit.
-  absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model);
+  absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model,
+                                                        std::vector<std::string>* files);
 
-  // Lays the checkpoint out in <path>.part and gives it its name; what had that name goes.
-  absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears);
+  // The file of a part: "language-00003", "embedding", "head" …
+  std::string part_file(const std::string& part) const;
+
+  // Lays the checkpoint out of these part files in <path>.part and gives it its name; what had that
+  // name goes.
+  absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears,
+                      const std::vector<std::string>& parts);
   // Frees the disk space of the parts.
   void drop_parts();
 
@@ -45,11 +53,11 @@ class ExportWriter {
   class Sink;
   absl::Status encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items);
   absl::Status encode(const Parameter& parameter, Sink& sink, std::vector<StoredItem>* items);
-  std::string part_file(const std::string& part) const;
 
   const ExportSpec& spec_;
   std::shared_ptr<Exporter> exporter_;
   std::string parts_;
+  std::vector<LinearSummary> planned_;
 };
 
 }  // namespace swage

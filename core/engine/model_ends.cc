@@ -26,25 +26,29 @@ class ModelEnds::Context final : public ModelContext {
  public:
   Context(ModelEnds& ends, const PlannedStep& step, Reporter& reporter)
       : ends_(ends), step_(step), reporter_(reporter) {}
-  const ModelShape& shape() const override { return ends_.model_.shape(); }
+  const ModelShape& shape() const override { return ends().model_.shape(); }
   Embedding& embedding() override {
-    if (!ends_.embedding_) ends_.embedding_ = or_throw(ends_.model_.load_embedding(kLanguage));
-    return *ends_.embedding_;
+    if (!ends().embedding_) ends().embedding_ = or_throw(ends().model_.load_embedding(kLanguage));
+    return *ends().embedding_;
   }
   Head& head() override {
-    if (!ends_.head_) ends_.head_ = or_throw(ends_.model_.load_head());
-    return *ends_.head_;
+    if (!ends().head_) ends().head_ = or_throw(ends().model_.load_head());
+    return *ends().head_;
   }
   void note(std::string_view text) override {
     reporter_.note(
         absl::StrCat(step_.step->name, ": ", absl::string_view(text.data(), text.size())));
   }
   uint64_t random(uint64_t counter) const override {
-    return random_value({static_cast<uint64_t>(ends_.seed_), kWholeModel,
+    return random_value({static_cast<uint64_t>(ends().seed_), kWholeModel,
                          static_cast<uint64_t>(step_.index), counter});
   }
 
  private:
+  ModelEnds& ends() const {
+    ends_.looked_.insert(step_.index);
+    return ends_;
+  }
   ModelEnds& ends_;
   const PlannedStep& step_;
   Reporter& reporter_;

@@ -37,8 +37,10 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
 absl::Status check_places(const RunSetup& setup);
 // Starts a run: refuses a work directory that holds one, and export folders that exist.
 absl::StatusOr<Journal> start_journal(const RunSetup& setup, const RunCommand& command);
-// FailedPrecondition names every difference between the run of the journal and this setup.
-absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal);
+// FailedPrecondition names every difference between the run of the journal and this setup. Plugins
+// that were built again may differ with `accept_plugin_change`, which the result then notes.
+absl::Status compare_with_journal(const RunSetup& setup, Journal& journal,
+                                  bool accept_plugin_change = false);
 
 // Reads every export again; those that have been found right before only with `again`. An export
 // with differences is an error of exit code kVerdictFailed.
@@ -48,7 +50,9 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 // result.json. Prints the table of results.
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter);
 
-// A run from its command to its results.
-absl::Status start_run(const RunCommand& command, const Reporter::Options& options);
+// A run from its command to its results. With `replaces_earlier` a run that lies in its work folder
+// and is not at work goes, once everything was checked.
+absl::Status start_run(const RunCommand& command, const Reporter::Options& options,
+                       bool replaces_earlier = false);
 
 }  // namespace swage

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "core/base/address_space.h"
+#include "core/base/exit_codes.h"
 #include "swage/border.h"
 
 namespace swage {
@@ -17,6 +19,11 @@ void say(const char* text) {
 }
 
 void on_crash(int signal) {
+  if (address_space_was_short()) {
+    say("\nerror: out of memory: the limit of the address space (ulimit -v) is used up; finished "
+        "blocks are kept, `swage resume` continues\n");
+    _exit(static_cast<int>(ExitCode::kResources));
+  }
   const char* where = breadcrumb();
   if (*where != '\0') {
     say("\nerror: the process ends by a signal during ");
