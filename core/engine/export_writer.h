@@ -35,7 +35,8 @@ class ExportWriter {
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
-  // Part files of what the model's ledger carries, read from its checkpoint bit for bit.
+  // Part files of what the model's ledger carries, read from its checkpoint bit for bit;
+  // their paths are added to `files`.
   absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model,
                                                         std::vector<std::string>* files);
 
