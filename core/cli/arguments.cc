@@ -102,6 +102,8 @@ class CommandLine {
     target(resume, "WORKDIR", "Work directory of the run to continue");
     threads(resume);
     micro_batch(resume);
+    resume.add_flag("--accept-plugin-change", arguments_.accept_plugin_change,
+                    "Go on with plugins that were built again; result.json notes it");
     events(resume);
     CLI::App& verify = verb("verify");
     target(verify, "WORKDIR", "Work directory of a finished run");

@@ -23,6 +23,7 @@ struct Arguments {
   std::string events;                  // file for JSON Lines; empty: none
   std::string input, output, compare;  // forward
   bool quiet = false, json = false;
+  bool accept_plugin_change = false;  // resume
 };
 
 // Errors are of class kUsage and name the nearest verb or option.

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "core/cli/verbs.h"
 #include "core/config/pipeline.h"
@@ -21,6 +22,10 @@ absl::Status missing(const std::string& what, const std::string& path,
   return with_exit_code(absl::NotFoundError(absl::StrCat(what, " \"", path, "\" ", expected)),
                         ExitCode::kInput);
 }
+
+// What the engine's libraries take of the address space before it runs. With less the dynamic linker
+// ends the process (exit code 127) or LibTorch does (a signal).
+constexpr int64_t kEngineBytes = int64_t{600} << 20;
 
 // What can be judged in milliseconds, before LibTorch is loaded. Yields the threads that the
 // pipeline asks for.
@@ -61,6 +66,9 @@ void set_environment(int64_t threads) {
   // they wait for. Some 20 microseconds of spinning bridge the gaps between two products.
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
   setenv("GOMP_SPINCOUNT", "20000", 0);
+  // Libraries share work by the number of threads that they ask for, and read what was never
+  // written where OpenMP gives fewer. OMP_THREAD_LIMIT is kept: the engine asks for no more.
+  for (const char* name : {"OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_NESTED"}) unsetenv(name);
   if (threads == 0) return;
   const std::string count = absl::StrCat(threads);
   setenv("OMP_NUM_THREADS", count.c_str(), 1);
@@ -75,6 +83,7 @@ absl::Status compute(const Arguments& arguments, char** argv) {
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
   const std::string engine =
       (self.parent_path() / "../libexec/swage/swage-engine").lexically_normal().string();
+  SWAGE_RETURN_IF_ERROR(check_address_space(kEngineBytes));
   set_environment(threads);
   execv(engine.c_str(), argv);
   return absl::InternalError(

@@ -12,6 +12,7 @@
 #include "core/engine/loaded_check.h"
 #include "core/engine/outlived.h"
 #include "core/engine/placeholders.h"
+#include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
@@ -172,6 +173,7 @@ absl::Status Evaluation::consume(size_t index, const std::string& adapter, const
   for (int64_t sequence = 0; sequence < sequences.sequence_count(); ++sequence) {
     const std::vector<int64_t>& ids = sequences.tokens().sequences[static_cast<size_t>(sequence)];
     const auto length = static_cast<int64_t>(ids.size());
+    SWAGE_RETURN_IF_ERROR(interrupted());
     reporter.at(absl::StrCat("window ", sequence + 1, " of ", sequences.sequence_count()), 0);
     const auto pictured = [&](int64_t row) {  // a picture's place follows
       return sequences.has_inputs() && row + 1 < length &&

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/files.h"
+#include "core/engine/process.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
 #include "swage/compressed_linear.h"
@@ -48,6 +49,32 @@ absl::Status check_finished(const std::string& folder) {
   }
   return files > 0 ? absl::OkStatus() : plugin_fault("finish() leaves no file in " + folder);
 }
+
+// Laying out takes as long as the disk does: Ctrl-C does not wait for it.
+class InterruptibleSource final : public WeightSource {
+ public:
+  explicit InterruptibleSource(const WeightSource& source) : source_(source) {}
+  std::vector<std::string> names() const override { return source_.names(); }
+  bool has(std::string_view name) const override { return source_.has(name); }
+  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
+    return source_.shape(name);
+  }
+  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
+    return source_.dtype(name);
+  }
+  absl::StatusOr<at::Tensor> read(std::string_view name) const override {
+    SWAGE_RETURN_IF_ERROR(interrupted());
+    return source_.read(name);
+  }
+  absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
+                                       int64_t end) const override {
+    SWAGE_RETURN_IF_ERROR(interrupted());
+    return source_.read_rows(name, begin, end);
+  }
+
+ private:
+  const WeightSource& source_;
+};
 
 class Context final : public ExportContext {
  public:
@@ -107,6 +134,7 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
       place_(spec.path, work) {}
 
 absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
+  planned_ = planned;
   return with_exit_code(
       annotate(call_plugin(site("check"), [&] { return exporter_->check(planned); }),
                spec_.where.text()),
@@ -115,6 +143,11 @@ absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
 
 CallSite ExportWriter::site(std::string phase) const {
   return site_of(exporter_.get(), std::move(phase));
+}
+
+absl::Status ExportWriter::renew(Loader& loader) {
+  SWAGE_ASSIGN_OR_RETURN(exporter_, loader.exporter(spec_.use, spec_.params));
+  return check(std::vector<LinearSummary>(planned_));
 }
 
 absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items) {
@@ -176,14 +209,15 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
   return items;
 }
 
-absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(const OpenedModel& model) {
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(
+    const OpenedModel& model, std::vector<std::string>* files) {
   std::vector<StoredItem> items;
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   size_t bytes = 0, parts = 0;
   const auto write = [&]() -> absl::Status {
     if (tensors.empty()) return absl::OkStatus();
-    const std::string part = absl::StrFormat("carried-%05d", parts++);
-    SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), tensors));
+    files->push_back(part_file(absl::StrFormat("carried-%05d", parts++)));
+    SWAGE_RETURN_IF_ERROR(io::write_safetensors(files->back(), tensors));
     tensors.clear();
     bytes = 0;
     return absl::OkStatus();
@@ -206,19 +240,11 @@ std::string ExportWriter::part_file(const std::string& part) const {
 
 absl::Status ExportWriter::finish(const OpenedModel& model,
                                   const std::vector<LinearSummary>& linears,
+                                  const std::vector<std::string>& parts,
                                   const std::string& folder) {
-  std::vector<std::string> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(parts_, error)) {
-    if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());
-  }
-  if (error) {
-    return absl::DataLossError(
-        absl::StrCat(parts_, ": cannot be read (", error.message(), "); start the run again"));
-  }
-  std::sort(files.begin(), files.end());
-  SWAGE_ASSIGN_OR_RETURN(const auto tensors, io::open_safetensors(files));
-  Context context(model, *tensors, linears, folder);
+  SWAGE_ASSIGN_OR_RETURN(const auto stored, io::open_safetensors(parts));
+  const InterruptibleSource tensors(*stored);
+  Context context(model, tensors, linears, folder);
   return call_plugin(site("finish"), [&]() -> absl::Status {
     SWAGE_RETURN_IF_ERROR(exporter_->finish(context));
     return check_finished(folder);

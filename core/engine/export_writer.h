@@ -30,17 +30,24 @@ class ExportWriter {
   const ExportSpec& spec() const { return spec_; }
   const std::shared_ptr<Exporter>& exporter() const { return exporter_; }
   absl::Status check(const std::vector<LinearSummary>& planned);
+  // A new exporter of the same parameters, which has seen no block.
+  absl::Status renew(Loader& loader);
 
   // Each makes one part file, fsynced, whole or not there, and returns what lies in it.
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
-  // Part files of what the model's ledger carries, read from its checkpoint bit for bit.
-  absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model);
+  // Part files of what the model's ledger carries, read from its checkpoint bit for bit;
+  // their paths are added to `files`.
+  absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model,
+                                                        std::vector<std::string>* files);
 
-  // Lays the checkpoint out in an empty folder.
+  // The file of a part: "language-00003", "embedding", "head" …
+  std::string part_file(const std::string& part) const;
+
+  // Lays the checkpoint out of these part files in an empty folder.
   absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears,
-                      const std::string& folder);
+                      const std::vector<std::string>& parts, const std::string& folder);
   ExportPlace& place() { return place_; }
   // Frees the disk space of the parts.
   void drop_parts();
@@ -50,12 +57,12 @@ class ExportWriter {
   CallSite site(std::string phase) const;
   absl::Status encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items);
   absl::Status encode(const Parameter& parameter, Sink& sink, std::vector<StoredItem>* items);
-  std::string part_file(const std::string& part) const;
 
   const ExportSpec& spec_;
   std::shared_ptr<Exporter> exporter_;
   std::string parts_;
   ExportPlace place_;
+  std::vector<LinearSummary> planned_;
 };
 
 }  // namespace swage

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/file_digest.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -22,15 +23,18 @@ namespace fs = std::filesystem;
 using Database = std::unique_ptr<sqlite3, int (*)(sqlite3*)>;
 
 constexpr int kApplicationId = 0x53776167;  // "Swag"
-constexpr int kVersion = 1;
-constexpr int kBusyMilliseconds = 30'000;  // someone looks into the file with the sqlite3 shell
+constexpr int kVersion = 2;                 // 2: with digests
+constexpr int kBusyMilliseconds = 30'000;   // someone looks into the file with the sqlite3 shell
 
+// An entry's digest is of its kind, key and value; the seal is of all entries.
 const char kSchema[] =
     "CREATE TABLE entry(seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL,"
-    " value TEXT NOT NULL, UNIQUE(kind, key))";
+    " value TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE(kind, key));"
+    "CREATE TABLE seal(id INTEGER PRIMARY KEY, digest TEXT NOT NULL)";
 const char kPut[] =
-    "INSERT INTO entry(kind, key, value) VALUES(?1, ?2, ?3)"
-    " ON CONFLICT(kind, key) DO UPDATE SET value = excluded.value";
+    "INSERT INTO entry(kind, key, value, digest) VALUES(?1, ?2, ?3, ?4)"
+    " ON CONFLICT(kind, key) DO UPDATE SET value = excluded.value, digest = excluded.digest";
+const char kSeal[] = "INSERT OR REPLACE INTO seal(id, digest) VALUES(1, ?1)";
 
 bool is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
@@ -133,17 +137,38 @@ absl::StatusOr<Database> connect(const std::string& path, int flags) {
   return database;
 }
 
+std::string entry_digest(const std::string& kind, const std::string& key,
+                         const std::string& value) {
+  return text_digest(absl::StrCat(kind, "\n", key, "\n", value));
+}
+
+// The digests of all entries, in order: a row that is lost is noticed like one that is changed.
+absl::StatusOr<std::string> seal_of(sqlite3* database, const std::string& path) {
+  Statement statement(database, "SELECT digest FROM entry ORDER BY seq", path);
+  std::string all;
+  for (;;) {
+    SWAGE_ASSIGN_OR_RETURN(const bool row, statement.step());
+    if (!row) return text_digest(all);
+    all += statement.text(0);
+  }
+}
+
 absl::Status put(sqlite3* database, const std::string& path,
                  const std::vector<Journal::Entry>& entries) {
   Statement statement(database, kPut, path);
   for (const Journal::Entry& entry : entries) {
+    const std::string value = to_json(entry.value, -1);
     statement.bind(1, entry.kind);
     statement.bind(2, entry.key);
-    statement.bind(3, to_json(entry.value, -1));
+    statement.bind(3, value);
+    statement.bind(4, entry_digest(entry.kind, entry.key, value));
     SWAGE_RETURN_IF_ERROR(statement.step().status());
     statement.reset();
   }
-  return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const std::string seal, seal_of(database, path));
+  Statement sealing(database, kSeal, path);
+  sealing.bind(1, seal);
+  return sealing.step().status();
 }
 
 // All of `work`, or nothing of it.
@@ -188,6 +213,11 @@ absl::Status make_database(const std::string& work, const std::vector<Journal::E
   return sync_folder(work);
 }
 
+absl::Status damaged(const std::string& path, const std::string& how) {
+  return absl::DataLossError(absl::StrCat(path, ": the file is damaged (", how,
+                                          "); remove the work folder and run again"));
+}
+
 absl::Status check_identity(sqlite3* database, const std::string& path) {
   const auto pragma = [&](const char* name) -> absl::StatusOr<std::string> {
     Statement statement(database, absl::StrCat("PRAGMA ", name).c_str(), path);
@@ -204,10 +234,26 @@ absl::Status check_identity(sqlite3* database, const std::string& path) {
     return absl::DataLossError(absl::StrCat(path, ": the run has format ", version,
                                             ", this swage reads format ", kVersion,
                                             "; continue it with the swage that began it"));
-  SWAGE_ASSIGN_OR_RETURN(const std::string damage, pragma("quick_check(1)"));
-  if (damage == "ok") return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(path, ": the file is damaged (", damage,
-                                          "); remove the work folder and run again"));
+  SWAGE_ASSIGN_OR_RETURN(const std::string damage, pragma("integrity_check(1)"));
+  return damage == "ok" ? absl::OkStatus() : damaged(path, damage);
+}
+
+// SQLite knows its pages, not what stands in them.
+absl::Status check_digests(sqlite3* database, const std::string& path) {
+  Statement entry(database, "SELECT kind, key, value, digest FROM entry ORDER BY seq", path);
+  for (;;) {
+    SWAGE_ASSIGN_OR_RETURN(const bool row, entry.step());
+    if (!row) break;
+    if (entry_digest(entry.text(0), entry.text(1), entry.text(2)) != entry.text(3))
+      return damaged(path, absl::StrCat("entry ", entry.text(0), " \"", entry.text(1),
+                                        "\" does not have its digest"));
+  }
+  Statement seal(database, "SELECT digest FROM seal WHERE id = 1", path);
+  SWAGE_ASSIGN_OR_RETURN(const bool row, seal.step());
+  const std::string recorded = row ? seal.text(0) : "";
+  SWAGE_ASSIGN_OR_RETURN(const std::string found, seal_of(database, path));
+  return found == recorded ? absl::OkStatus()
+                           : damaged(path, "the entries are not those that were committed");
 }
 
 // Ends with the process, however that ends.
@@ -278,13 +324,16 @@ absl::StatusOr<Journal> Journal::open(const std::string& work) {
   SWAGE_ASSIGN_OR_RETURN(journal.lock_, lock(work));
   SWAGE_ASSIGN_OR_RETURN(journal.database_, connect(path, SQLITE_OPEN_READWRITE));
   SWAGE_RETURN_IF_ERROR(check_identity(journal.database_.get(), path));
+  SWAGE_RETURN_IF_ERROR(check_digests(journal.database_.get(), path));
   return journal;
 }
 
 absl::Status Journal::discard(const std::string& work) {
   std::error_code error;
   if (!fs::exists(work + "/run.db", error)) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(const Journal held, open(work));
+  // A damaged one may go; not one that is at work: it holds its lock.
+  const absl::StatusOr<Journal> held = open(work);
+  if (absl::IsFailedPrecondition(held.status())) return held.status();
   // run.db last: until then the folder still tells what it is.
   for (const char* name :
        {"state", "parts", "result.json", "run.db-wal", "run.db-shm", "run.db-journal", "run.db"}) {
@@ -297,6 +346,14 @@ absl::Status Journal::discard(const std::string& work) {
 absl::Status Journal::commit(const std::vector<Entry>& entries) {
   const std::string path = work_ + "/run.db";
   return in_transaction(database_.get(), path, [&] { return put(database_.get(), path, entries); });
+}
+
+absl::Status Journal::begin_again(const std::vector<Entry>& entries) {
+  const std::string path = work_ + "/run.db";
+  return in_transaction(database_.get(), path, [&]() -> absl::Status {
+    SWAGE_RETURN_IF_ERROR(execute(database_.get(), path, "DELETE FROM entry WHERE kind <> 'run'"));
+    return put(database_.get(), path, entries);
+  });
 }
 
 absl::StatusOr<Value> Journal::get(const std::string& kind, const std::string& key) const {

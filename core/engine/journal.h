@@ -12,11 +12,12 @@ namespace swage {
 
 // What a run knows of itself, in WORK/run.db (SQLite): entries of a kind and a key, each a tree of
 // values (JSON). A commit is one transaction and durable when it returns: after `kill -9`, a power
-// cut or a full disk the file holds all of a commit or nothing of it.
+// cut or a full disk the file holds all of a commit or nothing of it. Every entry has a digest, and
+// all of them together one: what is read is what was committed.
 class Journal {
  public:
   struct Entry {
-    std::string kind;  // "run", "block", "linear", "stored", "phase", "event" …
+    std::string kind;  // "run", "block", "linear", "stored", "phase", "file", "shard" …
     std::string key;   // unique within its kind; a later commit replaces the value
     // Integers and doubles come back equal to the last bit. JSON has no NaN and no infinity: they
     // come back as null, as they would from result.json.
@@ -28,8 +29,8 @@ class Journal {
   // another --work).
   static absl::StatusOr<Journal> create(const std::string& work, const std::vector<Entry>& entries);
   // The journal of an earlier run. NotFound: no run.db. DataLoss: no journal of swage, or of a
-  // later version. FailedPrecondition: another process works on it (it holds WORK/lock while it
-  // lives).
+  // other version, or one bit of it was changed. FailedPrecondition: another process works on it
+  // (it holds WORK/lock while it lives).
   static absl::StatusOr<Journal> open(const std::string& work);
 
   // Removes the run that lies in the folder: what Swage made there, and nothing else. Nothing where
@@ -42,6 +43,8 @@ class Journal {
 
   // ResourceExhausted: the disk is full. Unavailable: input/output failed.
   absl::Status commit(const std::vector<Entry>& entries);
+  // Forgets all but how the run was started (the kind "run"), and commits these.
+  absl::Status begin_again(const std::vector<Entry>& entries);
   // Null when there is none.
   absl::StatusOr<Value> get(const std::string& kind, const std::string& key) const;
   // All of a kind, in the order in which their keys were first committed.

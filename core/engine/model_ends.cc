@@ -66,6 +66,7 @@ class ModelEnds::Context final : public ModelContext {
  private:
   ModelEnds& ends() const {
     if (ends_ == nullptr) refuse_outlived("the context of model_transform");
+    ends_->looked_.insert(step_.index);
     return *ends_;
   }
   ModelEnds* ends_;

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,8 @@ class ModelEnds {
   absl::StatusOr<std::shared_ptr<Embedding>> embedding(const std::string& tower,
                                                        bool transformed) const;
   absl::StatusOr<std::shared_ptr<Head>> head(bool transformed) const;
+  // Did this step's model_transform look at the model? Then its algorithm may remember what it saw.
+  bool looked(const PlannedStep& step) const { return looked_.count(step.index) > 0; }
   bool embedding_transformed() const { return embedding_ != nullptr; }
   bool head_transformed() const { return head_ != nullptr; }
 
@@ -33,6 +36,7 @@ class ModelEnds {
 
   const OpenedModel& model_;
   const int64_t seed_;
+  std::set<int64_t> looked_;              // indices of steps
   std::shared_ptr<Embedding> embedding_;  // null: no step asked for it
   std::shared_ptr<Head> head_;
   std::deque<Parameter> embedding_form_, head_form_;  // names and shapes as loaded

@@ -1,6 +1,7 @@
 #include "core/engine/passage.h"
 
 #include "core/engine/block_loader.h"
+#include "core/engine/process.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -15,6 +16,7 @@ absl::Status pass_through(const OpenedModel& model, View view, TokenStream& stre
       SWAGE_ASSIGN_OR_RETURN(const auto embedding, model.load_embedding(id.tower));
       SWAGE_RETURN_IF_ERROR(enter(*embedding, id.tower, model, stream));
     }
+    SWAGE_RETURN_IF_ERROR(interrupted());
     arrived(id);
     SWAGE_ASSIGN_OR_RETURN(const auto block, loader.next());
     SWAGE_RETURN_IF_ERROR(run_pass(*block, view, adapter, stream));

@@ -1,16 +1,21 @@
 #include "core/engine/process.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 #include <link.h>
+#include <omp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -95,6 +100,45 @@ double cpu_seconds() {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+namespace {
+
+// libgomp ends the process with a text of its own where the system gives it no thread: the system
+// is asked before.
+absl::Status find_threads(int count) {
+  std::vector<pthread_t> threads;
+  int error = 0;
+  std::atomic<bool> over{false};
+  const auto wait = [](void* over) -> void* {
+    while (!*static_cast<std::atomic<bool>*>(over)) usleep(100);
+    return nullptr;
+  };
+  for (int i = 1; i < count && error == 0; ++i) {
+    pthread_t thread = {};
+    error = pthread_create(&thread, nullptr, wait, &over);
+    if (error == 0) threads.push_back(thread);
+  }
+  over = true;
+  for (const pthread_t thread : threads) pthread_join(thread, nullptr);
+  if (error == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the system gives ", threads.size() + 1, " of ", count, " threads (", std::strerror(error),
+      "); use fewer (--threads), or raise its limits of memory "
+      "and processes"));
+}
+
+}  // namespace
+
+absl::Status use_threads(int64_t count) {
+  omp_set_dynamic(0);
+  if (omp_get_max_active_levels() < 1) omp_set_max_active_levels(1);
+  const int wanted = count > 0 ? static_cast<int>(count) : at::get_num_threads();
+  const int threads = std::max(1, std::min(wanted, omp_get_thread_limit()));
+  SWAGE_RETURN_IF_ERROR(find_threads(threads));
+  at::set_num_threads(threads);
+  at::parallel_for(0, threads, 1, [](int64_t, int64_t) {});  // OpenMP takes its threads now
+  return absl::OkStatus();
 }
 
 void install_interrupt_handler() {

@@ -14,6 +14,12 @@ int64_t peak_host_bytes();     // VmHWM
 int64_t current_host_bytes();  // VmRSS
 double cpu_seconds();          // user and system, all threads
 
+// `count` threads for parallel loops (0: as many as the environment and the cores say), and no
+// promise that cannot be kept: code that shares work by the number it asked for computes garbage
+// where OpenMP gives fewer (OMP_THREAD_LIMIT, OMP_DYNAMIC, OMP_MAX_ACTIVE_LEVELS).
+// ResourceExhausted: the system gives no such number of threads.
+absl::Status use_threads(int64_t count);
+
 // Ctrl-C and SIGTERM: the first asks to stop after the block at work, a second one ends the process
 // at once (exit code 130; nothing committed is lost).
 void install_interrupt_handler();

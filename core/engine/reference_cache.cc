@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/engine/files.h"
+#include "core/engine/process.h"
 #include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -14,10 +15,20 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kTensor = "hidden";
+constexpr const char* kDigest = "digest";  // of the other one
 
-std::string digest_of(const std::string& text) {
-  std::vector<int64_t> letters(text.begin(), text.end());
-  return digest(at::tensor(letters, at::kLong));
+at::Tensor bytes_of(const std::string& text) {
+  return at::tensor(std::vector<int64_t>(text.begin(), text.end()), at::kLong);
+}
+
+std::string digest_of(const std::string& text) { return digest(bytes_of(text)); }
+
+absl::StatusOr<at::Tensor> read(const std::string& file) {
+  SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({file}));
+  SWAGE_ASSIGN_OR_RETURN(const at::Tensor hidden, source->read(kTensor));
+  SWAGE_ASSIGN_OR_RETURN(const at::Tensor recorded, source->read(kDigest));
+  if (recorded.equal(bytes_of(digest(hidden)))) return hidden;
+  return absl::DataLossError(file);
 }
 
 }  // namespace
@@ -31,6 +42,7 @@ absl::StatusOr<std::string> ReferenceCache::file_of(const TokenStream& stream) c
     const WeightSource& weights = model_.checkpoint().weights();
     std::string all;
     for (const std::string& name : weights.names()) {
+      SWAGE_RETURN_IF_ERROR(interrupted());
       SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, weights.read(name));
       all += digest(tensor);
     }
@@ -43,23 +55,28 @@ absl::StatusOr<std::string> ReferenceCache::file_of(const TokenStream& stream) c
   return (fs::path(folder_) / absl::StrCat("reference-", digest_of(key), ".safetensors")).string();
 }
 
-void ReferenceCache::load(TokenStream* stream) const {
-  if (folder_.empty()) return;
-  const auto file = file_of(*stream);
-  if (!file.ok() || !fs::exists(*file)) return;
-  const auto source = io::open_safetensors({*file});
-  const auto hidden = source.ok() ? (*source)->read(kTensor) : source.status();
-  if (!hidden.ok() || hidden->dim() != 2 || hidden->size(0) != stream->sequences->token_count())
-    return;
+absl::Status ReferenceCache::load(TokenStream* stream, Reporter& reporter) const {
+  if (folder_.empty()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const std::string file, file_of(*stream));
+  if (!fs::exists(file)) return absl::OkStatus();
+  const absl::StatusOr<at::Tensor> hidden = read(file);
+  if (!hidden.ok() || hidden->dim() != 2 || hidden->size(0) != stream->sequences->token_count()) {
+    reporter.note(absl::StrCat(file,
+                               ": is damaged or of another format, so the original is passed "
+                               "again"));
+    return absl::OkStatus();
+  }
   stream->hidden = hidden->to(model_.options().device);
   stream->finished = true;
+  return absl::OkStatus();
 }
 
 absl::Status ReferenceCache::store(const TokenStream& stream) const {
   if (folder_.empty() || stream.finished) return absl::OkStatus();
   SWAGE_RETURN_IF_ERROR(make_folder(folder_));
   SWAGE_ASSIGN_OR_RETURN(const std::string file, file_of(stream));
-  return io::write_safetensors(file, {{kTensor, stream.hidden}});
+  return io::write_safetensors(
+      file, {{kTensor, stream.hidden}, {kDigest, bytes_of(digest(stream.hidden))}});
 }
 
 }  // namespace swage

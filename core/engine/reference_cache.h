@@ -3,6 +3,7 @@
 
 #include "absl/status/status.h"
 #include "core/engine/opened_model.h"
+#include "core/engine/reporter.h"
 #include "core/engine/token_stream.h"
 
 namespace swage {
@@ -14,9 +15,9 @@ class ReferenceCache {
   // `folder` "" keeps nothing. The model outlives the cache.
   ReferenceCache(std::string folder, const OpenedModel& model);
 
-  // Fills the stream and marks it finished where a file holds it. A file that does not fit is as
-  // good as none.
-  void load(TokenStream* stream) const;
+  // Fills the stream and marks it finished where a file holds it. A file that does not fit, or not
+  // its digest, is as good as none, and noted.
+  absl::Status load(TokenStream* stream, Reporter& reporter) const;
   // Keeps a stream that stands behind the last block, unless it came from here.
   absl::Status store(const TokenStream& stream) const;
 

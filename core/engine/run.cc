@@ -1,7 +1,5 @@
 #include "core/engine/run.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -96,9 +94,11 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
   for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
-  SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model));
+  SWAGE_ASSIGN_OR_RETURN(auto parts, recorded_files(journal, "parts/" + writer.spec().name));
+  SWAGE_RETURN_IF_ERROR(writer.renew(*setup.loader));
+  SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model, &parts));
   record.stored(writer.spec().name, carried);
-  SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, folder));
+  SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, parts, folder));
   SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
   return record.commit(journal, "phase", key);
@@ -120,6 +120,16 @@ Value origin_of(const RunSetup& setup) {
 void tell_origin(const RunSetup& setup, Reporter& reporter) {
   for (const DrawnData& drawn : setup.drawn) reporter.note(text_of(drawn));
   for (const std::string& remark : setup.remarks) reporter.warning(remark);
+}
+
+// From here on the run is made by other plugins: the journal takes over which, and notes it.
+absl::Status accept_plugins(Journal& journal, const Value& identity,
+                            const std::vector<std::string>& changed) {
+  SWAGE_ASSIGN_OR_RETURN(const auto blocks, journal.all("block"));
+  const std::string key = absl::StrCat("plugins changed behind ", blocks.size(), " blocks");
+  Value::List notes = {absl::StrCat(key, ": ", absl::StrJoin(changed, "; "))};
+  return journal.commit({{"run", "identity", identity},
+                         {"phase", key, Value(Value::Table{{"notes", std::move(notes)}})}});
 }
 
 }  // namespace
@@ -163,14 +173,14 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   if (threads) command.sets.push_back(absl::StrCat("run.threads=", *threads));
   if (micro_batch) command.sets.push_back(absl::StrCat("run.micro_batch=", *micro_batch));
   SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
+  // A work folder goes on where it lies now.
+  loaded.pipeline.run.work = journal.work();
   // The launcher knows of no threads but those of its own options.
-  const int64_t count = loaded.pipeline.run.threads;
-  if (count > 0) at::set_num_threads(static_cast<int>(count));
+  SWAGE_RETURN_IF_ERROR(use_threads(loaded.pipeline.run.threads));
   return set_up_run(std::move(loaded));
 }
 
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
-  if (command.replaces_work) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
   SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline));
   for (ExportWriter& writer : setup.writers) SWAGE_RETURN_IF_ERROR(writer.place().reserve());
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
@@ -178,19 +188,39 @@ absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command
                                                    {"run", "origin", origin_of(setup)}});
 }
 
-absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal) {
+absl::Status compare_with_journal(const RunSetup& setup, Journal& journal,
+                                  bool accept_plugin_change) {
   SWAGE_ASSIGN_OR_RETURN(const Value before, journal.get("run", "identity"));
-  const std::vector<std::string> changed = differences(before, setup.identity());
+  const Value now = setup.identity();
+  const std::vector<std::string> changed = differences(before, now);
   if (changed.empty()) return absl::OkStatus();
-  return with_exit_code(
-      absl::FailedPreconditionError(absl::StrCat(
-          journal.work(), ": the run cannot go on, since this has changed: ",
-          absl::StrJoin(changed, "; "), "; undo that, or start a new run with another --work")),
-      ExitCode::kPipeline);
+  const bool only_plugins = changed.size() == differences(before["plugins"], now["plugins"]).size();
+  if (only_plugins && accept_plugin_change) return accept_plugins(journal, now, changed);
+  const std::string way_out =
+      only_plugins ? absl::StrCat(
+                         "; undo that, go on with the plugins as they are now (`swage "
+                         "resume ",
+                         journal.work(),
+                         " --accept-plugin-change`), or start a new run with another "
+                         "--work")
+                   : "; undo that, or start a new run with another --work";
+  return with_exit_code(absl::FailedPreconditionError(absl::StrCat(
+                            journal.work(), ": the run cannot go on, since this has changed: ",
+                            absl::StrJoin(changed, "; "), way_out)),
+                        ExitCode::kPipeline);
 }
 
 absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter, bool again) {
   reporter.begin_phase("verify", static_cast<int64_t>(setup.writers.size()), 0);
+  if (!setup.verification.empty()) {
+    const absl::Status intact = check_file(journal, setup.verified_file());
+    if (!intact.ok())
+      return annotate(
+          absl::DataLossError(absl::StrCat(intact.message(),
+                                           "; put it back, or remove the work folder and run the "
+                                           "pipeline again")),
+          "exports cannot be verified");
+  }
   std::vector<std::string> failed;
   for (ExportWriter& writer : setup.writers) {
     const ExportSpec& spec = writer.spec();
@@ -236,6 +266,7 @@ absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
 }
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
+  SWAGE_RETURN_IF_ERROR(setup.shards->take_up(journal));
   SWAGE_RETURN_IF_ERROR(reserve_places(setup, journal));
   tell_origin(setup, reporter);
   {
@@ -259,10 +290,12 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   return absl::OkStatus();
 }
 
-absl::Status start_run(const RunCommand& command, const Reporter::Options& options) {
+absl::Status start_run(const RunCommand& command, const Reporter::Options& options,
+                       bool replaces_earlier) {
   SWAGE_ASSIGN_OR_RETURN(LoadedPipeline loaded, load_run(command));
   SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create(options));
   SWAGE_ASSIGN_OR_RETURN(const auto setup, set_up_run(std::move(loaded)));
+  if (replaces_earlier) SWAGE_RETURN_IF_ERROR(Journal::discard(setup->pipeline.run.work));
   SWAGE_ASSIGN_OR_RETURN(Journal journal, start_journal(*setup, command));
   return execute(*setup, journal, *reporter);
 }

@@ -19,7 +19,6 @@ struct RunCommand {
   std::string folder;    // current folder; relative paths of the command start there
   std::string pipeline;  // file
   std::vector<std::string> sets, plugin_path;
-  bool replaces_work = false;  // an earlier run in the work folder goes, once this one may start
 };
 Value to_value(const RunCommand& command);
 RunCommand command_from(const Value& value);
@@ -36,8 +35,10 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
 
 // Starts a run: refuses a work directory that holds one, and export folders that exist.
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command);
-// FailedPrecondition names every difference between the run of the journal and this setup.
-absl::Status compare_with_journal(const RunSetup& setup, const Journal& journal);
+// FailedPrecondition names every difference between the run of the journal and this setup. Plugins
+// that were built again may differ with `accept_plugin_change`, which the result then notes.
+absl::Status compare_with_journal(const RunSetup& setup, Journal& journal,
+                                  bool accept_plugin_change = false);
 
 // Reads every export again; those that have been found right before only with `again`. An export
 // with differences is an error of exit code kVerdictFailed.
@@ -47,7 +48,9 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 // result.json. Prints the table of results.
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter);
 
-// A run from its command to its results.
-absl::Status start_run(const RunCommand& command, const Reporter::Options& options);
+// A run from its command to its results. With `replaces_earlier` a run that lies in its work folder
+// and is not at work goes, once everything was checked.
+absl::Status start_run(const RunCommand& command, const Reporter::Options& options,
+                       bool replaces_earlier = false);
 
 }  // namespace swage

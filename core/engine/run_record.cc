@@ -1,11 +1,28 @@
 #include "core/engine/run_record.h"
 
+#include <algorithm>
+#include <filesystem>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/engine/file_digest.h"
 #include "core/engine/process.h"
 #include "swage/status.h"
 
 namespace swage {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFile = "file";
+
+// As the journal names it, wherever the work folder lies now.
+std::string key_of(const std::string& work, const std::string& path) {
+  const fs::path folder = (fs::path(work) / "x").lexically_normal().parent_path();
+  return fs::path(path).lexically_normal().lexically_relative(folder).string();
+}
+
+}  // namespace
 
 void RunRecord::linear(const LinearOutcome& outcome) {
   entries_.push_back({"linear", outcome.summary.name, to_value(outcome)});
@@ -29,6 +46,17 @@ void RunRecord::parameters(int64_t count, int64_t bits) {
 
 void RunRecord::notes(const std::vector<std::string>& lines) {
   notes_.insert(notes_.end(), lines.begin(), lines.end());
+}
+
+absl::Status RunRecord::file(const std::string& work, const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(std::string digest, file_digest(path));
+  entries_.push_back(
+      {kFile, key_of(work, path), Value(Value::Table{{"digest", std::move(digest)}})});
+  return absl::OkStatus();
+}
+
+void RunRecord::add(std::vector<Journal::Entry> entries) {
+  std::move(entries.begin(), entries.end(), std::back_inserter(entries_));
 }
 
 void RunRecord::seconds(const std::string& what, const Stopwatch::Reading& reading) {
@@ -71,6 +99,27 @@ absl::StatusOr<std::vector<StoredItem>> recorded_items(const Journal& journal,
                      value.flag("exact", false)});
   }
   return items;
+}
+
+absl::StatusOr<std::vector<std::string>> recorded_files(const Journal& journal,
+                                                        const std::string& folder) {
+  SWAGE_ASSIGN_OR_RETURN(const auto entries, journal.all(kFile));
+  std::vector<std::string> files;
+  for (const Journal::Entry& entry : entries) {
+    if (absl::StartsWith(entry.key, folder + "/"))
+      files.push_back((fs::path(journal.work()) / entry.key).string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+absl::Status check_file(const Journal& journal, const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(const Value recorded, journal.get(kFile, key_of(journal.work(), path)));
+  const auto found = file_digest(path);
+  if (!found.ok()) return absl::DataLossError(found.status().message());
+  if (*found == recorded.str("digest", "")) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(path, ": is not what the run wrote (digest ", *found,
+                                          ", expected ", recorded.str("digest", "none"), ")"));
 }
 
 absl::StatusOr<bool> is_done(const Journal& journal, const std::string& kind,

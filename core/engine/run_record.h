@@ -14,6 +14,7 @@ namespace swage {
 //   block   "language-00003"      seconds, stored bits, notes
 //   linear  module path           outcome.h
 //   stored  "<export>/<name>"     digests that verification compares
+//   file    path in the work folder, digest and bytes of what lies there
 //   phase   "embed", "embed/<tower>", "head", "evaluate", "export/<name>", "verify/<name>" seconds
 //   and results
 // One RunRecord becomes one commit.
@@ -24,6 +25,9 @@ class RunRecord {
   // Parameters in floats: their number and bits are those of the model that is written.
   void parameters(int64_t count, int64_t bits);
   void notes(const std::vector<std::string>& lines);
+  // A file of the work folder that a later part of the run relies on.
+  absl::Status file(const std::string& work, const std::string& path);
+  void add(std::vector<Journal::Entry> entries);
   void seconds(const std::string& what, const Stopwatch::Reading& reading);
 
   // Commits everything as one unit of work. The journal then counts `kind`/`key` as done.
@@ -43,6 +47,11 @@ class RunRecord {
 absl::StatusOr<std::vector<LinearOutcome>> recorded_linears(const Journal& journal);
 absl::StatusOr<std::vector<StoredItem>> recorded_items(const Journal& journal,
                                                        const std::string& export_name);
+// Paths of the files in a folder of the work folder ("parts/packed") that were committed, sorted.
+absl::StatusOr<std::vector<std::string>> recorded_files(const Journal& journal,
+                                                        const std::string& folder);
+// DataLoss: the file is not what was committed, and says how.
+absl::Status check_file(const Journal& journal, const std::string& path);
 absl::StatusOr<bool> is_done(const Journal& journal, const std::string& kind,
                              const std::string& key);
 

@@ -46,8 +46,10 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   LoadOptions options;
   options.compute = compute_type(pipeline.run.compute);
   SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
+  auto shards = ShardWatch::of_model(pipeline.model_path);
   SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
                                                         *setup.loader, options, compare));
+  SWAGE_ASSIGN_OR_RETURN(setup.shards, std::move(shards));
   // `swage eval` measures compressed checkpoints too.
   if (!pipeline.steps.empty() || !setup.model->quantized())
     SWAGE_RETURN_IF_ERROR(setup.model->check_floats());

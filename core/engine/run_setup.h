@@ -11,6 +11,7 @@
 #include "core/engine/export_writer.h"
 #include "core/engine/opened_model.h"
 #include "core/engine/planned_step.h"
+#include "core/engine/shard_watch.h"
 
 namespace swage {
 
@@ -18,7 +19,8 @@ namespace swage {
 struct RunSetup {
   Pipeline pipeline;
   Catalog catalog;
-  std::unique_ptr<Loader> loader;  // over `catalog`
+  std::unique_ptr<Loader> loader;      // over `catalog`
+  std::unique_ptr<ShardWatch> shards;  // of the model
   std::optional<OpenedModel> model;
   std::vector<PlannedStep> steps;
   std::vector<ExportWriter> writers;

@@ -7,8 +7,10 @@
 #include "absl/strings/str_format.h"
 #include "core/engine/block_loader.h"
 #include "core/engine/files.h"
+#include "core/engine/passage.h"
 #include "core/engine/process.h"
 #include "core/engine/step_run.h"
+#include "swage/io/safetensors.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -41,7 +43,7 @@ Sweep::Sweep(RunSetup& setup, Journal& journal, Reporter& reporter)
       cache_(setup.pipeline.run.reference_cache, *setup.model),
       blocks_(setup.model->blocks()) {}
 
-void Sweep::make_streams(bool with_calibration) {
+absl::Status Sweep::make_streams(bool with_calibration) {
   const auto add = [&](std::string name, Role role, const SequenceSet& sequences) {
     TokenStream stream;
     stream.name = std::move(name);
@@ -64,8 +66,9 @@ void Sweep::make_streams(bool with_calibration) {
   if (!setup_.verification.empty())
     add("verification.compressed", Role::kCompressed, setup_.verification);
   for (TokenStream& stream : streams_) {
-    if (stream.role == Role::kReference) cache_.load(&stream);
+    if (stream.role == Role::kReference) SWAGE_RETURN_IF_ERROR(cache_.load(&stream, reporter_));
   }
+  return absl::OkStatus();
 }
 
 TokenStream* Sweep::stream(Role role, const SequenceSet& sequences) {
@@ -80,13 +83,13 @@ const TokenStream* Sweep::find(Role role, const SequenceSet& sequences) const {
 }
 
 absl::Status Sweep::run() {
-  SWAGE_ASSIGN_OR_RETURN(const auto committed, journal_.all("block"));
-  const auto done = static_cast<int64_t>(committed.size());
+  SWAGE_ASSIGN_OR_RETURN(const int64_t done, committed_blocks());
   const auto count = static_cast<int64_t>(blocks_.size());
   SWAGE_RETURN_IF_ERROR(ends_.transform(setup_.steps, reporter_));
-  make_streams(done < count);
+  SWAGE_RETURN_IF_ERROR(make_streams(done < count));
   SWAGE_RETURN_IF_ERROR(begin(done));
   if (done < count) {
+    setup_.shards->start();
     reporter_.begin_phase(setup_.steps.empty() ? "measure" : "compress", count, done);
     BlockLoader loader(*setup_.model, blocks_, static_cast<size_t>(done));
     for (int64_t i = done; i < count; ++i) {
@@ -102,12 +105,62 @@ absl::Status Sweep::run() {
   return write_head();
 }
 
+// Part files lie about while a run stands still. One that is not what was written is computed
+// again, and with it all blocks: hidden states of earlier borders are gone.
+absl::StatusOr<int64_t> Sweep::committed_blocks() {
+  SWAGE_ASSIGN_OR_RETURN(const auto committed, journal_.all("block"));
+  if (committed.empty()) return 0;
+  for (const ExportWriter& writer : setup_.writers) {
+    const std::string& name = writer.spec().name;
+    SWAGE_ASSIGN_OR_RETURN(const bool written, is_done(journal_, "phase", "export/" + name));
+    if (written) continue;
+    SWAGE_ASSIGN_OR_RETURN(const auto parts, recorded_files(journal_, "parts/" + name));
+    for (const std::string& part : parts) {
+      const absl::Status status = check_file(journal_, part);
+      if (status.ok()) continue;
+      const std::string note =
+          absl::StrCat(status.message(), "; the run began again with the first block");
+      reporter_.note(note);
+      SWAGE_RETURN_IF_ERROR(journal_.begin_again(
+          {{"phase", "begun again", Value(Value::Table{{"notes", Value::List{note}}})}}));
+      return 0;
+    }
+  }
+  return static_cast<int64_t>(committed.size());
+}
+
+// A reference that came out of a cache is in no state file. Where the cache has lost it, the
+// original is passed again.
+absl::Status Sweep::pass_missing_references(const std::string& state, const std::string& tower) {
+  SWAGE_ASSIGN_OR_RETURN(const auto source, io::open_safetensors({state}));
+  const View loaded = setup_.model->quantized() ? View::kCompressed : View::kFloat;
+  for (TokenStream& stream : streams_) {
+    const bool outside = tower != kLanguage && !stream.sequences->has_pictures();
+    if (stream.role != Role::kReference || stream.finished || outside) continue;
+    if (source->has(stream.name)) continue;
+    reporter_.note(absl::StrCat(stream.name,
+                                ": is in no reference cache any more, so the original "
+                                "is passed again"));
+    SWAGE_RETURN_IF_ERROR(pass_through(*setup_.model, loaded, stream, [](const BlockId&) {}));
+    stream.finished = true;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Sweep::begin(int64_t done) {
   if (done == 0 || streams_.empty()) return absl::OkStatus();
   const bool evaluated = is_done(journal_, "phase", "evaluate").value_or(false);
   if (evaluated) return absl::OkStatus();  // nothing is left that would need the streams
-  return load_streams(setup_.state_file(done), setup_.model->options().device,
-                      blocks_[static_cast<size_t>(done - 1)].tower, &streams_);
+  const std::string state = setup_.state_file(done);
+  const std::string& tower = blocks_[static_cast<size_t>(done - 1)].tower;
+  const absl::Status intact = check_file(journal_, state);
+  if (!intact.ok())
+    return annotate(absl::DataLossError(absl::StrCat(
+                        intact.message(),
+                        "; put it back, or remove the work folder and run the pipeline again")),
+                    "the run cannot go on");
+  SWAGE_RETURN_IF_ERROR(pass_missing_references(state, tower));
+  return load_streams(state, setup_.model->options().device, tower, &streams_);
 }
 
 absl::Status Sweep::enter_tower(const std::string& tower) {
@@ -130,6 +183,7 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
                            writer.write_parameters(part, embedding->parameters()));
     record.stored(writer.spec().name, items);
   }
+  SWAGE_RETURN_IF_ERROR(record_parts(part, &record));
   record.parameters(parameter_count(embedding->parameters()),
                     parameter_bits(embedding->parameters()));
   if (language) record.set("model_bytes", setup_.model->outline().bytes);
@@ -140,7 +194,21 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
   return record.commit(journal_, "phase", language ? "embed" : "embed/" + tower);
 }
 
+// A plugin that remembers blocks would go on differently after a stop, so each block gets plugins
+// that have seen none. What an algorithm remembers of the whole model stays: every start shows it
+// anew.
+absl::Status Sweep::renew_plugins() {
+  for (ExportWriter& writer : setup_.writers) SWAGE_RETURN_IF_ERROR(writer.renew(*setup_.loader));
+  for (PlannedStep& planned : setup_.steps) {
+    if (ends_.looked(planned)) continue;
+    SWAGE_ASSIGN_OR_RETURN(planned.algorithm,
+                           setup_.loader->algorithm(planned.step->use, planned.step->params));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Sweep::block(Block& block, int64_t index) {
+  SWAGE_RETURN_IF_ERROR(renew_plugins());
   const bool last = index + 1 == static_cast<int64_t>(blocks_.size());
   const std::string& adapter = setup_.model->adapter_name();
   RunRecord record;
@@ -229,11 +297,18 @@ absl::Status Sweep::write_exports(Block& block, RunRecord* record) {
     SWAGE_ASSIGN_OR_RETURN(const auto items, writer.write_block(block));
     record->stored(writer.spec().name, items);
   }
+  SWAGE_RETURN_IF_ERROR(record_parts(key_of(block.id()), record));
   for (const Linear& linear : block.linears()) {
     if (!linear.bias.defined()) continue;
     const auto element_bits = static_cast<int64_t>(c10::elementSize(linear.storage)) * 8;
     record->parameters(linear.bias.numel(), linear.bias.numel() * element_bits);
   }
+  return absl::OkStatus();
+}
+
+absl::Status Sweep::record_parts(const std::string& part, RunRecord* record) {
+  for (const ExportWriter& writer : setup_.writers)
+    SWAGE_RETURN_IF_ERROR(record->file(journal_.work(), writer.part_file(part)));
   return absl::OkStatus();
 }
 
@@ -248,8 +323,13 @@ absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) 
                    streams_.end());
   }
   SWAGE_RETURN_IF_ERROR(make_folder(fs::path(setup_.state_file(0)).parent_path().string()));
-  if (!streams_.empty())
-    SWAGE_RETURN_IF_ERROR(save_streams(setup_.state_file(index + 1), streams_));
+  if (!streams_.empty()) {
+    const std::string state = setup_.state_file(index + 1);
+    SWAGE_RETURN_IF_ERROR(save_streams(state, streams_));
+    SWAGE_RETURN_IF_ERROR(record->file(journal_.work(), state));
+  }
+  SWAGE_RETURN_IF_ERROR(setup_.shards->check());
+  record->add(setup_.shards->news());
   record->seconds("commit", watch.lap());
   SWAGE_RETURN_IF_ERROR(record->commit(journal_, "block", key_of(id)));
   std::error_code ignored;  // it only takes room
@@ -269,12 +349,17 @@ absl::Status Sweep::write_head() {
     SWAGE_ASSIGN_OR_RETURN(const auto items, writer.write_parameters("head", head->parameters()));
     record.stored(writer.spec().name, items);
   }
+  SWAGE_RETURN_IF_ERROR(record_parts("head", &record));
   record.parameters(parameter_count(head->parameters()), parameter_bits(head->parameters()));
   for (const TokenStream& stream : streams_) {
     if (stream.role == Role::kReference) SWAGE_RETURN_IF_ERROR(cache_.store(stream));
   }
-  if (const TokenStream* verified = find(Role::kCompressed, setup_.verification))
+  if (const TokenStream* verified = find(Role::kCompressed, setup_.verification)) {
     SWAGE_RETURN_IF_ERROR(save_streams(setup_.verified_file(), {*verified}));
+    SWAGE_RETURN_IF_ERROR(record.file(journal_.work(), setup_.verified_file()));
+  }
+  SWAGE_RETURN_IF_ERROR(setup_.shards->check());
+  record.add(setup_.shards->news());
   record.seconds("head", watch.lap());
   return record.commit(journal_, "phase", "head");
 }

@@ -26,16 +26,20 @@ class Sweep {
   ModelEnds& ends() { return ends_; }
 
  private:
-  void make_streams(bool with_calibration);
+  absl::Status make_streams(bool with_calibration);
   TokenStream* stream(Role role, const SequenceSet& sequences);
+  absl::StatusOr<int64_t> committed_blocks();
   absl::Status begin(int64_t done);
+  absl::Status pass_missing_references(const std::string& state, const std::string& tower);
   absl::Status enter_tower(const std::string& tower);
   absl::Status block(Block& block, int64_t index);
+  absl::Status renew_plugins();
   absl::Status run_steps(Block& block, bool last, RunRecord* record);
   absl::Status pass_compressed(Block& block, bool last);
   absl::Status write_exports(Block& block, RunRecord* record);
   absl::Status commit(const BlockId& id, int64_t index, RunRecord* record);
   absl::Status write_head();
+  absl::Status record_parts(const std::string& part, RunRecord* record);
 
   RunSetup& setup_;
   Journal& journal_;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/passage.h"
+#include "core/engine/process.h"
 #include "swage/border.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
@@ -31,6 +32,7 @@ absl::Status compare_items(const std::vector<StoredItem>& items, Exporter& expor
                            const io::Checkpoint& checkpoint, Reporter& reporter, Verdict* verdict) {
   for (size_t i = 0; i < items.size(); ++i) {
     const StoredItem& item = items[i];
+    if (!interrupted().ok()) return;
     reporter.at(item.name, static_cast<double>(i) / static_cast<double>(items.size()));
     verdict->exact &= item.exact;
     const auto found = read_digest(item, exporter, checkpoint);
@@ -106,6 +108,7 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
   Verdict verdict;
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
   SWAGE_RETURN_IF_ERROR(compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict));
+  SWAGE_RETURN_IF_ERROR(interrupted());
   // Weights that cannot be read make no windows.
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(compare_windows(setup, writer, reporter, &verdict));
   return verdict;

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "swage/border.h"
 #include "swage/call_site.h"
@@ -53,6 +54,11 @@ bool is_ours() { return getpid() == watched; }
 }
 
 void on_crash(int signal) {
+  if (is_ours() && address_space_was_short()) {
+    say("\nerror: out of memory: the limit of the address space (ulimit -v) is used up; finished "
+        "blocks are kept, `swage resume` continues\n");
+    end_process(static_cast<int>(ExitCode::kResources));
+  }
   if (is_ours() && in_plugin_call())
     end_by_plugin("ends the process by signal ", signal,
                   signal == SIGSEGV ? " (a stray pointer, or no stack left)" : "");
@@ -71,7 +77,7 @@ void on_exit_called(int code, void*) {
 }
 
 void on_quick_exit() {
-  if (is_ours()) end_by_plugin("calls quick_exit, exit code ", kFault, "");
+  if (is_ours() && settled < 0) end_by_plugin("calls quick_exit, exit code ", kFault, "");
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <c10/util/ParallelGuard.h>
+
 #include <deque>
 
 #include "absl/strings/str_format.h"
@@ -46,8 +48,14 @@ struct LearnedLimits {
     if (!scheme.symmetric) start.push_back(logit(limits.high, ends.high));
   }
 
-  at::Tensor low() const { return logits.front().sigmoid() * ends.low; }
-  at::Tensor high() const { return logits.back().sigmoid() * ends.high; }
+  at::Tensor low() const { return share(logits.front()) * ends.low; }
+  at::Tensor high() const { return share(logits.back()) * ends.high; }
+
+  // In one piece: where LibTorch cuts among threads, sigmoids have other last bits.
+  static at::Tensor share(const at::Tensor& logits) {
+    const c10::ParallelGuard one_piece(true);
+    return logits.sigmoid();
+  }
 };
 
 // Learns how far each group's range may reach, against the outputs of the whole block (Shao et al.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <system_error>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
@@ -38,6 +39,13 @@ absl::Status catching(const std::function<absl::Status()>& call, bool mark) {
     return of_libtorch(error, mark);
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory");
+  } catch (const std::system_error& error) {
+    // A thread that the system does not give, above all.
+    const bool spent = error.code() == std::errc::resource_unavailable_try_again ||
+                       error.code() == std::errc::not_enough_memory;
+    const std::string text = absl::StrCat("exception: ", error.what());
+    return spent ? absl::ResourceExhaustedError(absl::StrCat("out of memory or threads: ", text))
+                 : thrown(text, mark);
   } catch (const std::exception& error) {
     return thrown(absl::StrCat("exception: ", error.what()), mark);
   } catch (...) {

@@ -50,6 +50,13 @@ at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
     const at::Tensor y = LearnedProduct::apply(x, weight);
     return bias.defined() ? y + bias : y;
   }
+  // Products of half types take blocks by their number of rows and threads: they are summed in fp32
+  // and rounded once.
+  if (x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf)) {
+    return affine(x.to(at::kFloat), weight.to(at::kFloat),
+                  bias.defined() ? bias.to(at::kFloat) : bias)
+        .to(x.scalar_type());
+  }
   const int64_t rows = x.size(0);
   if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);
   return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias)

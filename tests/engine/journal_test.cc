@@ -141,9 +141,9 @@ TEST_F(JournalTest, RefusesFilesThatAreNoJournal) {
 
 TEST_F(JournalTest, RefusesAJournalOfALaterVersion) {
   { created(); }
-  execute("PRAGMA user_version = 2");
+  execute("PRAGMA user_version = 9");
   EXPECT_EQ(refusal().code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(refusal().message()), HasSubstr("has format 2, this swage reads"));
+  EXPECT_THAT(std::string(refusal().message()), HasSubstr("has format 9, this swage reads"));
 }
 
 TEST_F(JournalTest, RefusesATruncatedFile) {

@@ -29,13 +29,13 @@ bool names_work(const std::vector<std::string>& sets) {
 absl::Status eval(const Arguments& arguments) {
   RunCommand command = {"eval", fs::current_path().string(), arguments.pipeline, arguments.sets,
                         arguments.plugin_path};
-  if (!names_work(command.sets)) {
+  const bool own_folder = !names_work(command.sets);
+  if (own_folder) {
     // Its own folder, which holds nothing but an earlier measurement of the same name.
     const fs::path work = fs::absolute("runs") / folder_name(arguments.target);
-    command.replaces_work = true;
     command.sets.push_back(absl::StrCat("run.work=\"", work.string(), "\""));
   }
-  return start_run(command, {arguments.events, arguments.quiet});
+  return start_run(command, {arguments.events, arguments.quiet}, own_folder);
 }
 
 }  // namespace swage

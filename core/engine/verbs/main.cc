@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "core/base/log.h"
 #include "core/engine/process.h"
@@ -17,6 +19,7 @@
 #include "core/load/loader.h"
 #include "swage/border.h"
 #include "swage/printable.h"
+#include "swage/status.h"
 
 namespace swage {
 namespace {
@@ -24,6 +27,7 @@ namespace {
 absl::Status dispatch(int argc, char** argv) {
   const auto arguments = parse_arguments(argc, argv);
   if (!arguments.ok()) return arguments.status();
+  SWAGE_RETURN_IF_ERROR(use_threads(0));
   if (arguments->quiet) set_log_level(LogLevel::kWarning);
   const std::pair<const char*, absl::Status (*)(const Arguments&)> served[] = {
       {"run", run},       {"check", check},     {"resume", resume},  {"eval", eval},
@@ -54,7 +58,15 @@ int main(int argc, char** argv) {
   swage::install_interrupt_handler();
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
   signal(SIGXFSZ, SIG_IGN);  // a file above the limit of `ulimit -f` is an error like a full disk
-  const absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
+  absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
+  // Libraries have texts of their own for a request of memory that was refused.
+  const int told = swage::exit_code(status);
+  if ((told == 1 || told == 5) && swage::address_space_was_short())
+    status = swage::with_exit_code(
+        absl::ResourceExhaustedError(
+            absl::StrCat("out of memory: the limit of the address space (ulimit -v) is used up: ",
+                         status.message())),
+        swage::ExitCode::kResources);
   swage::say_error(status);
   const absl::Status late = swage::Loader::shutdown();
   swage::say_error(late);

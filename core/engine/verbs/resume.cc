@@ -13,7 +13,7 @@ absl::Status resume(const Arguments& arguments) {
                          Reporter::create({arguments.events, arguments.quiet}));
   SWAGE_ASSIGN_OR_RETURN(const auto setup,
                          reopen_run(journal, arguments.threads, arguments.micro_batch));
-  SWAGE_RETURN_IF_ERROR(compare_with_journal(*setup, journal));
+  SWAGE_RETURN_IF_ERROR(compare_with_journal(*setup, journal, arguments.accept_plugin_change));
   return execute(*setup, journal, *reporter);
 }
 

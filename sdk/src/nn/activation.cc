@@ -7,6 +7,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/square.h>
 
+#include "nn/elementwise.h"
 #include "nn/kernels.h"
 #include "swage/suggest.h"
 
@@ -75,7 +76,7 @@ void fused_in_place(Activation activation, at::Tensor& x, const at::Tensor* up) 
   });
 }
 
-at::Tensor plain(Activation activation, const at::Tensor& x) {
+at::Tensor of_elements(Activation activation, const at::Tensor& x) {
   switch (activation) {
     case Activation::kSilu:
       return at::silu(x);
@@ -91,6 +92,10 @@ at::Tensor plain(Activation activation, const at::Tensor& x) {
       return at::relu(x).square();
   }
   return {};
+}
+
+at::Tensor plain(Activation activation, const at::Tensor& x) {
+  return elementwise(x, [&](const at::Tensor& piece) { return of_elements(activation, piece); });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 
 #include "nn/attention_cpu.h"
+#include "nn/elementwise.h"
 #include "nn/kernels.h"
 #include "swage/status.h"
 
@@ -44,7 +45,10 @@ at::Tensor written_out(const at::Tensor& q, at::Tensor k, at::Tensor v, const Pi
     v = v.repeat_interleave(group, 1);
   }
   at::Tensor scores = q.matmul(k.transpose(-1, -2)) * rule.scale;
-  if (rule.softcap > 0) scores = (scores / rule.softcap).tanh() * rule.softcap;
+  if (rule.softcap > 0) {
+    scores = elementwise(scores / rule.softcap, [](const at::Tensor& x) { return x.tanh(); }) *
+             rule.softcap;
+  }
   if (rule.key_bias.defined()) {
     scores = scores + rule.key_bias.slice(1, piece.first_key, piece.last_key).unsqueeze(1);
   }
@@ -83,10 +87,24 @@ at::Tensor in_pieces(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return at::cat(pieces, 1);
 }
 
+// LibTorch's kernels for these types pick their blocks by the number of sequences and threads.
+bool is_half(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf);
+}
+
+AttentionRule in_float(AttentionRule rule) {
+  if (rule.key_bias.defined()) rule.key_bias = rule.key_bias.to(at::kFloat);
+  return rule;
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<int64_t>& lengths, const AttentionRule& rule) {
+  if (is_half(q)) {
+    return attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), lengths, in_float(rule))
+        .to(q.scalar_type());
+  }
   SWAGE_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(1) % k.size(1) == 0);
   SWAGE_CHECK(rule.causal || rule.window == 0);
   const bool shaped = rule.softcap > 0 || rule.key_bias.defined();
@@ -119,6 +137,11 @@ at::Tensor cross_attention(const at::Tensor& q, const at::Tensor& k, const at::T
                            const std::vector<int64_t>& key_lengths, const AttentionRule& rule) {
   SWAGE_CHECK(q.dim() == 3 && k.dim() == 3 && v.dim() == 3 && q.size(1) % k.size(1) == 0);
   SWAGE_CHECK(query_lengths.size() == key_lengths.size());
+  if (is_half(q)) {
+    return cross_attention(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), query_lengths,
+                           key_lengths, in_float(rule))
+        .to(q.scalar_type());
+  }
   SWAGE_CHECK(!rule.causal && rule.window == 0 && !rule.key_bias.defined() && rule.softcap == 0);
   if (rule.scale > 0 && kernels::fusable({&q, &k, &v}))
     return attention_cpu(q, k, v, query_lengths, key_lengths, rule);

@@ -1,5 +1,6 @@
 // From the residual stream to logits.
 #include "nn/block_reader.h"
+#include "nn/elementwise.h"
 #include "swage/nn/decoder.h"
 #include "swage/nn/load.h"
 #include "swage/status.h"
@@ -46,7 +47,8 @@ class DecoderHead final : public Head {
     const at::Tensor y = affine(x, tied_.defined() ? tied_ : weight_->value,
                                 bias_ != nullptr ? bias_->value : at::Tensor());
     if (d.logit_softcap == 0) return y;
-    return (y / d.logit_softcap).tanh() * d.logit_softcap;
+    return elementwise(y / d.logit_softcap, [](const at::Tensor& x) { return x.tanh(); }) *
+           d.logit_softcap;
   }
 
   HeadSites residual_sites() override {

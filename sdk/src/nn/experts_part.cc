@@ -4,11 +4,16 @@
 
 #include <tuple>
 
+#include "nn/elementwise.h"
 #include "swage/scheme.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
+
+at::Tensor sigmoid_of(const at::Tensor& x) {
+  return elementwise(x, [](const at::Tensor& piece) { return piece.sigmoid(); });
+}
 
 constexpr const char* kChoice = "router.choice";  // int64 [tokens, n]: experts that see a token
 constexpr const char* kShare = "router.share";    // [tokens, n]: what their outputs count for
@@ -113,7 +118,7 @@ void ExpertsPart::prepare(Slots& slots) const {
   const Experts& e = experts_;
   const at::Tensor logits = router_->apply(slots.at(input()));
   const at::Tensor scores =
-      e.score == Experts::Score::kSoftmax ? logits.softmax(1) : logits.sigmoid();
+      e.score == Experts::Score::kSoftmax ? logits.softmax(1) : sigmoid_of(logits);
   const int64_t asked = slots.experts_seen < 0 ? e.count : slots.experts_seen;
   const int64_t seen = std::min(std::max(asked, e.active), e.count);
   const at::Tensor choice = std::get<1>(at::topk(choice_scores(scores), seen, 1));
@@ -141,7 +146,8 @@ void ExpertsPart::put_input(const Expert& expert, Slots& slots) const {
 void ExpertsPart::add_output(const Expert& expert, Slots& slots) const {
   at::Tensor output = expert.down->apply(slots.take(kInput));
   if (expert.route.empty()) {
-    if (shared_gate_ != nullptr) output = output * shared_gate_->apply(slots.at(input())).sigmoid();
+    if (shared_gate_ != nullptr)
+      output = output * sigmoid_of(shared_gate_->apply(slots.at(input())));
     slots[kSum] = slots.take(kSum) + output;
     return;
   }

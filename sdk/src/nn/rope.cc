@@ -8,6 +8,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 
+#include "nn/elementwise.h"
 #include "nn/kernels.h"
 #include "swage/status.h"
 
@@ -147,7 +148,9 @@ RopeTable Rope::table(const at::Tensor& positions, const std::vector<int64_t>& l
     parts.push_back(at::empty({0, description_.dim / 2}, positions.options().dtype(at::kFloat)));
   const at::Tensor all = at::cat(parts);
   const double factor = attention_factor();
-  return {(all.cos() * factor).to(like.options()), (all.sin() * factor).to(like.options())};
+  const at::Tensor cos = elementwise(all, [](const at::Tensor& x) { return x.cos(); });
+  const at::Tensor sin = elementwise(all, [](const at::Tensor& x) { return x.sin(); });
+  return {(cos * factor).to(like.options()), (sin * factor).to(like.options())};
 }
 
 at::Tensor in_halves(const at::Tensor& x, int64_t dim) {

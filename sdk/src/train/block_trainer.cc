@@ -1,6 +1,7 @@
 #include "swage/train/block_trainer.h"
 
 #include <c10/core/GradMode.h>
+#include <c10/util/ParallelGuard.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/adamw.h>
 
@@ -29,7 +30,12 @@ std::vector<Slots> split(const Slots& batch) {
   return sequences;
 }
 
+// LibTorch cuts work by the number of threads, and the ends of such cuts have other last bits:
+// around the products, which have threads of their own, it is done in one piece.
+using OnePiece = c10::ParallelGuard;
+
 at::Tensor output_of(Block& block, const Slots& input) {
+  const OnePiece one_piece(c10::GradMode::is_enabled());
   Slots slots = input;
   block.forward(slots);
   return slots.take(kHidden);
@@ -135,6 +141,7 @@ absl::Status BlockTrainer::step(size_t first, size_t count) {
   for (size_t i = first; i < first + count; ++i) {
     const at::Tensor output = output_of(block_, sequences_[i].input);
     if (!output.requires_grad()) continue;
+    const OnePiece one_piece(true);
     output.backward((output.detach() - sequences_[i].target) *
                     (2.0 / static_cast<double>(elements)));
   }
@@ -161,6 +168,7 @@ absl::StatusOr<Fit> BlockTrainer::fit(const std::vector<at::Tensor>& parameters,
     for (size_t first = 0; first < sequences_.size(); first += at_once) {
       optimizer.zero_grad();
       SWAGE_RETURN_IF_ERROR(step(first, std::min(at_once, sequences_.size() - first)));
+      const OnePiece one_piece(true);
       optimizer.step();
     }
     SWAGE_ASSIGN_OR_RETURN(const double now, loss());
