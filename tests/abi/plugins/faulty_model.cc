@@ -72,7 +72,12 @@ class FaultyModel final : public nn::DecoderAdapter {
   absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
                                                   const LoadOptions& options) override {
     if (fault_ == "null head") return std::unique_ptr<Head>();
-    if (fault_ == "wide logits") return std::make_unique<WideHead>();
+    if (fault_ == "wide logits") {
+      SWAGE_ASSIGN_OR_RETURN(const auto head, DecoderAdapter::load_head(source, options));
+      auto wide = std::make_unique<WideHead>();
+      wide->parameters() = head->parameters();
+      return wide;
+    }
     return DecoderAdapter::load_head(source, options);
   }
   absl::StatusOr<std::unique_ptr<Block>> load_block(const BlockId& id, const WeightSource& source,
