@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/base/bytes.h"
+#include "core/base/log.h"
 #include "core/config/places.h"
 #include "core/engine/run.h"
 #include "core/engine/verbs/verbs.h"
@@ -40,6 +41,8 @@ absl::Status check(const Arguments& arguments) {
   absl::PrintF("%s holds\n", arguments.pipeline);
   print_model(*setup->model);
   print_steps(pipeline);
+  for (const DrawnData& drawn : setup->drawn) absl::PrintF("  data      %s\n", text_of(drawn));
+  for (const std::string& remark : setup->remarks) log_warning(remark);
   for (const EvaluateSpec& spec : pipeline.evaluates) absl::PrintF("  evaluate  %s\n", spec.name);
   for (const ExportSpec& spec : pipeline.exports)
     absl::PrintF("  export    %s: %s\n", spec.name, spec.path);
