@@ -7,18 +7,10 @@
 #include "absl/status/statusor.h"
 #include "core/config/pipeline.h"
 #include "core/engine/opened_model.h"
+#include "core/engine/stored_item.h"
 #include "swage/exporter.h"
 
 namespace swage {
-
-// One thing that an export holds, as the run remembers it for verification.
-struct StoredItem {
-  std::string name;  // of a linear, or of a tensor
-  bool is_linear = false;
-  std::string digest;  // of the linear's stored form, or of the tensor
-  // The export computes exactly what the run measured with this.
-  bool exact = true;
-};
 
 // Writes one export while the sweep goes on: part files in WORK/parts/<name>, laid out in the end.
 class ExportWriter {
@@ -29,7 +21,7 @@ class ExportWriter {
   const std::shared_ptr<Exporter>& exporter() const { return exporter_; }
   absl::Status check(const std::vector<LinearSummary>& planned);
 
-  // Each makes one part file, fsynced, whole or not there, and returns what lies in it.
+  // Each makes one part file, fsynced, whole or not there, and returns what must lie in it.
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
@@ -38,6 +30,7 @@ class ExportWriter {
 
   // Lays the checkpoint out in <path>.part and gives it its name; what had that name goes.
   absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears);
+  bool has_parts() const;
   // Frees the disk space of the parts.
   void drop_parts();
 
