@@ -1,10 +1,14 @@
 // Checkpoints in the compressed-tensors format: tensors per linear, and quantization_config in
 // config.json.
+#include <map>
+#include <mutex>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "known_parts.h"
 #include "quantization_config.h"
 #include "stored_linear.h"
 #include "swage/io/safetensors.h"
@@ -47,6 +51,36 @@ absl::StatusOr<std::vector<std::string>> other_matrices(const WeightSource& tens
   return found;
 }
 
+// "model.layers.3.mlp.experts" of "model.layers.3.mlp.experts.17.up_proj"; "" of all else.
+std::string experts_of(const std::string& linear) {
+  constexpr char kExperts[] = ".experts.";
+  const size_t at = linear.find(kExperts);
+  if (at == std::string::npos) return "";
+  const size_t index = at + sizeof(kExperts) - 1;
+  const bool numbered = index < linear.size() && absl::ascii_isdigit(linear[index]);
+  return numbered ? linear.substr(0, index - 1) : "";
+}
+
+// Readers run the experts of a layer as one: transformers computes garbage with two schemes there,
+// vLLM refuses to load them.
+absl::Status check_experts(const std::vector<LinearSummary>& planned) {
+  std::map<std::string, std::pair<std::string, std::string>> first;  // scheme and linear
+  for (const LinearSummary& linear : planned) {
+    const std::string experts = experts_of(linear.name);
+    if (experts.empty() || !linear.kept_by.empty()) continue;
+    std::string scheme = describe(linear.weight);
+    if (linear.activation) absl::StrAppend(&scheme, " with ", describe(*linear.activation));
+    const auto [known, added] = first.try_emplace(experts, scheme, linear.name);
+    if (added || known->second.first == scheme) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        linear.name, " is ", scheme, " and ", known->second.second, " is ", known->second.first,
+        ": readers of compressed-tensors take one scheme for the experts of a layer; give all "
+        "linears under ",
+        experts, " one scheme"));
+  }
+  return absl::OkStatus();
+}
+
 class CompressedTensors final : public Exporter {
  public:
   explicit CompressedTensors(const Params& params) : shard_bytes_(params.i64("shard_size") << 20) {}
@@ -62,7 +96,7 @@ class CompressedTensors final : public Exporter {
       const auto layout = choose_layout({linear.weight, linear.activation}, linear.in);
       if (!layout.ok()) return annotate(layout.status(), linear.name);
     }
-    return absl::OkStatus();
+    return check_experts(planned);
   }
 
   absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
@@ -95,12 +129,24 @@ class CompressedTensors final : public Exporter {
     SWAGE_ASSIGN_OR_RETURN(const std::optional<StoredAs> stored,
                            find_linear(config["quantization_config"], linear));
     if (!stored) return no_result(linear, tensors);
+    SWAGE_RETURN_IF_ERROR(check_parts_once(tensors));
     SWAGE_ASSIGN_OR_RETURN(CompressedLinear result, read_linear(linear, *stored, tensors));
     SWAGE_RETURN_IF_ERROR(validate(result));
     return result;
   }
 
  private:
+  // Names are looked through once for each checkpoint, not for each of its linears.
+  absl::Status check_parts_once(const WeightSource& tensors) {
+    const std::lock_guard lock(mutex_);
+    if (known_ == &tensors) return absl::OkStatus();
+    SWAGE_RETURN_IF_ERROR(check_parts_known(tensors));
+    known_ = &tensors;
+    return absl::OkStatus();
+  }
+
+  std::mutex mutex_;
+  const WeightSource* known_ = nullptr;
   const int64_t shard_bytes_;
 };
 

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "quantization_config.h"
@@ -65,6 +67,15 @@ class Reader {
     return result;
   }
 
+  // Whatever else stands there may change what the numbers mean.
+  void expect_only(const std::set<std::string>& known) {
+    if (table_.table() == nullptr) return;
+    for (const auto& [key, value] : *table_.table()) {
+      if (known.count(key) == 0 && !value.is_null())
+        fail(key, value, "no such key (not supported)");
+    }
+  }
+
   // What this reader would decode wrongly if it went on.
   void expect_empty(std::string_view key) {
     const Value::Table* table = table_[key].table();
@@ -78,8 +89,14 @@ class Reader {
   absl::Status* status_;
 };
 
+// Observers chose the scales, in the past; they change nothing in the files.
+const std::set<std::string> kSchemeKeys = {
+    "type",     "num_bits", "symmetric",       "strategy",    "group_size", "dynamic",
+    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"};
+
 WeightScheme read_weights(Reader table) {
   WeightScheme scheme;
+  table.expect_only(kSchemeKeys);
   const bool integers = table.choice("type", {"int", "float"}) == 0;
   scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
   scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
@@ -101,6 +118,8 @@ WeightScheme read_weights(Reader table) {
 
 ActivationScheme read_activation(Reader table) {
   ActivationScheme scheme;
+  table.expect_only(kSchemeKeys);
+  if (!table["actorder"].is_null()) table.fail("actorder", table["actorder"], "null");
   const bool integers = table.choice("type", {"int", "float"}) == 0;
   scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
   scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
@@ -136,6 +155,7 @@ StoredAs read_group(Reader group, const std::string& path, const Value& fallback
     group.fail("output_activations", group["output_activations"], "null (it is not supported)");
   stored.layout = read_layout(&group, group["format"].is_null() ? fallback_format : group["format"],
                               stored.quantization.weight);
+  group.expect_only({"targets", "weights", "input_activations", "output_activations", "format"});
   return stored;
 }
 
@@ -179,8 +199,11 @@ absl::StatusOr<std::optional<StoredAs>> find_linear(const Value& block, const st
   absl::Status status;
   Reader reader(block, path, &status);
   reader.choice("quant_method", {"compressed-tensors"});
-  reader.expect_empty("sparsity_config");
-  reader.expect_empty("transform_config");
+  for (const char* part : {"kv_cache_scheme", "sparsity_config", "transform_config"})
+    reader.expect_empty(part);
+  reader.expect_only({"quant_method", "config_groups", "ignore", "format", "quantization_status",
+                      "global_compression_ratio", "version", "kv_cache_scheme", "sparsity_config",
+                      "transform_config"});
   const Texts ignore = reader.texts("ignore");
   if (!status.ok()) return status;
   const auto ignored = match_any(ignore, linear);

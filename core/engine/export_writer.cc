@@ -23,10 +23,6 @@ constexpr size_t kCarriedBytes = size_t{1} << 30;  // of tensors in memory at a 
 
 std::string part_name(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
 
-bool same_activation(const CompressedLinear& a, const CompressedLinear& b) {
-  return a.activation.has_value() == b.activation.has_value();
-}
-
 // An exporter may write into what it gets.
 CompressedLinear own_copy(const CompressedLinear& linear) {
   CompressedLinear copy = linear;
@@ -156,12 +152,9 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
         encode(Parameter{linear.name + ".weight", linear.weight, linear.storage}, sink, items));
   } else {
     const CompressedLinear& result = *linear.result();
+    items->push_back(item_of(result));
+    items->back().name = linear.name;
     SWAGE_RETURN_IF_ERROR(exporter_->encode(own_copy(result), sink));
-    const CompressedLinear stored = exporter_->stored_form(own_copy(result));
-    StoredItem item{linear.name, true, digest(stored), true};
-    if (item.digest != digest(result))
-      item.exact = same_activation(stored, result) && decode(stored).equal(decode(result));
-    items->push_back(std::move(item));
   }
   if (!linear.bias.defined()) return absl::OkStatus();
   return encode(Parameter{linear.name + ".bias", linear.bias, linear.storage}, sink, items);
@@ -169,16 +162,9 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
 
 absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
                                   std::vector<StoredItem>* items) {
-  const size_t before = sink.tensors.size();
+  items->push_back(item_of(parameter));
   const Parameter own = {parameter.name, parameter.value.clone(), parameter.storage};
-  SWAGE_RETURN_IF_ERROR(exporter_->encode_parameter(own, sink));
-  for (size_t i = before; i < sink.tensors.size(); ++i) {
-    const auto& [name, tensor] = sink.tensors[i];
-    const bool exact =
-        name == parameter.name && tensor.to(parameter.value.scalar_type()).equal(parameter.value);
-    items->push_back({name, false, digest(tensor), exact});
-  }
-  return absl::OkStatus();
+  return exporter_->encode_parameter(own, sink);
 }
 
 absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_block(Block& block) {
@@ -225,7 +211,7 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(
   SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   for (const auto& [name, rule] : model.ledger().carried) {
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, model.checkpoint().weights().read(name));
-    items.push_back({name, false, digest(tensor), true});
+    items.push_back(item_of(name, tensor));
     tensors.emplace_back(name, tensor);
     bytes += tensor.nbytes();
     if (bytes >= kCarriedBytes) SWAGE_RETURN_IF_ERROR(write());
@@ -249,6 +235,11 @@ absl::Status ExportWriter::finish(const OpenedModel& model,
     SWAGE_RETURN_IF_ERROR(exporter_->finish(context));
     return check_finished(folder);
   });
+}
+
+bool ExportWriter::has_parts() const {
+  std::error_code ignored;
+  return fs::is_directory(parts_, ignored) && !fs::is_empty(parts_, ignored);
 }
 
 void ExportWriter::drop_parts() {

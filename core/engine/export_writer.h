@@ -8,19 +8,11 @@
 #include "core/config/pipeline.h"
 #include "core/engine/export_place.h"
 #include "core/engine/opened_model.h"
+#include "core/engine/stored_item.h"
 #include "swage/call_site.h"
 #include "swage/exporter.h"
 
 namespace swage {
-
-// One thing that an export holds, as the run remembers it for verification.
-struct StoredItem {
-  std::string name;  // of a linear, or of a tensor
-  bool is_linear = false;
-  std::string digest;  // of the linear's stored form, or of the tensor
-  // The export computes exactly what the run measured with this.
-  bool exact = true;
-};
 
 // Writes one export while the sweep goes on: part files in WORK/parts/<name>, laid out in the end.
 class ExportWriter {
@@ -33,7 +25,7 @@ class ExportWriter {
   // A new exporter of the same parameters, which has seen no block.
   absl::Status renew(Loader& loader);
 
-  // Each makes one part file, fsynced, whole or not there, and returns what lies in it.
+  // Each makes one part file, fsynced, whole or not there, and returns what must lie in it.
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
   absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
                                                            const std::deque<Parameter>& parameters);
@@ -49,6 +41,8 @@ class ExportWriter {
   absl::Status finish(const OpenedModel& model, const std::vector<LinearSummary>& linears,
                       const std::vector<std::string>& parts, const std::string& folder);
   ExportPlace& place() { return place_; }
+  // Are the part files still there? They go once an export was found right.
+  bool has_parts() const;
   // Frees the disk space of the parts.
   void drop_parts();
 

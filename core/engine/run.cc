@@ -83,7 +83,9 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   const std::string& name = writer.spec().name;
   const std::string key = "export/" + name;
   SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", key));
-  if (done) return still_there(writer.spec());
+  // An export that is gone is written again as long as its parts are there.
+  const absl::Status there = still_there(writer.spec());
+  if (done && (there.ok() || !writer.has_parts())) return there;
   Stopwatch watch;
   RunRecord record;
   SWAGE_ASSIGN_OR_RETURN(const Value before, journal.get("folder", name));
@@ -210,7 +212,7 @@ absl::Status compare_with_journal(const RunSetup& setup, Journal& journal,
                         ExitCode::kPipeline);
 }
 
-absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter, bool again) {
+absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter) {
   reporter.begin_phase("verify", static_cast<int64_t>(setup.writers.size()), 0);
   if (!setup.verification.empty()) {
     const absl::Status intact = check_file(journal, setup.verified_file());
@@ -226,7 +228,12 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
     const ExportSpec& spec = writer.spec();
     const std::string key = "verify/" + spec.name;
     SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", key));
-    if (done && !again) continue;
+    if (!fs::exists(spec.path)) {
+      failed.push_back(absl::StrCat(spec.path,
+                                    ": the export is gone, and with it what the run "
+                                    "wrote; start a new run with another --work"));
+      continue;
+    }
     Stopwatch watch;
     RunRecord record;
     SWAGE_ASSIGN_OR_RETURN(const auto items, recorded_items(journal, spec.name));
@@ -236,7 +243,7 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
     if (verdict.ok()) {
       record.set("verdict", to_value(verdict));
       record.seconds("verify", watch.lap());
-      if (!again) SWAGE_RETURN_IF_ERROR(record.commit(journal, "phase", key));
+      if (!done) SWAGE_RETURN_IF_ERROR(record.commit(journal, "phase", key));
       writer.drop_parts();
     } else {
       const size_t shown = std::min<size_t>(verdict.differences.size(), 5);
@@ -278,8 +285,7 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
     SWAGE_RETURN_IF_ERROR(write_export(setup, writer, journal));
     SWAGE_RETURN_IF_ERROR(interrupted());
   }
-  if (!setup.writers.empty())
-    SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter, false));
+  if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter));
   SWAGE_ASSIGN_OR_RETURN(const Value result, make_result(journal, setup.pipeline));
   SWAGE_RETURN_IF_ERROR(write_result(setup.pipeline.run.work, result));
   std::error_code ignored;  // hidden states are of no more use

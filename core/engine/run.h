@@ -40,9 +40,9 @@ absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command
 absl::Status compare_with_journal(const RunSetup& setup, Journal& journal,
                                   bool accept_plugin_change = false);
 
-// Reads every export again; those that have been found right before only with `again`. An export
-// with differences is an error of exit code kVerdictFailed.
-absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter, bool again);
+// Reads every export again, also one that has been found right before: nobody else looks whether it
+// is still there. An export with differences is an error of exit code kVerdictFailed.
+absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporter);
 
 // Everything that the journal does not count as done yet: sweep, evaluation, exports, verification,
 // result.json. Prints the table of results.

@@ -35,7 +35,10 @@ void RunRecord::stored(const std::string& export_name, const std::vector<StoredI
                                            {"name", item.name},
                                            {"is_linear", item.is_linear},
                                            {"digest", item.digest},
-                                           {"exact", item.exact}})});
+                                           {"values", item.values},
+                                           {"as_bfloat16", item.as_bfloat16},
+                                           {"as_half", item.as_half},
+                                           {"input", item.input}})});
   }
 }
 
@@ -96,7 +99,8 @@ absl::StatusOr<std::vector<StoredItem>> recorded_items(const Journal& journal,
     const Value& value = entry.value;
     if (value.str("export", "") != export_name) continue;
     items.push_back({value.str("name", ""), value.flag("is_linear", false), value.str("digest", ""),
-                     value.flag("exact", false)});
+                     value.str("values", ""), value.str("as_bfloat16", ""),
+                     value.str("as_half", ""), value.str("input", "")});
   }
   return items;
 }

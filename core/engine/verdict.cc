@@ -2,9 +2,12 @@
 
 #include <ATen/ops/isfinite.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/passage.h"
 #include "core/engine/process.h"
@@ -15,16 +18,28 @@
 namespace swage {
 namespace {
 
-// Digest of what lies on disk now, or why there is none.
-absl::StatusOr<std::string> read_digest(const StoredItem& item, Exporter& exporter,
-                                        const io::Checkpoint& checkpoint) {
+constexpr double kRoundedBound = 0.01;
+constexpr double kFloatInputsBound = 1;
+
+absl::StatusOr<Held> read_back(const StoredItem& item, Exporter& exporter,
+                               const io::Checkpoint& checkpoint) {
   if (!item.is_linear) {
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, checkpoint.weights().read(item.name));
-    return digest(tensor);
+    return compare(item, tensor);
   }
   SWAGE_ASSIGN_OR_RETURN(const auto linear, decode_linear(exporter, item.name, checkpoint));
   if (!linear) return absl::NotFoundError("the checkpoint holds plain floats");
-  return digest(*linear);
+  return compare(item, *linear);
+}
+
+void count(const StoredItem& item, Held held, Verdict* verdict) {
+  if (held == Held::kOther) {
+    verdict->differences.push_back(absl::StrCat(
+        item.name, " holds other values than the run's (its digest is ", item.digest, ")"));
+  }
+  verdict->rounded += held == Held::kRounded ? 1 : 0;
+  verdict->float_inputs += held == Held::kFloatInputs ? 1 : 0;
+  if (held == Held::kBits) ++(item.is_linear ? verdict->linears : verdict->tensors);
 }
 
 // An error: decode() itself went wrong, which says nothing about the export.
@@ -32,22 +47,30 @@ absl::Status compare_items(const std::vector<StoredItem>& items, Exporter& expor
                            const io::Checkpoint& checkpoint, Reporter& reporter, Verdict* verdict) {
   for (size_t i = 0; i < items.size(); ++i) {
     const StoredItem& item = items[i];
-    if (!interrupted().ok()) return;
+    SWAGE_RETURN_IF_ERROR(interrupted());
     reporter.at(item.name, static_cast<double>(i) / static_cast<double>(items.size()));
-    verdict->exact &= item.exact;
-    const auto found = read_digest(item, exporter, checkpoint);
-    if (found.status().GetPayload(kThrownByPlugin)) return found.status();
-    if (!found.ok()) {
-      verdict->differences.push_back(
-          absl::StrCat(item.name, " cannot be read back: ", found.status().message()));
-    } else if (*found != item.digest) {
-      verdict->differences.push_back(absl::StrCat(item.name, " decodes to other bits (digest ",
-                                                  *found, ", the run's is ", item.digest, ")"));
+    const auto held = read_back(item, exporter, checkpoint);
+    if (held.status().GetPayload(kThrownByPlugin)) return held.status();
+    if (held.ok()) {
+      count(item, *held, verdict);
     } else {
-      ++(item.is_linear ? verdict->linears : verdict->tensors);
+      verdict->differences.push_back(
+          absl::StrCat(item.name, " cannot be read back: ", held.status().message()));
     }
   }
   return absl::OkStatus();
+}
+
+// What lies in the export beside everything that the run gave: tensors of a linear lie under its
+// path.
+void find_foreign(const std::vector<StoredItem>& items, const io::Checkpoint& checkpoint,
+                  Verdict* verdict) {
+  std::set<std::string> linears, tensors;
+  for (const StoredItem& item : items) (item.is_linear ? linears : tensors).insert(item.name);
+  for (const std::string& name : checkpoint.weights().names()) {
+    if (tensors.count(name) > 0 || linears.count(name.substr(0, name.rfind('.'))) > 0) continue;
+    verdict->differences.push_back(absl::StrCat(name, " is no tensor of the run"));
+  }
 }
 
 // Hidden states behind the last block, through what the export decodes to.
@@ -79,17 +102,31 @@ absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, 
   SWAGE_ASSIGN_OR_RETURN(const TokenStream read, run_windows(setup, writer, model, reporter));
   verdict->windows = setup.verification.sequence_count();
   verdict->window_difference = (read.hidden - own[0].hidden).abs().max().item<double>();
+  const double scale = own[0].hidden.to(at::kDouble).norm().item<double>();
+  const double apart = (read.hidden.to(at::kDouble) - own[0].hidden).norm().item<double>();
+  verdict->window_relative = apart == 0 ? 0 : apart / std::max(scale, 1e-30);
   if (!at::isfinite(read.hidden).all().item<bool>()) {
     verdict->differences.push_back("the checkpoint computes hidden states that are not finite");
-  } else if (verdict->exact && verdict->window_difference != 0) {
+  } else if (verdict->exact() && verdict->window_difference != 0) {
     verdict->differences.push_back(
         absl::StrCat("hidden states behind the last block differ from the run's by up to ",
                      verdict->window_difference));
+  } else if (verdict->window_relative > verdict->bound()) {
+    verdict->differences.push_back(absl::StrFormat(
+        "inexact (%d rounded, %d with inputs in floats): hidden states behind the last block "
+        "differ from the run's by %.3g %%, the bound is %g %%",
+        verdict->rounded, verdict->float_inputs, verdict->window_relative * 100,
+        verdict->bound() * 100));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+double Verdict::bound() const {
+  if (float_inputs > 0) return kFloatInputsBound;
+  return rounded > 0 ? kRoundedBound : 0;
+}
 
 Value to_value(const Verdict& verdict) {
   Value::List differences(verdict.differences.begin(), verdict.differences.end());
@@ -98,8 +135,14 @@ Value to_value(const Verdict& verdict) {
                         {"tensors_equal", verdict.tensors},
                         {"differences", std::move(differences)},
                         {"windows", verdict.windows},
-                        {"exact", verdict.exact}};
-  if (verdict.windows > 0) table["window_difference"] = verdict.window_difference;
+                        {"rounded", verdict.rounded},
+                        {"float_inputs", verdict.float_inputs},
+                        {"exact", verdict.exact()}};
+  if (verdict.windows > 0) {
+    table["window_difference"] = verdict.window_difference;
+    table["window_relative"] = verdict.window_relative;
+    table["window_bound"] = verdict.bound();
+  }
   return Value(std::move(table));
 }
 
@@ -108,7 +151,7 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
   Verdict verdict;
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
   SWAGE_RETURN_IF_ERROR(compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict));
-  SWAGE_RETURN_IF_ERROR(interrupted());
+  find_foreign(items, *checkpoint, &verdict);
   // Weights that cannot be read make no windows.
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(compare_windows(setup, writer, reporter, &verdict));
   return verdict;

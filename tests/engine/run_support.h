@@ -100,7 +100,7 @@ class RunTest : public ::testing::Test {
     SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create({"", true}));
     SWAGE_ASSIGN_OR_RETURN(const auto setup, reopen_run(journal, {}, {}));
     SWAGE_RETURN_IF_ERROR(compare_with_journal(*setup, journal));
-    return verify_again ? verify_exports(*setup, journal, *reporter, true)
+    return verify_again ? verify_exports(*setup, journal, *reporter)
                         : execute(*setup, journal, *reporter);
   }
 

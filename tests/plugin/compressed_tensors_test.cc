@@ -397,6 +397,16 @@ TEST_F(CompressedTensorsDamage, IsReportedByTensor) {
               HasSubstr("weight_g_idx is there"));
 }
 
+TEST_F(CompressedTensorsDamage, IsSeenInTensorsThatNobodyReads) {
+  for (const char* name :
+       {"model.layers.0.mlp.up_proj.weight_global_scale", "model.layers.0.mlp.up_proj.bitmask",
+        "model.layers.0.mlp.up_proj.output_scale", "model.layers.0.mlp.k_scale"}) {
+    EXPECT_THAT(
+        message(packed_, [&](TensorStore& s, Value::Table&) { s.tensors[name] = at::ones({1}); }),
+        HasSubstr(std::string(name) + " is there, which the compressed-tensors reader"));
+  }
+}
+
 TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {
   EXPECT_EQ(config(packed_, R"("num_bits":4)", R"("num_bits":9)"),
             "config.json: quantization_config.config_groups.group_0.weights.num_bits is 9, "
@@ -433,6 +443,10 @@ TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {
               HasSubstr("quant_method is \"awq\""));
   EXPECT_THAT(config(packed_, R"("transform_config":{})", R"("transform_config":{"R":1})"),
               HasSubstr("transform_config is {\"R\":1}, expected nothing"));
+  EXPECT_THAT(config(packed_, R"("kv_cache_scheme":null)", R"("kv_cache_scheme":{"num_bits":8})"),
+              HasSubstr("kv_cache_scheme is {\"num_bits\":8}, expected nothing"));
+  EXPECT_THAT(config(packed_, R"("num_bits":4)", R"("num_bits":4,"clip":0.5)"),
+              HasSubstr("weights.clip is 0.5, expected no such key (not supported)"));
   EXPECT_THAT(config(packed_, R"("targets":["Linear"])", R"("targets":["other"])"),
               HasSubstr("weight is missing, expected floats: quantization_config does not name"));
   EXPECT_THAT(message(packed_, [](TensorStore&, Value::Table& c) { c["quantization_config"] = 5; }),

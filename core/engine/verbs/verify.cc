@@ -24,7 +24,7 @@ absl::Status verify(const Arguments& arguments) {
         work, ": the run is not finished, so there is no export \"", writer.spec().name,
         "\" yet; `swage resume ", arguments.target, "` continues it"));
   }
-  SWAGE_RETURN_IF_ERROR(verify_exports(*setup, journal, *reporter, true));
+  SWAGE_RETURN_IF_ERROR(verify_exports(*setup, journal, *reporter));
   reporter->finish();
   for (const ExportWriter& writer : setup->writers)
     std::printf("%s: decodes to what the run computed\n", writer.spec().path.c_str());

@@ -1,0 +1,35 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "swage/compressed_linear.h"
+#include "swage/model.h"
+
+namespace swage {
+
+// One thing that an export must hold, as the run itself holds it: recorded before an exporter is
+// asked to write it, so that nothing that the exporter says enters the comparison.
+struct StoredItem {
+  std::string name;  // of a linear, or of a tensor
+  bool is_linear = false;
+  std::string digest;  // of the result with all its parts; of the tensor in its storage dtype
+  // Digests of the values in fp32 (of a linear: decoded), and of these rounded once.
+  std::string values, as_bfloat16, as_half;
+  std::string input;  // of a linear: what its input passes, "" = nothing
+};
+
+StoredItem item_of(const CompressedLinear& result);
+StoredItem item_of(const Parameter& parameter);
+StoredItem item_of(const std::string& name, const at::Tensor& tensor);
+
+// How something that was read back relates to what the run holds.
+enum class Held {
+  kBits,         // the same object, or the same values in another form
+  kRounded,      // the values rounded once to bf16 or fp16
+  kFloatInputs,  // values as above; the quantization of the linear's input is left out
+  kOther         // other values
+};
+Held compare(const StoredItem& item, const CompressedLinear& read);
+Held compare(const StoredItem& item, const at::Tensor& read);
+
+}  // namespace swage
