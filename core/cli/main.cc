@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_split.h"
 #include "core/base/exit_codes.h"
+#include "core/base/standard_files.h"
 #include "core/cli/verbs.h"
 
 namespace swage {
@@ -23,7 +24,9 @@ absl::Status dispatch(int argc, char** argv) {
 }  // namespace swage
 
 int main(int argc, char** argv) {
-  const absl::Status status = swage::dispatch(argc, argv);
+  swage::open_standard_files();
+  absl::Status status = swage::dispatch(argc, argv);
+  if (status.ok()) status = swage::flush_standard_output();
   if (!status.ok()) {
     for (absl::string_view line : absl::StrSplit(status.message(), '\n')) {
       std::fprintf(stderr, "error: %.*s\n", static_cast<int>(line.size()), line.data());

@@ -133,9 +133,16 @@ Value::Table check_params(const std::vector<ParamManifest>& params, const Value&
                                         describe_type(param)));
     } else if (param.type == "path") {
       value = Value(resolve_path(*value.text(), where));
-      if (!std::filesystem::exists(*value.text())) {
+      std::error_code error;
+      const auto status = std::filesystem::status(*value.text(), error);
+      if (!std::filesystem::exists(status)) {
         problems->add(where, absl::StrCat("\"", param.name, "\" is \"", *given.text(),
                                           "\", but there is no \"", *value.text(), "\""));
+      } else if (!std::filesystem::is_regular_file(status) &&
+                 !std::filesystem::is_directory(status)) {
+        problems->add(where, absl::StrCat("\"", param.name, "\" is \"", *given.text(),
+                                          "\", which is a pipe, device or socket; expected a file "
+                                          "or a folder"));
       }
     }
     values[param.name] = std::move(value);

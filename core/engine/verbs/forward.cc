@@ -1,6 +1,8 @@
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
@@ -67,9 +69,32 @@ absl::Status compare(const Tensors& outputs, const std::string& file) {
       absl::StrCat(file, ": holds neither hidden states nor logits; expected hidden_0 … logits"));
 }
 
+// The output is written over nothing that this verb reads.
+absl::Status check_output(const Arguments& arguments) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path output = fs::weakly_canonical(arguments.output, error);
+  const fs::path model = fs::weakly_canonical(arguments.target, error);
+  const bool in_model =
+      std::mismatch(model.begin(), model.end(), output.begin(), output.end()).first == model.end();
+  bool is_input = in_model;
+  for (const std::string& read : {arguments.input, arguments.compare})
+    is_input |= !read.empty() && (fs::weakly_canonical(read, error) == output ||
+                                  fs::equivalent(read, arguments.output, error));
+  const fs::file_status status = fs::status(arguments.output, error);
+  if (!is_input && (!fs::exists(status) || fs::is_regular_file(status))) return absl::OkStatus();
+  return with_exit_code(
+      absl::InvalidArgumentError(
+          absl::StrCat("--output ", arguments.output,
+                       is_input ? " would be written over the model or an input; name another file"
+                                : " is there and no regular file; name another one")),
+      ExitCode::kUsage);
+}
+
 }  // namespace
 
 absl::Status forward(const Arguments& arguments) {
+  SWAGE_RETURN_IF_ERROR(check_output(arguments));
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,

@@ -13,6 +13,7 @@
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "core/base/log.h"
+#include "core/base/standard_files.h"
 #include "core/engine/process.h"
 #include "core/engine/verbs/verbs.h"
 #include "core/load/crash_handler.h"
@@ -51,6 +52,7 @@ void say_error(const absl::Status& status) {
 }  // namespace swage
 
 int main(int argc, char** argv) {
+  swage::open_standard_files();
   // Free memory is joined when a large piece is asked for; between the names of 90,000 tensors that
   // would happen all the time.
   mallopt(M_MXFAST, 0);
@@ -59,6 +61,7 @@ int main(int argc, char** argv) {
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
   signal(SIGXFSZ, SIG_IGN);  // a file above the limit of `ulimit -f` is an error like a full disk
   absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
+  if (status.ok()) status = swage::flush_standard_output();
   // Libraries have texts of their own for a request of memory that was refused.
   const int told = swage::exit_code(status);
   if ((told == 1 || told == 5) && swage::address_space_was_short())

@@ -203,6 +203,12 @@ absl::Status write_hf_checkpoint(const std::string& directory, const WeightSourc
   SWAGE_RETURN_IF_ERROR(write_weights(source, shard_bytes, &files));
   SWAGE_RETURN_IF_ERROR(write_file_atomically(files.path("config.json"), to_json(config) + "\n"));
   for (const auto& [name, content] : side_files) {
+    const std::filesystem::path relative(name);
+    if (relative.is_absolute() || relative.lexically_normal() != relative ||
+        *relative.begin() == "..") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the side file \"", name, "\" leads out of ", directory));
+    }
     const std::filesystem::path file = files.path(name);
     std::filesystem::create_directories(file.parent_path(), error);
     SWAGE_RETURN_IF_ERROR(write_file_atomically(file.string(), content));
