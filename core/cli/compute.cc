@@ -9,6 +9,7 @@
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "core/cli/verbs.h"
+#include "core/config/foreign_names.h"
 #include "core/config/pipeline.h"
 #include "swage/status.h"
 
@@ -47,14 +48,20 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
     return pipeline.run.threads;
   }
   const bool is_run = verb == "resume" || verb == "verify";
-  if (is_run && !fs::exists(arguments.target + "/run.db")) {
+  std::error_code error;
+  if (is_run && !fs::exists(arguments.target + "/run.db", error)) {
     return missing("work directory", arguments.target,
                    "holds no run.db; expected the [run] work folder of an earlier `swage run`");
   }
-  if (!is_run && !fs::exists(arguments.target))
-    return missing("model", arguments.target, "does not exist");
+  if (!is_run && !fs::exists(arguments.target, error)) {
+    return missing("model", arguments.target,
+                   absl::StrCat(error ? absl::StrCat("cannot be reached (", error.message(), ")")
+                                      : "does not exist",
+                                foreign_path(arguments.target)));
+  }
   for (const std::string& file : {arguments.input, arguments.compare}) {
-    if (!file.empty() && !fs::is_regular_file(file)) return missing("file", file, "does not exist");
+    if (!file.empty() && !fs::is_regular_file(file, error))
+      return missing("file", file, "does not exist");
   }
   return threads;
 }

@@ -130,7 +130,7 @@ std::vector<Section> make_sections() {
        "",
        {optional("work", "string",
                  "Work directory, relative to the current one; absent: runs/<name of the file>."),
-        key("device", "string", Value("cpu"), "\"cpu\", \"cuda\" or \"cuda:1\"."),
+        key("device", "string", Value("cpu"), "\"cpu\"; GPUs are not served yet."),
         choice("compute", "float32", {"float32", "bfloat16", "float64"},
                "Type of the arithmetic in the model's forward pass."),
         integer("threads", 0, 0, 4096, "Threads; 0: all cores. Results do not depend on it."),

@@ -17,8 +17,6 @@
 namespace swage {
 namespace {
 
-constexpr int64_t kSmallestGroup = 16, kLargestGroup = 1024;  // sizes that readers have kernels for
-
 // Manifests may name a tensor or the module it belongs to.
 bool fits(const std::vector<std::string>& globs, const std::string& tensor) {
   return glob_match_any(globs, tensor) || glob_match_any(globs, owner_of(tensor));
@@ -37,15 +35,20 @@ struct UnevenGroups {
   int64_t common = 0;  // gcd of all grouped widths of the step
 };
 
+// Sizes that readers have kernels for, the usual ones first; 8, which few take, where no other
+// does.
 std::string advice(int64_t common) {
   std::vector<std::string> sizes;
-  for (int64_t size = std::min(common, kLargestGroup); size >= kSmallestGroup && sizes.size() < 6;
-       --size) {
-    if (common % size == 0) sizes.push_back(absl::StrCat(size));
+  for (const int64_t size : {128, 64, 32, 256, 512, 1024, 16, 8}) {
+    const bool wanted = sizes.size() < 3 && (size > 8 || sizes.empty());
+    if (wanted && common % size == 0) sizes.push_back(absl::StrCat(size));
   }
   const std::string tail = "group_tail = \"short\" allows a shorter last group";
   if (sizes.empty())
-    return absl::StrCat("no group size does for all; use granularity = \"channel\", or ", tail);
+    return absl::StrCat(
+        "no group size that engines take divides them all; use granularity = "
+        "\"channel\", or ",
+        tail);
   return absl::StrCat("group = ", absl::StrJoin(sizes, ", "), " would do, or ", tail);
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
+#include "core/config/foreign_names.h"
 
 namespace swage {
 namespace {
@@ -68,6 +69,11 @@ Value checked(const ParamManifest& param, const Value& value, std::string* wrong
   return value;
 }
 
+std::string absent(const std::string& path, const std::error_code& error) {
+  return error ? absl::StrCat("\"", path, "\" cannot be reached (", error.message(), ")")
+               : absl::StrCat("there is no \"", path, "\"");
+}
+
 }  // namespace
 
 void Problems::add(const SourceLocation& where, const std::string& text) {
@@ -102,7 +108,10 @@ std::string describe_type(const ParamManifest& param) {
 std::string resolve_path(const std::string& path, const SourceLocation& where) {
   namespace fs = std::filesystem;
   const fs::path folder = where.line == 0 ? fs::path() : fs::path(where.file).parent_path();
-  std::string absolute = fs::absolute(folder / path).lexically_normal().string();
+  std::error_code error;  // a current folder that was removed: the path stays relative
+  const fs::path joined = folder / path;
+  const fs::path whole = fs::absolute(joined, error);
+  std::string absolute = (error ? joined : whole).lexically_normal().string();
   while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   return absolute;
 }
@@ -135,9 +144,13 @@ Value::Table check_params(const std::vector<ParamManifest>& params, const Value&
       value = Value(resolve_path(*value.text(), where));
       std::error_code error;
       const auto status = std::filesystem::status(*value.text(), error);
-      if (!std::filesystem::exists(status)) {
-        problems->add(where, absl::StrCat("\"", param.name, "\" is \"", *given.text(),
-                                          "\", but there is no \"", *value.text(), "\""));
+      if (given.text()->empty()) {
+        problems->add(
+            where, absl::StrCat("\"", param.name, "\" is empty; expected ", describe_type(param)));
+      } else if (!std::filesystem::exists(status)) {
+        problems->add(where,
+                      absl::StrCat("\"", param.name, "\" is \"", *given.text(), "\", but ",
+                                   absent(*value.text(), error), foreign_path(*given.text())));
       } else if (!std::filesystem::is_regular_file(status) &&
                  !std::filesystem::is_directory(status)) {
         problems->add(where, absl::StrCat("\"", param.name, "\" is \"", *given.text(),
@@ -151,7 +164,8 @@ Value::Table check_params(const std::vector<ParamManifest>& params, const Value&
   for (const auto& [key, value] : *table.table()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     problems->add(document.place(join_path(path, key)).key,
-                  absl::StrCat("\"", key, "\" is no key of ", owner, suggestion(key, known)));
+                  absl::StrCat("\"", key, "\" is no key of ", owner,
+                               foreign_key(key, known, suggestion(key, known))));
   }
   return values;
 }

@@ -8,19 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
+#include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/places.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
-
-bool is_device(const std::string& device) {
-  int index = 0;
-  return device == "cpu" || device == "cuda" ||
-         (absl::StartsWith(device, "cuda:") && absl::SimpleAtoi(device.substr(5), &index) &&
-          index >= 0);
-}
 
 std::string text_or(const Value::Table& keys, const std::string& key, const std::string& fallback) {
   const auto it = keys.find(key);
@@ -80,7 +74,7 @@ void PipelineReader::check_sections() {
     const SourceLocation& where = document_.place(key).key;
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       problems_.add(where, absl::StrCat("\"", key, "\" is no section of a pipeline file",
-                                        suggestion(key, known)));
+                                        foreign_key(key, known, suggestion(key, known))));
     } else if (section(key).is_list && value.list() == nullptr) {
       problems_.add(where,
                     absl::StrCat("\"", key, "\" is ", type_of(value), "; write [[", key, "]]"));
@@ -143,10 +137,12 @@ void PipelineReader::read_run() {
   run.seed = integer_or_zero(keys, "seed");
   if (const std::string* folder = keys.at("reference_cache").text())
     run.reference_cache = absolute_path(*folder);
-  if (keys.at("device").text() != nullptr && !is_device(run.device)) {
+  if (keys.at("device").text() != nullptr && run.device != "cpu") {
+    const bool gpu = absl::StartsWith(run.device, "cuda");
     problems_.add(document_.place("run.device").value,
-                  absl::StrCat("\"device\" is \"", run.device,
-                               "\"; expected \"cpu\", \"cuda\" or \"cuda:1\""));
+                  absl::StrCat("\"device\" is \"", run.device, "\"",
+                               gpu ? ", but this version computes on the CPU alone" : "",
+                               "; expected \"cpu\""));
   }
 }
 
@@ -188,7 +184,8 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
   if (!found.ok()) {
     const bool refused = exit_code(found.status()) == static_cast<int>(ExitCode::kPlugin);
     problems_.add(document_.place(join_path(path, "use")).value,
-                  std::string(found.status().message()),
+                  absl::StrCat(found.status().message(),
+                               refused ? "" : foreign_component(declared.kind, *use)),
                   refused ? ExitCode::kPlugin : ExitCode::kPipeline);
     return std::nullopt;
   }

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/pipeline_reader.h"
 
@@ -23,11 +24,18 @@ std::string leading_word(const std::string& message) {
   return message.substr(1, message.find('"', 1) - 1);
 }
 
+std::vector<std::string> scheme_words() {
+  std::vector<std::string> words;
+  for (const ParamManifest& key : scheme_keys("weight")) words.push_back(key.name);
+  return words;
+}
+
 }  // namespace
 
 void PipelineReader::add_scheme_problem(const absl::Status& status, const std::string& path) {
   if (status.ok()) return;
-  const std::string message(status.message());
+  const std::string word = leading_word(std::string(status.message()));
+  const std::string message = absl::StrCat(status.message(), foreign_key(word, scheme_words(), ""));
   problems_.add(document_.place(join_path(path, leading_word(message))).key, message);
 }
 

@@ -98,24 +98,39 @@ Value component_schema(const Section& section, const ComponentManifest& componen
   return std::move(schema).value(component.summary);
 }
 
+// `use` decides which table an entry is, so that an editor reports a mistake at its key instead of
+// saying that none of many tables fits.
+Value entries(const Section& section, const Catalog& catalog) {
+  Value::List names, rules;
+  for (const PluginEntry& plugin : catalog.plugins()) {
+    if (plugin.state != PluginState::kCompatible) continue;
+    for (const ComponentManifest& component : plugin.manifest.components) {
+      if (component.kind != section.kind) continue;
+      names.push_back(component.name);
+      const Table use{{"properties", Table{{"use", Table{{"const", component.name}}}}},
+                      {"required", Value::List{"use"}}};
+      rules.push_back(Table{{"if", use}, {"then", component_schema(section, component)}});
+    }
+  }
+  Table items{{"type", "object"}, {"required", Value::List{"use"}}};
+  if (names.empty()) return Value(std::move(items));
+  items["properties"] =
+      Table{{"use", Table{{"enum", std::move(names)}, {"description", "Name of the component."}}}};
+  items["allOf"] = std::move(rules);
+  return Value(std::move(items));
+}
+
 Value section_schema(const Section& section, const Catalog& catalog) {
   if (!section.is_list) {
     TableSchema schema;
     for (const ParamManifest& key : section.keys) schema.add(key);
     for (const std::string& table : section.scheme_tables) schema.add(table, reference(table));
-    return std::move(schema).value(section.summary);
+    Value table = std::move(schema).value(section.summary);
+    table.table()->erase("required");  // may stand in an included file
+    return table;
   }
-  Value::List choices;
-  for (const PluginEntry& plugin : catalog.plugins()) {
-    if (plugin.state != PluginState::kCompatible) continue;
-    for (const ComponentManifest& component : plugin.manifest.components) {
-      if (component.kind == section.kind) choices.push_back(component_schema(section, component));
-    }
-  }
-  Table items{{"type", "object"}};
-  if (!choices.empty()) items["oneOf"] = std::move(choices);
-  return Value(
-      Table{{"type", "array"}, {"description", section.summary}, {"items", std::move(items)}});
+  return Value(Table{
+      {"type", "array"}, {"description", section.summary}, {"items", entries(section, catalog)}});
 }
 
 }  // namespace
@@ -129,7 +144,19 @@ Value pipeline_schema(const Catalog& catalog) {
   Table& table = *result.table();
   table["$schema"] = "https://json-schema.org/draft/2020-12/schema";
   table["title"] = "swage pipeline";
-  table["required"] = Value::List{Value("model")};
+  // A file that includes others may leave to them what a whole one needs.
+  const Table includes{{"required", Value::List{"include"}}};
+  Table needed;
+  for (const Section& section : sections()) {
+    Value::List keys;
+    for (const ParamManifest& key : section.keys) {
+      if (key.default_value.is_null() && !key.optional) keys.push_back(key.name);
+    }
+    if (!section.is_list && !keys.empty())
+      needed[section.name] = Table{{"required", std::move(keys)}};
+  }
+  table["if"] = Table{{"not", includes}};
+  table["then"] = Table{{"required", Value::List{"model"}}, {"properties", std::move(needed)}};
   table["$defs"] =
       Table{{"weight", scheme_schema("weight")}, {"activation", scheme_schema("activation")}};
   return result;

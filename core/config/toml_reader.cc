@@ -8,8 +8,11 @@
 #include <optional>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/config/foreign_names.h"
+#include "core/config/toml_depth.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -18,10 +21,21 @@ namespace swage {
 namespace {
 
 constexpr int64_t kMaxFileBytes =
-    16 << 20;  // a pipeline is a few kilobytes; anything larger is no pipeline
+    16 << 20;                       // a pipeline is a few kilobytes; anything larger is no pipeline
+constexpr int kMaxFiles = 64;       // of a pipeline with all that it includes, each time counted
+constexpr size_t kMaxSetWords = 8;  // step.NAME.weight.bits has four
 
 absl::Status error_at(const SourceLocation& where, const std::string& text) {
   return absl::InvalidArgumentError(absl::StrCat(where.text(), ": ", text));
+}
+
+// What the parser found, without what it was about to do and the names of its own code.
+std::string parser_text(std::string text) {
+  const size_t colon = text.find(": ");
+  if (absl::StartsWith(text, "Error while parsing") && colon != std::string::npos)
+    text = absl::StrCat("this is not valid TOML: ", text.substr(colon + 2));
+  const size_t own = text.find(" (TOML_");
+  return own == std::string::npos ? text : text.substr(0, own);
 }
 
 class Converter {
@@ -76,7 +90,11 @@ class Converter {
 std::string shifted(const std::string& path, const std::string& list, size_t offset) {
   if (!absl::StartsWith(path, absl::StrCat(list, "["))) return path;
   const size_t close = path.find(']');
-  const size_t index = std::stoul(path.substr(list.size() + 1, close - list.size() - 1));
+  size_t index = 0;
+  // A key in quotes may look like an entry.
+  if (close == std::string::npos ||
+      !absl::SimpleAtoi(path.substr(list.size() + 1, close - list.size() - 1), &index))
+    return path;
   return absl::StrCat(list, "[", index + offset, path.substr(close));
 }
 
@@ -112,44 +130,77 @@ void merge(Document& into, Document over) {
   for (auto& [path, place] : over.places) into.places[path] = place;
 }
 
-absl::StatusOr<Document> read_with_includes(const std::string& file,
-                                            std::vector<std::string>& stack) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (!fs::is_regular_file(file, error)) {
-    return absl::NotFoundError(
-        absl::StrCat("\"", file, "\" is no file; expected a pipeline in TOML"));
+namespace fs = std::filesystem;
+
+// A file with what it includes; counts files and bytes, so that neither a long chain nor files that
+// include one another many times over get far.
+class FileReader {
+ public:
+  absl::StatusOr<Document> read(const std::string& file) {
+    std::error_code error;
+    if (!fs::is_regular_file(file, error)) {
+      return absl::NotFoundError(
+          absl::StrCat("\"", file, "\" is ", what_instead(file), "; expected a pipeline in TOML"));
+    }
+    SWAGE_RETURN_IF_ERROR(foreign_pipeline(file));
+    SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxFileBytes));
+    bytes_ += static_cast<int64_t>(text.size());
+    SWAGE_ASSIGN_OR_RETURN(Document own, parse_toml(text, file));
+    Value::Table& root = *own.root.table();
+    const auto include = root.find("include");
+    if (include == root.end()) return own;
+    const Value names =
+        include->second.list() != nullptr ? include->second : Value(Value::List{include->second});
+    root.erase(include);
+    stack_.push_back(fs::canonical(file, error).string());
+    Document merged;
+    for (size_t i = 0; i < names.list()->size(); ++i) {
+      const SourceLocation where = own.place(absl::StrCat("include[", i, "]")).value;
+      SWAGE_ASSIGN_OR_RETURN(Document included, read_included((*names.list())[i], file, where));
+      merge(merged, std::move(included));
+    }
+    stack_.pop_back();
+    merge(merged, std::move(own));
+    return merged;
   }
-  SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxFileBytes));
-  SWAGE_ASSIGN_OR_RETURN(Document own, parse_toml(text, file));
-  Value::Table& root = *own.root.table();
-  const auto include = root.find("include");
-  if (include == root.end()) return own;
-  const Value names =
-      include->second.list() != nullptr ? include->second : Value(Value::List{include->second});
-  root.erase(include);
-  stack.push_back(fs::canonical(file).string());
-  Document merged;
-  for (size_t i = 0; i < names.list()->size(); ++i) {
-    const SourceLocation where = own.place(absl::StrCat("include[", i, "]")).value;
-    const std::string* name = (*names.list())[i].text();
+
+ private:
+  static std::string what_instead(const std::string& file) {
+    std::error_code error;
+    const fs::file_status status = fs::status(file, error);
+    if (fs::is_directory(status)) return "a folder";
+    if (error && error != std::errc::no_such_file_or_directory)
+      return absl::StrCat("no file (", error.message(), ")");
+    return "no file";
+  }
+
+  absl::StatusOr<Document> read_included(const Value& value, const std::string& file,
+                                         const SourceLocation& where) {
+    const std::string* name = value.text();
     if (name == nullptr) return error_at(where, "\"include\" is a list of file names");
     const std::string path = (fs::path(file).parent_path() / *name).lexically_normal().string();
+    std::error_code error;
     if (!fs::is_regular_file(path, error))
       return error_at(where, absl::StrCat("the included file \"", path, "\" does not exist"));
-    const std::string canonical = fs::canonical(path).string();
-    if (std::find(stack.begin(), stack.end(), canonical) != stack.end()) {
+    const std::string canonical = fs::canonical(path, error).string();
+    if (std::find(stack_.begin(), stack_.end(), canonical) != stack_.end()) {
       return error_at(
           where,
           absl::StrCat("\"", *name, "\" includes this file in turn; a file cannot include itself"));
     }
-    SWAGE_ASSIGN_OR_RETURN(Document included, read_with_includes(path, stack));
-    merge(merged, std::move(included));
+    if (++files_ >= kMaxFiles || bytes_ > kMaxFileBytes) {
+      return error_at(where,
+                      absl::StrCat("with \"", *name, "\" the pipeline has more than ", kMaxFiles,
+                                   " files or 16 MB, those that are included "
+                                   "twice counted twice"));
+    }
+    return read(path);
   }
-  stack.pop_back();
-  merge(merged, std::move(own));
-  return merged;
-}
+
+  std::vector<std::string> stack_;
+  int files_ = 0;
+  int64_t bytes_ = 0;
+};
 
 // Index of the entry that is called `name` in a list of steps, evaluations or exports.
 absl::StatusOr<size_t> find_entry(const Value::List& list, const std::string& kind,
@@ -197,20 +248,18 @@ const Document::Place& Document::place(std::string_view path) const {
 absl::StatusOr<Document> parse_toml(std::string_view text, const std::string& origin) {
   Document document;
   document.places[""] = {{origin, 0, 0}, {origin, 0, 0}};
+  SWAGE_RETURN_IF_ERROR(check_toml_depth(text, origin));
   try {
     const toml::table table = toml::parse(text, origin);
     SWAGE_ASSIGN_OR_RETURN(document.root, Converter(origin, &document).convert(table, ""));
     return document;
   } catch (const toml::parse_error& error) {
     return error_at(Converter(origin, &document).at(error.source()),
-                    std::string(error.description()));
+                    parser_text(std::string(error.description())));
   }
 }
 
-absl::StatusOr<Document> read_toml(const std::string& file) {
-  std::vector<std::string> stack;
-  return read_with_includes(file, stack);
-}
+absl::StatusOr<Document> read_toml(const std::string& file) { return FileReader().read(file); }
 
 absl::Status apply_set(const std::string& assignment, Document* document) {
   const SourceLocation where{absl::StrCat("--set ", assignment), 0, 0};
@@ -218,6 +267,11 @@ absl::Status apply_set(const std::string& assignment, Document* document) {
   if (equals == std::string::npos || equals == 0) {
     return error_at(where, "expected KEY=VALUE, for example step.gptq.weight.bits=3");
   }
+  const std::string left = assignment.substr(0, equals);
+  if (static_cast<size_t>(std::count(left.begin(), left.end(), '.')) >= kMaxSetWords)
+    return error_at(where, absl::StrCat("a key has ", kMaxSetWords, " words at most"));
+  if (left == "include" || absl::StartsWith(left, "include."))
+    return error_at(where, "\"include\" stands in files alone; write a file that includes both");
   const std::string right = assignment.substr(equals + 1);
   auto parsed = parse_toml(absl::StrCat("value = ", right), "");
   const bool is_toml = parsed.ok() && parsed->root.table()->size() == 1;
@@ -225,7 +279,7 @@ absl::Status apply_set(const std::string& assignment, Document* document) {
 
   Value* target = &document->root;
   std::string path;
-  std::string rest = assignment.substr(0, equals);
+  std::string rest = left;
   while (!rest.empty()) {
     const size_t dot = std::min(rest.find('.'), rest.size());
     const std::string word = rest.substr(0, dot);

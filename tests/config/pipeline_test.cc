@@ -288,7 +288,10 @@ TEST_F(PipelineFile, TakesOnlyFileNamesAsNames) {
 
 TEST_F(PipelineFile, RefusesAnUnknownDevice) {
   EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"round\"\n[run]\ndevice = \"gpu\"\n"),
-            "./p.toml:6:10: \"device\" is \"gpu\"; expected \"cpu\", \"cuda\" or \"cuda:1\"");
+            "./p.toml:6:10: \"device\" is \"gpu\"; expected \"cpu\"");
+  EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"round\"\n[run]\ndevice = \"cuda\"\n"),
+            "./p.toml:6:10: \"device\" is \"cuda\", but this version computes on the CPU alone; "
+            "expected \"cpu\"");
 }
 
 TEST_F(PipelineFile, NamesAnUnknownComponent) {

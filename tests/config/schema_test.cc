@@ -10,18 +10,26 @@
 namespace swage {
 namespace {
 
-const Value& step_of(const Value& schema, const std::string& use) {
-  for (const Value& choice : *schema["properties"]["step"]["items"]["oneOf"].list()) {
-    if (choice["properties"]["use"].str("const", "") == use) return choice;
-  }
+// The table that an entry with this `use` must be.
+const Value& entry_of(const Value& schema, const std::string& section, const std::string& use) {
   static const Value none;
+  const Value::List* rules = schema["properties"][section]["items"]["allOf"].list();
+  if (rules == nullptr) return none;
+  for (const Value& rule : *rules) {
+    if (rule["if"]["properties"]["use"].str("const", "") == use) return rule["then"];
+  }
   return none;
+}
+
+const Value& step_of(const Value& schema, const std::string& use) {
+  return entry_of(schema, "step", use);
 }
 
 TEST(Schema, DescribesEveryComponentAsAClosedTable) {
   const Value schema = pipeline_schema(testing_support::small_catalog());
   EXPECT_EQ(schema.str("$schema", ""), "https://json-schema.org/draft/2020-12/schema");
-  EXPECT_EQ(schema["properties"]["step"]["items"]["oneOf"].list()->size(), 3u);
+  EXPECT_EQ(to_json(schema["properties"]["step"]["items"]["properties"]["use"]["enum"], -1),
+            R"(["round","sweep","smooth"])");
   const Value& sweep = step_of(schema, "sweep");
   EXPECT_EQ(
       to_json(sweep["properties"]["damping"], -1),
@@ -29,8 +37,25 @@ TEST(Schema, DescribesEveryComponentAsAClosedTable) {
   EXPECT_EQ(to_json(sweep["properties"]["order"]["enum"], -1), R"(["none","activation"])");
   EXPECT_EQ(to_json(sweep["required"], -1), R"(["use"])");
   EXPECT_FALSE(sweep.flag("additionalProperties", true));
-  const Value& score = (*schema["properties"]["evaluate"]["items"]["oneOf"].list())[0];
-  EXPECT_EQ(to_json(score["required"], -1), R"(["use","source"])");
+  EXPECT_EQ(to_json(entry_of(schema, "evaluate", "score")["required"], -1), R"(["use","source"])");
+}
+
+TEST(Schema, AsksForTheModelUnlessTheFileIncludesOthers) {
+  const Value schema = pipeline_schema(testing_support::small_catalog());
+  EXPECT_FALSE(schema.has("required"));
+  EXPECT_EQ(to_json(schema["if"], -1), R"({"not":{"required":["include"]}})");
+  EXPECT_EQ(to_json(schema["then"]["required"], -1), R"(["model"])");
+  EXPECT_EQ(to_json(schema["then"]["properties"]["model"], -1), R"({"required":["path"]})");
+  EXPECT_FALSE(schema["properties"]["calibration"].has("required"));
+}
+
+TEST(Schema, ChoosesTheTableOfAnEntryByItsUse) {
+  const Value schema = pipeline_schema(testing_support::small_catalog());
+  for (const char* section : {"step", "evaluate", "export"}) {
+    const Value& items = schema["properties"][section]["items"];
+    EXPECT_FALSE(items.has("oneOf")) << section;
+    EXPECT_FALSE(items.has("anyOf")) << section;
+  }
 }
 
 TEST(Schema, OffersSchemesOnlyWhereTheComponentTakesThem) {
@@ -46,7 +71,7 @@ TEST(Schema, LeavesOutPluginsThatCannotBeUsed) {
   refused.state = PluginState::kRefused;
   refused.manifest.components = {testing_support::component("algorithm", "broken")};
   const Value schema = pipeline_schema(Catalog::from({refused}));
-  EXPECT_FALSE(schema["properties"]["step"]["items"].has("oneOf"));
+  EXPECT_FALSE(schema["properties"]["step"]["items"].has("allOf"));
 }
 
 // Two lists of scheme keys exist: the one that is shown and the parser. Here they are held

@@ -1,0 +1,182 @@
+#include "core/config/foreign_names.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace swage {
+namespace {
+
+struct Word {
+  const char *theirs, *key, *answer;
+};
+
+// `key`: our key with the same meaning, offered where it is known; `answer`: what to write and
+// where.
+constexpr Word kKeys[] = {
+    {"group_size", "group", "weight = { group = 128 }"},
+    {"groupsize", "group", "weight = { group = 128 }"},
+    {"q_group_size", "group", "weight = { group = 128 }"},
+    {"num_bits", "bits", "weight = { bits = 4 }"},
+    {"wbits", "bits", "weight = { bits = 4 }"},
+    {"w_bit", "bits", "weight = { bits = 4 }"},
+    {"w_bits", "bits", "weight = { bits = 4 }"},
+    {"nbits", "bits", "weight = { bits = 4 }"},
+    {"abits", "bits", "activation = { bits = 8 }"},
+    {"a_bits", "bits", "activation = { bits = 8 }"},
+    {"sym", "symmetric", "weight = { symmetric = true }"},
+    {"zero_point", "symmetric", "weight = { symmetric = false } for a zero point"},
+    {"strategy", "granularity", "weight = { granularity = \"group\" }"},
+    {"num_samples", "samples", "[calibration] samples = 128"},
+    {"nsamples", "samples", "[calibration] samples = 128"},
+    {"n_samples", "samples", "[calibration] samples = 128"},
+    {"num_calibration_samples", "samples", "[calibration] samples = 128"},
+    {"max_seq_length", "length", "[calibration] length = 2048"},
+    {"max_seq_len", "length", "[calibration] length = 2048"},
+    {"max_calib_seq_len", "length", "[calibration] length = 2048"},
+    {"seqlen", "length", "[calibration] length = 2048"},
+    {"seq_len", "length", "[calibration] length = 2048"},
+    {"dataset", "source", "[calibration] source = \"text.txt\""},
+    {"calib_data", "source", "[calibration] source = \"text.txt\""},
+    {"damp_percent", "damping", "damping = 0.01 in the step \"gptq\""},
+    {"percdamp", "damping", "damping = 0.01 in the step \"gptq\""},
+    {"dampening_frac", "damping", "damping = 0.01 in the step \"gptq\""},
+    {"actorder", "order", "order = \"activation\" in the step \"gptq\""},
+    {"act_order", "order", "order = \"activation\" in the step \"gptq\""},
+    {"desc_act", "order", "order = \"activation\" in the step \"gptq\""},
+    {"ignore", "", "[[step.override]] with match = \"…\" and keep = true"},
+    {"modules_to_not_convert", "", "[[step.override]] with match = \"…\" and keep = true"},
+    {"exclude", "", "[[step.override]] with match = \"…\" and keep = true"},
+    {"targets", "match", "match = \"*.down_proj\" in the step"},
+    {"scheme", "weight", "weight = { bits = 4, group = 128 } in the step"},
+    {"model_id", "path", "[model] path = \"folder\""},
+    {"model_name", "path", "[model] path = \"folder\""},
+    {"model_path", "path", "[model] path = \"folder\""},
+    {"output_dir", "path", "[[export]] path = \"folder\""},
+    {"save_dir", "path", "[[export]] path = \"folder\""},
+    {"save_path", "path", "[[export]] path = \"folder\""},
+    {"batch_size", "micro_batch", "[run] micro_batch = 0"},
+    {"device_map", "device", "[run] device = \"cpu\""},
+    {"dtype", "compute", "[run] compute = \"float32\""},
+    {"steps", "step", "[[step]], one table for each"},
+    {"recipe", "step", "[[step]], one table for each"},
+    {"evaluation", "evaluate", "[[evaluate]]"},
+    {"eval", "evaluate", "[[evaluate]]"},
+    {"quantization_config", "scheme", "[scheme] weight = { bits = 4 }"}};
+
+struct Component {
+  const char *kind, *theirs, *answer;
+};
+
+constexpr Component kComponents[] = {
+    {"algorithm", "gptqmodifier", "use = \"gptq\""},
+    {"algorithm", "autogptq", "use = \"gptq\""},
+    {"algorithm", "gptqmodel", "use = \"gptq\""},
+    {"algorithm", "awqmodifier", "use = \"awq\""},
+    {"algorithm", "autoawq", "use = \"awq\""},
+    {"algorithm", "smoothquantmodifier", "use = \"smoothquant\""},
+    {"algorithm", "smooth_quant", "use = \"smoothquant\""},
+    {"algorithm", "quantizationmodifier", "use = \"rtn\""},
+    {"algorithm", "round_to_nearest", "use = \"rtn\""},
+    {"algorithm", "minmax", "use = \"rtn\""},
+    {"algorithm", "fp8", "use = \"rtn\" with weight = { format = \"fp8-e4m3\" }"},
+    {"algorithm", "int4", "use = \"rtn\" with weight = { bits = 4 }"},
+    {"algorithm", "int8", "use = \"rtn\" with weight = { bits = 8 }"},
+    {"algorithm", "spinquant", "use = \"quarot\", which rotates without training"},
+    {"algorithm", "spinquantmodifier", "use = \"quarot\", which rotates without training"},
+    {"algorithm", "quip", "use = \"quarot\" and then \"gptq\""},
+    {"algorithm", "bitsandbytes", "use = \"rtn\""},
+    {"evaluator", "wikitext", "use = \"perplexity\" with source = a file of its text"},
+    {"evaluator", "wikitext2", "use = \"perplexity\" with source = a file of its text"},
+    {"evaluator", "ppl", "use = \"perplexity\""},
+    {"evaluator", "kl", "use = \"divergence\""},
+    {"evaluator", "kld", "use = \"divergence\""},
+    {"evaluator", "kl_divergence", "use = \"divergence\""},
+    {"evaluator", "c4", "use = \"perplexity\" with source = a file of its text"},
+    {"evaluator", "lm_eval", "use = \"perplexity\" or \"divergence\"; tasks run on the export"},
+    {"evaluator", "mmlu", "use = \"perplexity\" or \"divergence\"; tasks run on the export"},
+    {"exporter", "vllm", "use = \"compressed-tensors\", which it reads"},
+    {"exporter", "sglang", "use = \"compressed-tensors\", which it reads"},
+    {"exporter", "transformers", "use = \"compressed-tensors\", or \"huggingface\" for floats"},
+    {"exporter", "hf", "use = \"huggingface\""},
+    {"exporter", "safetensors", "use = \"huggingface\", or \"compressed-tensors\""},
+    {"exporter", "compressed_tensors", "use = \"compressed-tensors\""},
+    {"exporter", "gptq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
+    {"exporter", "awq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
+    {"exporter", "gguf", "use = \"huggingface\"; llama.cpp's converter makes a GGUF of that"}};
+
+constexpr const char* kDataSets[] = {
+    "wikitext", "wikitext2", "wikitext-2", "wikitext-103", "c4",     "pileval",
+    "pile",     "ptb",       "redpajama",  "ultrachat",    "alpaca", "mit-han-lab/pile-val"};
+
+std::string folded(std::string word) {
+  std::replace(word.begin(), word.end(), '-', '_');
+  return absl::AsciiStrToLower(word);
+}
+
+bool is_data_set(const std::string& word) {
+  return std::any_of(std::begin(kDataSets), std::end(kDataSets),
+                     [&](const char* name) { return folded(name) == folded(word); });
+}
+
+// "meta-llama/Llama-3.1-8B": two words and one slash, no ending of a file.
+bool is_hub_name(const std::string& path) {
+  const auto slashes = std::count(path.begin(), path.end(), '/');
+  const bool file = absl::EndsWith(path, ".txt") || absl::EndsWith(path, ".json") ||
+                    absl::EndsWith(path, ".jsonl") || absl::EndsWith(path, ".gguf") ||
+                    absl::EndsWith(path, ".safetensors");
+  return slashes == 1 && path.front() != '/' && path.front() != '.' && path.front() != '~' &&
+         path.back() != '/' && !file;
+}
+
+}  // namespace
+
+std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
+                        const std::string& otherwise) {
+  for (const Word& word : kKeys) {
+    if (folded(key) != word.theirs) continue;
+    const bool here =
+        word.key[0] != '\0' && std::find(known.begin(), known.end(), word.key) != known.end();
+    return here ? absl::StrCat("; here it is called \"", word.key, "\"")
+                : absl::StrCat("; write ", word.answer);
+  }
+  return otherwise;
+}
+
+std::string foreign_component(const std::string& kind, const std::string& name) {
+  for (const Component& component : kComponents) {
+    if (kind == component.kind && folded(name) == component.theirs)
+      return absl::StrCat("; write ", component.answer);
+  }
+  return "";
+}
+
+std::string foreign_path(const std::string& path) {
+  if (path.empty()) return "";
+  if (path.front() == '~')
+    return "; \"~\" is a word of the shell and not known here: write the home folder's path";
+  if (is_data_set(path))
+    return "; data sets are not fetched: give a text, .jsonl or .json file that holds it";
+  if (is_hub_name(path))
+    return absl::StrCat(
+        "; swage reads folders and fetches nothing: `hf download ", path,
+        " --local-dir DIR` fetches a model of that name from the hub, DIR is then its path");
+  return "";
+}
+
+absl::Status foreign_pipeline(const std::string& file) {
+  const std::string ending =
+      absl::AsciiStrToLower(std::filesystem::path(file).extension().string());
+  for (const char* other : {".yaml", ".yml", ".json"}) {
+    if (ending != other) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        file, ": a pipeline is written in TOML, and this is ", ending == ".json" ? "JSON" : "YAML",
+        " by its name; `swage help` shows one, `swage help pipeline` every key"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace swage

@@ -1,0 +1,26 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace swage {
+
+// Words of other programs, answered with ours. All that is known of them stands in one table
+// (foreign_names.cc); each answer begins with "; " and is empty where there is none to give.
+
+// For a key that is not known where it stands: "; here it is called "group"". Where that key is
+// none of `known`, the answer says where it belongs; `otherwise` where the word is not foreign.
+std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
+                        const std::string& otherwise);
+
+// For an algorithm, evaluator or exporter that is not there: `kind` as in manifests.
+std::string foreign_component(const std::string& kind, const std::string& name);
+
+// For a path that does not exist: names of models and of data sets on a hub, "~".
+std::string foreign_path(const std::string& path);
+
+// An error for a file that is a recipe of YAML or JSON.
+absl::Status foreign_pipeline(const std::string& file);
+
+}  // namespace swage
