@@ -15,7 +15,7 @@ class DataTest : public RunTest {
  protected:
   absl::Status calibrate(const std::string& source, int samples, int length,
                          const std::string& more = "") {
-    fs::remove_all("work");
+    std::filesystem::remove_all("work");
     return run("[model]\npath = \"model\"\n[calibration]\nsource = \"" + source + "\"\nsamples = " +
                std::to_string(samples) + "\nlength = " + std::to_string(length) + "\n" + more +
                "[[step]]\nuse = \"gptq\"\nweight = { bits = 4, group = 32 }\n"

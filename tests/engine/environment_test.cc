@@ -62,7 +62,9 @@ TEST_F(Environment, LittleAddressSpaceIsSaidAndNeverACrash) {
     waitpid(child, &status, 0);
     const std::string code = read_text("code.txt");
     EXPECT_THAT(code, AnyOf("0", "7")) << read_text("err.txt");
-    if (code == "7") EXPECT_THAT(read_text("err.txt"), ::testing::HasSubstr("error: "));
+    if (code == "7") {
+      EXPECT_THAT(read_text("err.txt"), ::testing::HasSubstr("error: "));
+    }
   }
 }
 
