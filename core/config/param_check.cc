@@ -70,8 +70,9 @@ Value checked(const ParamManifest& param, const Value& value, std::string* wrong
 }
 
 std::string absent(const std::string& path, const std::error_code& error) {
-  return error ? absl::StrCat("\"", path, "\" cannot be reached (", error.message(), ")")
-               : absl::StrCat("there is no \"", path, "\"");
+  return error && error != std::errc::no_such_file_or_directory
+             ? absl::StrCat("\"", path, "\" cannot be reached (", error.message(), ")")
+             : absl::StrCat("there is no \"", path, "\"");
 }
 
 }  // namespace

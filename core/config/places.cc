@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
@@ -119,8 +120,11 @@ absl::Status check_work(const Pipeline& pipeline) {
   };
   if (!fs::is_directory(status)) return refuse("is no folder");
   if (fs::exists(work + "/run.db", error)) return absl::OkStatus();  // the journal answers
+  // What a run makes before and beside its journal, and leaves where it could not begin.
+  const std::set<std::string> own = {"lock",       "parts",      "state",      "result.json",
+                                     "run.db.new", "run.db-wal", "run.db-shm", "run.db-journal"};
   for (fs::directory_iterator it(work, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().filename() != "lock")
+    if (own.count(it->path().filename().string()) == 0)
       return refuse(absl::StrCat("holds files of others (", it->path().filename().string(), ")"));
   }
   if (error) return refuse(absl::StrCat("cannot be read (", error.message(), ")"));

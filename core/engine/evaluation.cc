@@ -64,7 +64,7 @@ class Input final : public EvaluationInput {
   mutable SourceNotes notes_;
 };
 
-absl::Status check_tokens(const TokenSet& tokens, const ModelShape& shape) {
+absl::Status check_tokens(const TokenSet& tokens) {
   if (!tokens.inputs.empty() && tokens.inputs.size() != tokens.sequences.size())
     return plugin_fault(absl::StrCat("prepare() gives ", tokens.sequences.size(),
                                      " sequences and inputs of ", tokens.inputs.size()));
@@ -72,7 +72,7 @@ absl::Status check_tokens(const TokenSet& tokens, const ModelShape& shape) {
     if (sequence.empty()) return plugin_fault("prepare() gives a sequence without tokens");
   }
   if (tokens.sequences.empty()) return plugin_fault("prepare() gives no sequence");
-  return as_plugin_fault(annotate(check_ids(tokens, shape), "prepare() gives ids that are none"));
+  return absl::OkStatus();
 }
 
 // A name that tables, JSON and shells take, and a number.
@@ -138,14 +138,21 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
         loader.evaluator(spec.use, spec.params, absl::StrCat("evaluation \"", spec.name, "\"")));
     TokenSet tokens;
     bool wants_original = false;
+    // Ids of a source are the source's, made with another tokenizer; others are the evaluator's
+    // own.
+    const bool has_source = spec.params.values()["source"].text() != nullptr;
     const absl::Status prepared = call_plugin(site_of(evaluator.get(), "prepare"), [&]() {
       auto drawn = evaluator->prepare(input);
       if (!drawn.ok()) return drawn.status();
       tokens = *std::move(drawn);
       wants_original = evaluator->wants_original();
-      return check_tokens(tokens, model.shape());
+      SWAGE_RETURN_IF_ERROR(check_tokens(tokens));
+      if (has_source) return absl::OkStatus();
+      return as_plugin_fault(
+          annotate(check_ids(tokens, model.shape()), "prepare() gives ids that are none"));
     });
     if (!prepared.ok()) return input.missing().ok() ? prepared : input.missing();
+    SWAGE_RETURN_IF_ERROR(annotate(check_ids(tokens, model.shape()), spec.name));
     DrawnData drawn = asked_by(spec, input.take_notes());
     SWAGE_RETURN_IF_ERROR(
         check_placeholders(tokens, model, drawn.source.empty() ? spec.name : drawn.source));

@@ -142,7 +142,8 @@ CallSite ExportWriter::site(std::string phase) const {
 }
 
 absl::Status ExportWriter::renew(Loader& loader) {
-  SWAGE_ASSIGN_OR_RETURN(exporter_, loader.exporter(spec_.use, spec_.params));
+  SWAGE_ASSIGN_OR_RETURN(exporter_, loader.exporter(spec_.use, spec_.params,
+                                                    absl::StrCat("export \"", spec_.name, "\"")));
   return check(std::vector<LinearSummary>(planned_));
 }
 

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/file_digest.h"
 #include "swage/io/safetensors_header.h"
@@ -157,6 +158,14 @@ void ShardWatch::take_digests() {
     if (!digests.ok() || !stamp.ok() || !(*stamp == shard.stamp)) continue;
     shard.digests = *std::move(digests);
     shard.is_news = true;
+  }
+}
+
+void ShardWatch::forget(absl::string_view error) {
+  const std::vector<std::string> words = absl::StrSplit(error, absl::ByAnyChar(" :,;\n"));
+  const std::lock_guard<std::mutex> held(mutex_);
+  for (Shard& shard : shards_) {
+    for (const std::string& word : words) shard.is_news |= shard.digests.erase(word) > 0;
   }
 }
 

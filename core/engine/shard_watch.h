@@ -30,6 +30,8 @@ class ShardWatch {
   void start();
   // The same as take_up() for a run that is at work.
   absl::Status check();
+  // A tensor that this error names was of no use: in another form it is no change to the run.
+  void forget(absl::string_view error);
   // What the journal does not know yet, to be committed with a block. Waits a little for digests
   // that are being taken.
   std::vector<Journal::Entry> news();

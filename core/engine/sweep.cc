@@ -96,7 +96,9 @@ absl::Status Sweep::run() {
       const std::string& tower = blocks_[static_cast<size_t>(i)].tower;
       if (i == 0 || tower != blocks_[static_cast<size_t>(i - 1)].tower)
         SWAGE_RETURN_IF_ERROR(enter_tower(tower));
-      SWAGE_ASSIGN_OR_RETURN(const auto loaded, loader.next());
+      auto next = loader.next();
+      if (!next.ok()) return await_mended(next.status());
+      const auto loaded = *std::move(next);
       SWAGE_RETURN_IF_ERROR(annotate(block(*loaded, i), text_of(blocks_[static_cast<size_t>(i)])));
       SWAGE_RETURN_IF_ERROR(interrupted());
     }
@@ -194,6 +196,13 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
   return record.commit(journal_, "phase", language ? "embed" : "embed/" + tower);
 }
 
+// A block that cannot be read may be mended and the run go on: what it held is no part of the run.
+absl::Status Sweep::await_mended(const absl::Status& refused) {
+  setup_.shards->forget(refused.message());
+  SWAGE_RETURN_IF_ERROR(journal_.commit(setup_.shards->news()));
+  return refused;
+}
+
 // A plugin that remembers blocks would go on differently after a stop, so each block gets plugins
 // that have seen none. What an algorithm remembers of the whole model stays: every start shows it
 // anew.
@@ -201,8 +210,10 @@ absl::Status Sweep::renew_plugins() {
   for (ExportWriter& writer : setup_.writers) SWAGE_RETURN_IF_ERROR(writer.renew(*setup_.loader));
   for (PlannedStep& planned : setup_.steps) {
     if (ends_.looked(planned)) continue;
-    SWAGE_ASSIGN_OR_RETURN(planned.algorithm,
-                           setup_.loader->algorithm(planned.step->use, planned.step->params));
+    SWAGE_ASSIGN_OR_RETURN(
+        planned.algorithm,
+        setup_.loader->algorithm(planned.step->use, planned.step->params,
+                                 absl::StrCat("step \"", planned.step->name, "\"")));
   }
   return absl::OkStatus();
 }

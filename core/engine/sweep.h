@@ -33,6 +33,7 @@ class Sweep {
   absl::Status pass_missing_references(const std::string& state, const std::string& tower);
   absl::Status enter_tower(const std::string& tower);
   absl::Status block(Block& block, int64_t index);
+  absl::Status await_mended(const absl::Status& refused);
   absl::Status renew_plugins();
   absl::Status run_steps(Block& block, bool last, RunRecord* record);
   absl::Status pass_compressed(Block& block, bool last);

@@ -143,7 +143,9 @@ TEST_F(PicturesTest, LinesThatCannotBeUsedAreNamed) {
 }
 
 TEST_F(PicturesTest, PlaceholdersWithoutPicturesAreRefusedByLine) {
-  EXPECT_THAT(std::string(compress("{\"text\": \"words\"}\n{\"text\": \"<image>\"}\n").message()),
+  EXPECT_THAT(std::string(compress("{\"text\": \"" + std::string(400, 'w') +
+                                   "\"}\n{\"text\": \"<image>\"}\n")
+                              .message()),
               HasSubstr("pictures.jsonl:2: holds \"<image>\" (token 250), which stands for a "
                         "picture, but there is none"));
   std::ofstream("talk.jsonl")

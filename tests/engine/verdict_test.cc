@@ -17,7 +17,7 @@ class VerdictRun : public RunTest {
     return run(pipeline("[[step]]\nuse = \"rtn\"\nmatch = \"" + match +
                         "\"\nweight = { bits = 4, group = 32 }\n[[export]]\nuse = \"liar\"\n"
                         "path = \"out\"\nhow = \"" +
-                        how + "\"\n"),
+                        how + "\"\n" + perplexity()),
                {}, {std::string(std::getenv("SWAGE_BUILD_DIR")) + "/abi/abi_liar"});
   }
   void expect_failed(const std::string& how, const std::string& said,
@@ -33,7 +33,8 @@ class VerdictRun : public RunTest {
 
 TEST_F(VerdictRun, TakesFloatsThatHoldWhatTheRunComputed) {
   ASSERT_OK(export_with("honest"));
-  const Value& item = (*result()["exports"].list())[0];
+  const Value result = this->result();
+  const Value& item = (*result["exports"].list())[0];
   EXPECT_TRUE(item.flag("exact", false));
   EXPECT_EQ(item.i64("rounded", -1), 0);
 }
@@ -73,7 +74,7 @@ TEST_F(VerdictRun, SaysThatAnExportIsGone) {
   fs::remove_all("out");
   const absl::Status status = resume();
   EXPECT_EQ(exit_code(status), static_cast<int>(ExitCode::kVerdictFailed)) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("out: the export is gone"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("wrote this export and it is gone"));
 }
 
 }  // namespace

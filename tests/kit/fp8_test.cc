@@ -83,10 +83,11 @@ TEST_F(Fp8Test, RefusesScalesThatAreMissingOrFitNothing) {
   const at::Tensor w = weight(10, 7);
   EXPECT_THAT(std::string(open(kBlocks, {{"a.weight", w}}).status().message()),
               HasSubstr("a.weight is in fp8, but there is no scale beside it"));
-  const auto model = open(kBlocks, {{"a.weight", w}, {"a.weight_scale_inv", at::rand({3, 2})}});
-  ASSERT_TRUE(model.ok()) << model.status();
+  // Headers tell, so nothing is opened.
   EXPECT_THAT(
-      std::string((*model)->weights().read("a.weight").status().message()),
+      std::string(open(kBlocks, {{"a.weight", w}, {"a.weight_scale_inv", at::rand({3, 2})}})
+                      .status()
+                      .message()),
       HasSubstr("a.weight_scale_inv has shape [3, 2], which is no scale of a.weight [10, 7]"));
 }
 

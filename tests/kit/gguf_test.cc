@@ -297,7 +297,7 @@ TEST(Gguf, RefusesWhatIsNoGguf3OfALlama) {
             ": the architecture is \"qwen2\", only \"llama\" is read from GGUF");
   EXPECT_EQ(refusal(Model().file()), ": the tensor \"token_embd.weight\" is missing");
   EXPECT_EQ(read_gguf("no/such.gguf").status().message(),
-            "no/such.gguf: cannot be read (No such file or directory)");
+            "no/such.gguf: cannot be opened (No such file or directory)");
 }
 
 TEST(Gguf, RefusesMetadataThatCannotBe) {
@@ -343,7 +343,8 @@ TEST(Gguf, RefusesTensorsThatCannotBe) {
   EXPECT_EQ(with("output.weight", {256}, 3),
             ": tensor \"output.weight\": one dimension in type Q4_1, expected plain numbers");
   EXPECT_EQ(with("output.weight", {2, 256}, 16),
-            ": tensor \"output.weight\": values of type 16 are not read");
+            ": tensor \"output.weight\": values of type IQ2_XXS are not read; give the safetensors "
+            "checkpoint, or a file of another type");
   EXPECT_EQ(with("output.weight", {1ull << 40, 1ull << 40}, 0),
             ": tensor \"output.weight\": a dimension of 1099511627776");
   EXPECT_EQ(with("output.weight", {}, 0),

@@ -143,7 +143,11 @@ TEST(RopeTest, RefusesWhatItDoesNotKnowByKey) {
   EXPECT_THAT(refusal(R"({"rope_scaling": 4})"),
               HasSubstr("rope_scaling) is a integer, expected a table"));
   EXPECT_THAT(refusal(R"({"rope_theta": -1})"), HasSubstr("rope_theta -1"));
-  EXPECT_THAT(refusal(R"({"partial_rotary_factor": 0.4})"), HasSubstr("over 3 channels"));
+  EXPECT_THAT(std::string(read_rope(config(R"({"partial_rotary_factor": 0.4})"), kHeadDim,
+                                    kMaxPosition, 1e4, 1.0)
+                              .status()
+                              .message()),
+              HasSubstr("over 3 channels"));
   EXPECT_THAT(
       refusal(R"({"rope_scaling": {"type": "longrope", "short_factor": [1, 2]}})"),
       HasSubstr("\"short_factor\", a list of 4 numbers (half of the rotary channels); found 2"));
