@@ -140,7 +140,7 @@ absl::StatusOr<Evaluation> Evaluation::prepare(const std::vector<EvaluateSpec>& 
     bool wants_original = false;
     // Ids of a source are the source's, made with another tokenizer; others are the evaluator's
     // own.
-    const bool has_source = spec.params.values()["source"].text() != nullptr;
+    const bool has_source = Value(spec.params.values())["source"].text() != nullptr;
     const absl::Status prepared = call_plugin(site_of(evaluator.get(), "prepare"), [&]() {
       auto drawn = evaluator->prepare(input);
       if (!drawn.ok()) return drawn.status();
