@@ -24,8 +24,8 @@ absl::Status missing(const std::string& what, const std::string& path,
                         ExitCode::kInput);
 }
 
-// What the engine's libraries take of the address space before it runs. With less the dynamic linker
-// ends the process (exit code 127) or LibTorch does (a signal).
+// What the engine's libraries take of the address space before it runs. With less the dynamic
+// linker ends the process (exit code 127) or LibTorch does (a signal).
 constexpr int64_t kEngineBytes = int64_t{600} << 20;
 
 // What can be judged in milliseconds, before LibTorch is loaded. Yields the threads that the

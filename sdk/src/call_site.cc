@@ -46,8 +46,8 @@ Crumb* take_crumb() {
 void lay(Crumb& crumb, const std::string& head, const std::string& origin) {
   std::snprintf(crumb.head, kTextSize, "%s", head.c_str());
   std::snprintf(crumb.origin, kTextSize, "%s", origin.c_str());
-  std::snprintf(crumb.text, sizeof crumb.text, *crumb.origin == '\0' ? "%s" : "%s (%s)",
-                crumb.head, crumb.origin);
+  std::snprintf(crumb.text, sizeof crumb.text, *crumb.origin == '\0' ? "%s" : "%s (%s)", crumb.head,
+                crumb.origin);
 }
 
 // A stack for signals, while a thread that has none is in a call.

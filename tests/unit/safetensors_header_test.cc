@@ -253,7 +253,8 @@ TEST_F(AtomicFile, LeavesNothingOfWhatDoesNotFit) {
 TEST_F(AtomicFile, NamesWhatCannotBeReadOrWritten) {
   EXPECT_THAT(read_file(path("none")).status().message(),
               HasSubstr("cannot be opened (No such file or directory)"));
-  EXPECT_THAT(read_file(folder_.string()).status().message(), HasSubstr("this is a folder, expected a file"));
+  EXPECT_THAT(read_file(folder_.string()).status().message(),
+              HasSubstr("this is a folder, expected a file"));
   EXPECT_THAT(read_file(write("long", "12345"), 4).status().message(),
               HasSubstr("has 5 bytes, expected at most 4"));
   EXPECT_THAT(write_file_atomically(path("no/file"), "x").message(),
