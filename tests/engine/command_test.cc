@@ -108,6 +108,12 @@ TEST_F(Verb, ForwardRefusesInputsThatTheModelDoesNotKnow) {
   expect_refused(forward("gone.safetensors"), kInput, "\"gone.safetensors\" does not exist");
   expect_refused(forward("model/config.json"), kInput, "model/config.json");
   expect_refused(swage({"forward", "model"}), kUsage, "--input");
+  // Nothing that is read is written over; beside the weights there is room.
+  for (const char* output :
+       {"model/model.safetensors", "model/config.json", "floats.safetensors"}) {
+    expect_refused(swage({"forward", "model", "--input", "floats.safetensors", "--output", output}),
+                   kUsage, "would be written over");
+  }
   EXPECT_FALSE(fs::exists("out.safetensors"));
 }
 

@@ -1,5 +1,5 @@
 """Recipes, and what Swage makes of them: checkpoints, perplexities, logits."""
-import json, os, subprocess
+import json, os, shutil, subprocess
 import numpy as np
 import checkpoint
 
@@ -60,7 +60,7 @@ class Workbench:
             self.text = os.path.join(source, self.text)
             os.mkdir(self.model)
             for path in ("parity/llama/config.json", "parity/llama/model.safetensors", "bytes/tokenizer.json"):
-                os.symlink(f"{source}/tests/data/{path}", os.path.join(self.model, os.path.basename(path)))
+                shutil.copy(f"{source}/tests/data/{path}", self.model)
         else:
             self.model, self.group, self.every = os.environ["SWAGE_TEST_MODEL"], 64, 102400 // length
             self.text = os.environ["SWAGE_TEST_DATA"] + "/wikitext-2/wiki.test.tokens"

@@ -12,6 +12,7 @@
 #include "core/load/origins.h"
 #include "swage/call_site.h"
 #include "swage/io/safetensors.h"
+#include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -75,9 +76,15 @@ absl::Status check_output(const Arguments& arguments) {
   std::error_code error;
   const fs::path output = fs::weakly_canonical(arguments.output, error);
   const fs::path model = fs::weakly_canonical(arguments.target, error);
-  const bool in_model =
-      std::mismatch(model.begin(), model.end(), output.begin(), output.end()).first == model.end();
-  bool is_input = in_model;
+  bool is_input = output == model;
+  if (output.parent_path() == model && fs::exists(output, error)) {
+    // Outputs of before may lie in the model's folder; its weights, and all that is no weights,
+    // not.
+    is_input = output.extension() != ".safetensors";
+    if (const auto files = io::checkpoint_files(arguments.target); files.ok()) {
+      for (const std::string& file : *files) is_input |= fs::equivalent(file, output, error);
+    }
+  }
   for (const std::string& read : {arguments.input, arguments.compare})
     is_input |= !read.empty() && (fs::weakly_canonical(read, error) == output ||
                                   fs::equivalent(read, arguments.output, error));
