@@ -160,11 +160,25 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   return rope;
 }
 
+namespace {
+
+// Without layer_types the family's rule says which blocks are of which kind.
+bool has_blocks_of(const Value& config, const std::string& kind) {
+  const Value::List* const types = config["layer_types"].list();
+  return types == nullptr || std::any_of(types->begin(), types->end(), [&](const Value& type) {
+           return type.text() != nullptr && *type.text() == kind;
+         });
+}
+
+}  // namespace
+
 Value rope_config(const Value& config, const std::string& kind, const std::string& theta_key) {
+  // What stands in a table that no block reads is no reason to refuse.
+  const bool counts = has_blocks_of(config, kind);
   const Value& own = config["rope_parameters"][kind];
-  Value::Table rope = own.table() != nullptr ? *own.table() : Value::Table{};
+  Value::Table rope = counts && own.table() != nullptr ? *own.table() : Value::Table{};
   const Value::Table* const scaling = config["rope_scaling"].table();
-  if (scaling != nullptr && kind == "full_attention")
+  if (counts && scaling != nullptr && kind == "full_attention")
     for (const auto& [key, value] : *scaling) rope[key] = value;
   if (!theta_key.empty() && config.has(theta_key)) rope.emplace("rope_theta", config[theta_key]);
   Value result = config;
