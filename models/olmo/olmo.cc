@@ -24,8 +24,12 @@ class Olmo final : public swage::nn::DecoderAdapter {
     d.intermediate_size = 11008;
     d.block_count = d.heads = 32;
     d.context_length = 2048;
+    // Fewer than four blocks all slide where nothing else is said: none reads the other table.
+    const bool all_slide = !config.has("layer_types") && config.i64("num_hidden_layers", 32) < 4;
     const Value rotated =
-        third ? swage::nn::rope_config(config, "full_attention", "rope_theta") : config;
+        third ? swage::nn::rope_config(config, all_slide ? "sliding_attention" : "full_attention",
+                                       all_slide ? "" : "rope_theta")
+              : config;
     SWAGE_RETURN_IF_ERROR(read_decoder(rotated, d, third ? 5e5 : 1e4));
     if (first) d.norm_eps = 1e-5;  // the class knows no key for it
     d.qkv_bias = d.o_bias = config.flag("attention_bias", false);
