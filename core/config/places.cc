@@ -121,11 +121,11 @@ absl::Status check_work(const Pipeline& pipeline) {
   if (!fs::is_directory(status)) return refuse("is no folder");
   if (fs::exists(work + "/run.db", error)) return absl::OkStatus();  // the journal answers
   // What a run makes before and beside its journal, and leaves where it could not begin.
-  const std::set<std::string> own = {"lock",       "parts",      "state",      "result.json",
-                                     "run.db.new", "run.db-wal", "run.db-shm", "run.db-journal"};
+  const std::set<std::string> own = {"lock", "parts", "state", "result.json"};
   for (fs::directory_iterator it(work, error), end; !error && it != end; it.increment(error)) {
-    if (own.count(it->path().filename().string()) == 0)
-      return refuse(absl::StrCat("holds files of others (", it->path().filename().string(), ")"));
+    const std::string name = it->path().filename().string();
+    if (own.count(name) == 0 && name.rfind("run.db", 0) != 0)
+      return refuse(absl::StrCat("holds files of others (", name, ")"));
   }
   if (error) return refuse(absl::StrCat("cannot be read (", error.message(), ")"));
   const std::string wrong = why_not_writable(work);

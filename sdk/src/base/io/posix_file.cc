@@ -56,10 +56,14 @@ std::string temporary_name(const std::string& path) {
   return absl::StrCat(path, ".", ::getpid(), "-", count++, ".tmp");
 }
 
+std::string folder_of(const std::string& file) {
+  std::error_code failed;
+  return std::filesystem::absolute(file, failed).parent_path().string();
+}
+
 // A rename is safe from a power cut once its folder is on disk.
 absl::Status sync_folder(const std::string& file) {
-  std::error_code failed;
-  const std::string folder = std::filesystem::absolute(file, failed).parent_path().string();
+  const std::string folder = folder_of(file);
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return system_error("opened", folder, errno);
   const int result = ::fsync(descriptor);
@@ -122,10 +126,13 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
 OutputFile::~OutputFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
 absl::StatusOr<OutputFile> OutputFile::create(const std::string& path) {
+  // Without a name nothing is left of it, whatever ends the process.
+  const int unnamed = ::open(folder_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0644);
+  if (unnamed >= 0) return OutputFile(path, "", unnamed);
   std::string temporary = temporary_name(path);
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   int descriptor = ::open(temporary.c_str(), flags, 0644);
@@ -152,6 +159,20 @@ absl::Status OutputFile::write(const void* data, int64_t size) {
 
 absl::Status OutputFile::commit() {
   if (::fsync(descriptor_) != 0) return failed();
+  if (temporary_.empty()) {
+    const std::string open_file = absl::StrCat("/proc/self/fd/", descriptor_);
+    const auto link_as = [&](const std::string& name) {
+      return ::linkat(AT_FDCWD, open_file.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    };
+    if (link_as(path_)) {
+      ::close(std::exchange(descriptor_, -1));
+      return sync_folder(path_);
+    }
+    // Something has the name: only a rename takes it over.
+    const std::string temporary = temporary_name(path_);
+    if (errno != EEXIST || !link_as(temporary)) return failed();
+    temporary_ = temporary;
+  }
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) return failed();
   ::close(std::exchange(descriptor_, -1));
   return sync_folder(path_);
