@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -47,7 +49,7 @@ class BlockCheck {
   }
 
   absl::Status tensors() const {
-    std::set<std::string> names;
+    std::unordered_set<std::string_view> names;
     for (const Linear& linear : block_.linears()) {
       SWAGE_RETURN_IF_ERROR(named(linear.name, &names));
       SWAGE_RETURN_IF_ERROR(matrix(linear));
@@ -80,7 +82,7 @@ class BlockCheck {
   }
 
  private:
-  static absl::Status named(const std::string& name, std::set<std::string>* names) {
+  static absl::Status named(const std::string& name, std::unordered_set<std::string_view>* names) {
     if (name.empty()) return plugin_fault("a tensor without a name");
     if (names->insert(name).second) return absl::OkStatus();
     return plugin_fault(absl::StrCat("two tensors of the name ", name));
@@ -130,15 +132,25 @@ class BlockCheck {
     const Linear& reader = *(subset.linears.empty() ? subset.readers : subset.linears).front();
     const at::Tensor& rows = target.row_of_channel;
     const bool fits = rows.defined() && rows.scalar_type() == at::kLong && rows.dim() == 1 &&
-                      rows.size(0) == reader.in() && rows.ge(0).all().item<bool>() &&
-                      rows.lt(target.linear->out()).all().item<bool>();
+                      rows.size(0) == reader.in() && exist(rows, target.linear->out());
     return fits ? absl::OkStatus() : plugin_fault(what + "has rows that do not exist");
+  }
+
+  // Experts of one width share a tensor.
+  bool exist(const at::Tensor& rows, int64_t count) const {
+    if (rows.is_same(existing_) && count == existing_count_) return true;
+    if (!rows.ge(0).all().item<bool>() || !rows.lt(count).all().item<bool>()) return false;
+    existing_ = rows;
+    existing_count_ = count;
+    return true;
   }
 
   Block& block_;
   const at::Device device_;
   std::set<const Linear*> linears_;
   std::set<const Parameter*> parameters_;
+  mutable at::Tensor existing_;  // rows that were looked at last
+  mutable int64_t existing_count_ = 0;
 };
 
 absl::Status check_parameters(const std::deque<Parameter>& parameters) {

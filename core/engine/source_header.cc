@@ -13,7 +13,7 @@ absl::StatusOr<io::Header> header_of(const WeightSource& source) {
     SWAGE_ASSIGN_OR_RETURN(info.type, io::to_stored_type(type));
     info.end = io::byte_size(info.type);
     for (const int64_t size : info.shape) info.end *= size;
-    header[name] = std::move(info);
+    header.emplace_hint(header.end(), name, std::move(info));  // names are sorted
   }
   return header;
 }

@@ -1,5 +1,7 @@
 #include "core/engine/sweep.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -219,6 +221,8 @@ absl::Status Sweep::renew_plugins() {
 }
 
 absl::Status Sweep::block(Block& block, int64_t index) {
+  // Free memory between pieces in use would add up from block to block.
+  malloc_trim(0);
   SWAGE_RETURN_IF_ERROR(renew_plugins());
   const bool last = index + 1 == static_cast<int64_t>(blocks_.size());
   const std::string& adapter = setup_.model->adapter_name();

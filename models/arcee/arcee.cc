@@ -1,6 +1,6 @@
 // Arcee (AFM): Llama whose MLP has no gate and the square of relu (2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

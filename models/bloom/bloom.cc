@@ -1,7 +1,7 @@
 // Bloom: LayerNorm also on the embeddings, ALiBi, a fused projection head by head
 // (Scao et al. 2022).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

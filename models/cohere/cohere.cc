@@ -1,7 +1,7 @@
 // Command R and R7B: attention and MLP side by side behind one LayerNorm without bias,
 // neighbouring channels rotate; windows, and no rotation without one (R7B).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // DeepSeek-V2, V2-Lite, V3 and R1: latent attention, and after the first blocks many
 // small experts beside shared ones (Liu et al. 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // ERNIE 4.5, the dense models: Llama that rotates neighbouring channels (Baidu 2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // EXAONE 4: norms behind attention and MLP and of every head; where there are windows,
 // the blocks without one do not rotate (LG 2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

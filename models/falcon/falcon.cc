@@ -1,7 +1,7 @@
 // Falcon 7B, 11B, 40B, 180B and RW: fused projections in three layouts, attention
 // and MLP side by side or in sequence, rotary embeddings or ALiBi (Almazrouei et al. 2023).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 // each part, scaled embeddings; capped scores and logits (2) or norms of the heads
 // (3); sliding windows in most blocks (Gemma Team 2024, 2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // GLM-4 and GLM-4-0414: half of each head rotates, neighbouring channels; gate and up
 // in one tensor; norms behind the parts too (0414).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // GPT-NeoX, Pythia, Dolly: attention and MLP side by side, each behind a LayerNorm of
 // its own (Black et al. 2022).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

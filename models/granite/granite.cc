@@ -1,7 +1,7 @@
 // Granite 3: Llama with factors of the embedding, scores, residuals and logits (IBM
 // 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // InternLM2: Llama with q, k and v in one tensor, key head by key head.
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 // two linears, and any language model (Chen et al. 2024); in transformers' form and the original
 // one.
 #include "swage/nn/vision.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 // pre-norm blocks with RMSNorm, rotary embeddings, grouped key and value heads
 // and a gated MLP (Touvron et al. 2023, Jiang et al. 2023).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -2,7 +2,7 @@
 // model (Liu et al. 2023). The first class reads transformers' checkpoints, the second those of the
 // original code, which hold the projector but leave the vision tower to another checkpoint.
 #include "swage/nn/vision.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

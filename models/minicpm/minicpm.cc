@@ -1,7 +1,7 @@
 // MiniCPM: Llama with three factors, on embeddings, on what each part adds and
 // on what the head reads (Hu et al. 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

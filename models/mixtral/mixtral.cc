@@ -1,6 +1,6 @@
 // Mixtral: Mistral with two of eight experts in place of the MLP (Jiang et al. 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -3,7 +3,7 @@
 #include "swage/image/processor.h"
 #include "swage/nn/tiles.h"
 #include "swage/nn/vision.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 #include "text.h"
 
 namespace {

@@ -1,7 +1,7 @@
 // Nemotron 3 and 4, Minitron: LayerNorm of the form 1 + w, the square of relu, half of
 // each head rotates (NVIDIA 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

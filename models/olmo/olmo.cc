@@ -1,7 +1,7 @@
 // OLMo: Llama with norms without weights; OLMo 2 and 3: norms behind attention and MLP, and
 // of all queries and keys together; windows in three of four blocks (3) (Ai2 2024, 2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // OPT: LayerNorm, learned positions, relu, biases; the 350M model norms after each
 // part and reads narrower embeddings (Zhang et al. 2022).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

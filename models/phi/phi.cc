@@ -2,7 +2,7 @@
 // everywhere (Li et al. 2023). Phi-3, 3.5, 4 and 4-mini: Llama with fused projections
 // (Abdin et al. 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

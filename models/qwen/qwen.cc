@@ -1,7 +1,7 @@
 // Qwen2, Qwen2.5 and Qwen3: Llama with biases on q, k and v (2), or a norm of
 // every query and key head (3); windows in the upper blocks on request.
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // Qwen1.5-MoE and Qwen2-MoE: Qwen2 with many small experts and a gated shared one.
 // Qwen3-MoE: Qwen3 with experts, none shared. Some blocks may stay dense.
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // Qwen2-VL and Qwen2.5-VL: images of any size as grids of patches, four of which become one
 // feature, and a Qwen2 whose rotary positions have three axes (Wang et al. 2024, Bai et al. 2025).
 #include "swage/nn/vision.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

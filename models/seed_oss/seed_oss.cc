@@ -1,6 +1,6 @@
 // Seed-OSS: Llama with biases on q, k and v (ByteDance 2025).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // SmolLM3: Llama without rotary embeddings in every fourth block.
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

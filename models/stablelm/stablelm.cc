@@ -1,7 +1,7 @@
 // StableLM: LayerNorm, rotary embeddings on a quarter of each head; attention and
 // MLP side by side and norms of every head on request.
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

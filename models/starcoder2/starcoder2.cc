@@ -1,6 +1,6 @@
 // StarCoder2: LayerNorm, biases everywhere, grouped heads, no gate (Lozhkov et al. 2024).
 #include "swage/nn/decoder.h"
-#include "swage/plugin.h"
+#include "swage/register.h"
 
 namespace {
 

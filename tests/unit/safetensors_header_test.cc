@@ -189,9 +189,23 @@ TEST_F(CheckpointFolder, RejectsIndexThatLeavesTheFolder) {
   }
   index(R"({"a":7})");
   EXPECT_THAT(folder_message(),
-              HasSubstr("tensor \"a\" has a integer for its file, expected a name"));
-  index("{}");
-  EXPECT_THAT(folder_message(), HasSubstr("expected a table from tensors to files"));
+              HasSubstr("tensor \"a\" has an integer for its file, expected a name"));
+  for (const char* map : {"{}", "[]", "7", "null"}) {
+    index(map);
+    EXPECT_THAT(folder_message(), HasSubstr("expected a table from tensors to files")) << map;
+  }
+  index(R"({"a":{"b":"one.safetensors"}})");
+  EXPECT_THAT(folder_message(), HasSubstr("tensor \"a\" has a table for its file"));
+  index(R"({"a":"one.safetensors")");
+  EXPECT_THAT(folder_message(), HasSubstr("this is not valid JSON"));
+}
+
+TEST_F(CheckpointFolder, ReadsNothingElseOfAnIndex) {
+  const std::string only = shard("one.safetensors", {"a"});
+  write(
+      "model.safetensors.index.json",
+      R"({"metadata":{"weight_map":{"x":7},"list":[[1],{"y":null}]},"weight_map":{"a":"one.safetensors"},"more":true})");
+  EXPECT_THAT(*checkpoint_files(folder_.string()), ElementsAre(only));
 }
 
 TEST_F(CheckpointFolder, NamesMissingShardsAndTensors) {
@@ -200,7 +214,8 @@ TEST_F(CheckpointFolder, NamesMissingShardsAndTensors) {
   EXPECT_THAT(folder_message(), HasSubstr("2 of 3 shards are missing: three.safetensors, "
                                           "two.safetensors; fetch the checkpoint again"));
   index(R"({"a":"one.safetensors","b":"one.safetensors"})");
-  EXPECT_THAT(folder_message(), HasSubstr("tensor \"b\" is not there, although"));
+  EXPECT_THAT(read_checkpoint_header(folder_.string()).status().message(),
+              HasSubstr("tensor \"b\" is not there, although"));
 }
 
 TEST_F(CheckpointFolder, RejectsTensorsThatTwoFilesHold) {

@@ -80,17 +80,17 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
   }
   SWAGE_RETURN_IF_ERROR(list_side_files(path).status());  // links that lead nowhere or elsewhere
   SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
-  SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights, open_safetensors(files));
   std::string identity = identify(text, files);
-  Header header = std::move(files.front().header);
-  for (size_t i = 1; i < files.size(); ++i) header.merge(files[i].header);
+  std::shared_ptr<const Header> header;
+  SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights,
+                         open_safetensors(std::move(files), &header));
   if (is_fp8(config)) {
-    auto floats = dequantized_source(std::move(weights), std::move(header), config);
+    auto floats = dequantized_source(std::move(weights), header, config);
     if (!floats.ok()) return annotate(floats.status(), path);
     weights = *std::move(floats);
     config = without_fp8(config);
-  } else if (has_fused_experts(header)) {
-    weights = by_expert(std::move(weights), header, expert_names(config));
+  } else if (has_fused_experts(*header)) {
+    weights = by_expert(std::move(weights), *header, expert_names(config));
   }
   return std::make_unique<HuggingFaceCheckpoint>(path, std::move(config), std::move(weights),
                                                  std::move(identity));

@@ -16,13 +16,18 @@ at::ScalarType scalar_type(StoredType type) {
 
 class Fp8Source final : public WeightSource {
  public:
-  Fp8Source(std::unique_ptr<WeightSource> stored, Header header, Header floats, const Value& config)
+  Fp8Source(std::unique_ptr<WeightSource> stored, std::shared_ptr<const Header> header,
+            Header floats, const Value& config)
       : stored_(std::move(stored)),
         header_(std::move(header)),
         floats_(std::move(floats)),
         type_(scalar_type(float_type(config))) {
-    for (const auto& [name, info] : floats_)
-      scaled_.emplace(name, header_.find(name)->second.type != info.type);
+    scaled_.reserve(floats_.size());
+    auto before = header_->begin();  // both are sorted, and floats_ has no other names
+    for (const auto& [name, info] : floats_) {
+      while (before->first != name) ++before;
+      scaled_.emplace(name, before->second.type != info.type);
+    }
     const Value::List* block = config["quantization_config"]["weight_block_size"].list();
     if (block == nullptr || block->size() != 2) return;
     for (const Value& side : *block)
@@ -60,11 +65,11 @@ class Fp8Source final : public WeightSource {
   // Rows of the weight from `first_row` on.
   absl::StatusOr<at::Tensor> dequantize(std::string_view name, const at::Tensor& stored,
                                         int64_t first_row) const {
-    const std::string scale_name = fp8_scale_of(header_, name);
+    const std::string scale_name = fp8_scale_of(*header_, name);
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor read, stored_->read(scale_name));
     const at::Tensor scale = read.to(at::kFloat), weight = stored.to(at::kFloat);
     if (scale.numel() == 1) return (weight * scale.flatten()).to(type_);
-    const std::vector<int64_t>& shape = header_.find(name)->second.shape;
+    const std::vector<int64_t>& shape = header_->find(name)->second.shape;
     if (shape.size() == 2 && scale.numel() == shape[0] && scale.size(0) == shape[0]) {
       const at::Tensor rows = scale.flatten().slice(0, first_row, first_row + weight.size(0));
       return (weight * rows.unsqueeze(1)).to(type_);
@@ -93,7 +98,8 @@ class Fp8Source final : public WeightSource {
   }
 
   const std::unique_ptr<WeightSource> stored_;
-  const Header header_, floats_;
+  const std::shared_ptr<const Header> header_;
+  const Header floats_;
   std::unordered_map<std::string_view, bool> scaled_;  // of floats_
   const at::ScalarType type_;
   std::vector<int64_t> block_;  // rows and columns that share a scale; empty: no blocks
@@ -102,9 +108,10 @@ class Fp8Source final : public WeightSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WeightSource>> dequantized_source(
-    std::unique_ptr<WeightSource> stored, Header header, const Value& config) {
-  SWAGE_RETURN_IF_ERROR(check_fp8_scales(header, config));
-  SWAGE_ASSIGN_OR_RETURN(Header floats, header_in_floats(header, float_type(config)));
+    std::unique_ptr<WeightSource> stored, std::shared_ptr<const Header> header,
+    const Value& config) {
+  SWAGE_RETURN_IF_ERROR(check_fp8_scales(*header, config));
+  SWAGE_ASSIGN_OR_RETURN(Header floats, header_in_floats(*header, float_type(config)));
   return std::unique_ptr<WeightSource>(
       std::make_unique<Fp8Source>(std::move(stored), std::move(header), std::move(floats), config));
 }

@@ -10,6 +10,7 @@ namespace swage::io {
 // and rounded once. `header` is that of all files. InvalidArgument: a weight without a scale, a
 // scale whose shape fits no rule.
 absl::StatusOr<std::unique_ptr<WeightSource>> dequantized_source(
-    std::unique_ptr<WeightSource> stored, Header header, const Value& config);
+    std::unique_ptr<WeightSource> stored, std::shared_ptr<const Header> header,
+    const Value& config);
 
 }  // namespace swage::io

@@ -26,48 +26,43 @@ constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
 
 class SafetensorsSource final : public WeightSource {
  public:
-  absl::Status add(const std::string& path, const Header& header) {
-    SWAGE_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
-    for (const auto& [name, info] : header) {
-      const size_t before = tensors_.size();
-      const auto it = tensors_.emplace_hint(tensors_.end(), name, Entry{info, files_.size()});
-      if (tensors_.size() == before) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            path, ": tensor \"", name, "\" also lies in ", files_[it->second.file].path()));
-      }
-      places_.emplace(it->first, &it->second);
-    }
-    files_.push_back(std::move(file));
+  absl::Status open(std::vector<CheckpointFile> files) {
+    size_t count = 0;
+    for (const CheckpointFile& file : files) count += file.header.size();
+    entries_.reserve(count);
+    for (CheckpointFile& file : files) SWAGE_RETURN_IF_ERROR(add(file));
     return absl::OkStatus();
   }
+  std::shared_ptr<const Header> header() const { return header_; }
 
   std::vector<std::string> names() const override {
     std::vector<std::string> names;
-    for (const auto& [name, entry] : tensors_) names.push_back(name);
+    names.reserve(header_->size());
+    for (const auto& [name, info] : *header_) names.push_back(name);
     return names;
   }
 
-  bool has(std::string_view name) const override { return places_.count(name) > 0; }
+  bool has(std::string_view name) const override { return entries_.count(name) > 0; }
 
   absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
     SWAGE_ASSIGN_OR_RETURN(const Entry* entry, find(name));
-    return entry->info.shape;
+    return entry->info->shape;
   }
 
   absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
     SWAGE_ASSIGN_OR_RETURN(const Entry* entry, find(name));
-    return to_scalar_type(entry->info.type);
+    return to_scalar_type(entry->info->type);
   }
 
   absl::StatusOr<at::Tensor> read(std::string_view name) const override {
     SWAGE_ASSIGN_OR_RETURN(const Entry* entry, find(name));
-    return read_range(name, *entry, entry->info.shape, entry->info.begin, entry->info.end);
+    return read_range(name, *entry, entry->info->shape, entry->info->begin, entry->info->end);
   }
 
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override {
     SWAGE_ASSIGN_OR_RETURN(const Entry* entry, find(name));
-    const TensorInfo& info = entry->info;
+    const TensorInfo& info = *entry->info;
     const int64_t rows = info.shape.empty() ? 0 : info.shape[0];
     if (begin < 0 || begin > end || end > rows) {
       return absl::OutOfRangeError(
@@ -83,13 +78,27 @@ class SafetensorsSource final : public WeightSource {
 
  private:
   struct Entry {
-    TensorInfo info;
+    const TensorInfo* info;
     size_t file;
   };
 
+  // Nodes of the file's header move into the whole one: nothing of a hundred thousand is copied.
+  absl::Status add(CheckpointFile& file) {
+    SWAGE_ASSIGN_OR_RETURN(InputFile opened, InputFile::open(file.path));
+    for (const auto& [name, info] : file.header) {
+      const auto [entry, is_new] = entries_.emplace(name, Entry{&info, files_.size()});
+      if (is_new) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          file.path, ": tensor \"", name, "\" also lies in ", files_[entry->second.file].path()));
+    }
+    header_->merge(file.header);
+    files_.push_back(std::move(opened));
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<const Entry*> find(std::string_view name) const {
-    const auto it = places_.find(name);
-    if (it != places_.end()) return it->second;
+    const auto it = entries_.find(name);
+    if (it != entries_.end()) return &it->second;
     return absl::NotFoundError(absl::StrCat(
         files_.empty() ? "no files" : files_[0].path(),
         files_.size() > 1 ? absl::StrCat(" and ", files_.size() - 1, " more files") : "",
@@ -99,7 +108,7 @@ class SafetensorsSource final : public WeightSource {
   absl::StatusOr<at::Tensor> read_range(std::string_view name, const Entry& entry,
                                         const std::vector<int64_t>& shape, int64_t begin,
                                         int64_t end) const {
-    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, to_scalar_type(entry.info.type));
+    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, to_scalar_type(entry.info->type));
     at::Tensor tensor = at::empty(shape, type);
     const absl::Status status =
         files_[entry.file].read(begin, end - begin, tensor.mutable_data_ptr());
@@ -110,8 +119,8 @@ class SafetensorsSource final : public WeightSource {
   }
 
   std::vector<InputFile> files_;
-  std::map<std::string, Entry, std::less<>> tensors_;
-  std::unordered_map<std::string_view, const Entry*> places_;  // the same, found sooner
+  const std::shared_ptr<Header> header_ = std::make_shared<Header>();
+  std::unordered_map<std::string_view, Entry> entries_;  // of header_
 };
 
 }  // namespace
@@ -138,14 +147,14 @@ absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors(
     SWAGE_ASSIGN_OR_RETURN(Header header, read_header(file));
     read.push_back({file, std::move(header)});
   }
-  return open_safetensors(read);
+  return open_safetensors(std::move(read), nullptr);
 }
 
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors(
-    const std::vector<CheckpointFile>& files) {
+    std::vector<CheckpointFile> files, std::shared_ptr<const Header>* header) {
   auto source = std::make_unique<SafetensorsSource>();
-  for (const CheckpointFile& file : files)
-    SWAGE_RETURN_IF_ERROR(source->add(file.path, file.header));
+  SWAGE_RETURN_IF_ERROR(source->open(std::move(files)));
+  if (header != nullptr) *header = source->header();
   return source;
 }
 

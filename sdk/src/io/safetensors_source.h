@@ -8,8 +8,8 @@
 
 namespace swage::io {
 
-// Tensors of files whose headers were read already.
+// Tensors of files whose headers were read already; `header`, where asked for, is that of them all.
 absl::StatusOr<std::unique_ptr<WeightSource>> open_safetensors(
-    const std::vector<CheckpointFile>& files);
+    std::vector<CheckpointFile> files, std::shared_ptr<const Header>* header);
 
 }  // namespace swage::io

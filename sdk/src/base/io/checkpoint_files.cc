@@ -1,24 +1,18 @@
 // Which files make up a checkpoint folder, and what they hold.
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <set>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "safetensors_index.h"
 #include "swage/io/gguf_header.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
-#include "swage/value.h"
 
 namespace swage::io {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int64_t kMaxIndexBytes = 256 << 20;
-using Shards =
-    std::map<std::string, std::vector<std::string>>;  // file name -> tensors the index puts there
 
 std::string examples(const std::vector<std::string>& names) {
   const size_t shown = std::min<size_t>(names.size(), 3);
@@ -62,36 +56,6 @@ absl::Status no_weights(const std::string& folder) {
       folder, ": holds neither model.safetensors nor model.safetensors.index.json", advice));
 }
 
-absl::StatusOr<Shards> read_index(const std::string& path) {
-  SWAGE_ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxIndexBytes));
-  SWAGE_ASSIGN_OR_RETURN(const Value index, parse_json(text, path));
-  const Value::Table* map = index["weight_map"].table();
-  if (map == nullptr || map->empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": \"weight_map\" is ",
-                                                   index["weight_map"].type_name(),
-                                                   ", expected a table from tensors to files"));
-  }
-  Shards shards;
-  for (const auto& [tensor, value] : *map) {
-    const std::string* file = value.text();
-    if (file == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor \"", tensor, "\" has a ",
-                                                     value.type_name(),
-                                                     " for its file, expected a name"));
-    }
-    const bool plain = file->find('/') == std::string::npos &&
-                       file->find('\\') == std::string::npos &&
-                       file->find('\0') == std::string::npos;
-    if (!plain || !absl::EndsWith(*file, ".safetensors")) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": tensor \"", tensor, "\" is said to lie in \"", *file,
-                       "\", expected the plain name of a .safetensors file beside the index"));
-    }
-    shards[*file].push_back(tensor);
-  }
-  return shards;
-}
-
 absl::Status all_there(const std::string& folder, const Shards& shards) {
   std::vector<std::string> missing;
   for (const auto& [file, tensors] : shards) {
@@ -104,48 +68,64 @@ absl::Status all_there(const std::string& folder, const Shards& shards) {
                                           "; fetch the checkpoint again"));
 }
 
-absl::StatusOr<std::vector<CheckpointFile>> read_shards(const std::string& folder,
-                                                        const std::string& index) {
-  SWAGE_ASSIGN_OR_RETURN(const Shards shards, read_index(index));
-  SWAGE_RETURN_IF_ERROR(all_there(folder, shards));
-  std::vector<CheckpointFile> files;
-  for (const auto& [file, tensors] : shards) {
-    const std::string path = (fs::path(folder) / file).string();
-    SWAGE_ASSIGN_OR_RETURN(Header header, read_header(path));
-    for (const std::string& tensor : tensors) {
-      if (header.find(tensor) == header.end()) {
-        return absl::DataLossError(absl::StrCat(path, ": tensor \"", tensor,
-                                                "\" is not there, although ", index, " says so"));
-      }
+absl::StatusOr<CheckpointFile> read_shard(const std::string& path,
+                                          const std::vector<std::string>& tensors,
+                                          const std::string& index) {
+  SWAGE_ASSIGN_OR_RETURN(Header header, read_header(path));
+  for (const std::string& tensor : tensors) {
+    if (header.find(tensor) == header.end()) {
+      return absl::DataLossError(absl::StrCat(path, ": tensor \"", tensor,
+                                              "\" is not there, although ", index, " says so"));
     }
-    files.push_back({path, std::move(header)});
   }
-  return files;
+  return CheckpointFile{path, std::move(header)};
 }
 
-}  // namespace
+// A checkpoint folder in one file, or in shards by its index.
+struct Layout {
+  std::string single, index;  // one of them
+  Shards shards;
+};
 
-absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::string& folder) {
+absl::StatusOr<Layout> layout_of(const std::string& folder) {
   std::error_code error;
   if (!fs::is_directory(folder, error))
     return absl::NotFoundError(absl::StrCat(folder, ": there is no such folder"));
   const fs::path single = fs::path(folder) / "model.safetensors",
                  index = fs::path(folder) / "model.safetensors.index.json";
   // As transformers does: the single file comes first.
-  if (fs::exists(fs::symlink_status(single, error))) {
-    SWAGE_ASSIGN_OR_RETURN(Header header, read_header(single.string()));
-    std::vector<CheckpointFile> files(1);
-    files[0] = {single.string(), std::move(header)};
-    return files;
-  }
+  if (fs::exists(fs::symlink_status(single, error))) return Layout{single.string(), "", {}};
   if (!fs::exists(fs::symlink_status(index, error))) return no_weights(folder);
-  return read_shards(folder, index.string());
+  Layout layout;
+  layout.index = index.string();
+  SWAGE_ASSIGN_OR_RETURN(layout.shards, read_index(layout.index));
+  SWAGE_RETURN_IF_ERROR(all_there(folder, layout.shards));
+  return layout;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::string& folder) {
+  SWAGE_ASSIGN_OR_RETURN(const Layout layout, layout_of(folder));
+  std::vector<CheckpointFile> files;
+  if (layout.index.empty()) {
+    SWAGE_ASSIGN_OR_RETURN(CheckpointFile file, read_shard(layout.single, {}, ""));
+    files.push_back(std::move(file));
+  }
+  for (const auto& [name, tensors] : layout.shards) {
+    SWAGE_ASSIGN_OR_RETURN(CheckpointFile file,
+                           read_shard((fs::path(folder) / name).string(), tensors, layout.index));
+    files.push_back(std::move(file));
+  }
+  return files;
 }
 
 absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder) {
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<CheckpointFile> files, read_checkpoint_files(folder));
+  SWAGE_ASSIGN_OR_RETURN(const Layout layout, layout_of(folder));
+  if (layout.index.empty()) return std::vector<std::string>{layout.single};
   std::vector<std::string> paths;
-  for (const CheckpointFile& file : files) paths.push_back(file.path);
+  for (const auto& [name, tensors] : layout.shards)
+    paths.push_back((fs::path(folder) / name).string());
   return paths;
 }
 
