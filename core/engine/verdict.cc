@@ -90,6 +90,7 @@ absl::StatusOr<TokenStream> run_windows(const RunSetup& setup, const ExportWrite
 
 absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, Reporter& reporter,
                              Verdict* verdict) {
+  verdict->why_no_windows = setup.why_no_windows;
   if (setup.verification.empty()) return absl::OkStatus();
   std::vector<TokenStream> own(1);
   own[0].name = "verification.compressed";
@@ -142,6 +143,8 @@ Value to_value(const Verdict& verdict) {
     table["window_difference"] = verdict.window_difference;
     table["window_relative"] = verdict.window_relative;
     table["window_bound"] = verdict.bound();
+  } else {
+    table["why_no_windows"] = verdict.why_no_windows;
   }
   return Value(std::move(table));
 }
@@ -153,6 +156,7 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
   SWAGE_RETURN_IF_ERROR(compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict));
   find_foreign(items, *checkpoint, &verdict);
   // Weights that cannot be read make no windows.
+  verdict.why_no_windows = "what the export holds differs already";
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(compare_windows(setup, writer, reporter, &verdict));
   return verdict;
 }
