@@ -99,10 +99,16 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
   SWAGE_ASSIGN_OR_RETURN(OpenedModel model, assemble(std::move(checkpoint), catalog, loader,
                                                      options, std::move(reader)));
   model.form_ = form;
-  if (model.quantized()) return model;
   model.header_ = std::move(header);
+  DecodedHeader decoded;
+  if (model.quantized()) {
+    SWAGE_ASSIGN_OR_RETURN(decoded, decoded_header(*model.checkpoint_, *model.reader_,
+                                                   model.rules_.manifest.linears, model.header_));
+    model.header_.swap(decoded.header);
+  }
   SWAGE_RETURN_IF_ERROR(model.settle_head(loader, compare));
   SWAGE_RETURN_IF_ERROR(model.make_ledger());
+  if (model.quantized()) model.add_decoded(decoded);
   return model;
 }
 
@@ -176,7 +182,8 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   }
   untie(&export_config_);
   if (!language_key_.empty() && rules_.language) untie(&rules_.language_config);
-  SWAGE_RETURN_IF_ERROR(open_adapter(loader, export_config_));
+  SWAGE_RETURN_IF_ERROR(open_adapter(
+      loader, quantized() ? without_quantization(export_config_) : export_config_));
   if (!shape().tied_embeddings) return absl::OkStatus();
   return with_exit_code(
       absl::InvalidArgumentError(absl::StrCat(
@@ -202,8 +209,21 @@ absl::Status OpenedModel::make_ledger() {
   return absl::OkStatus();
 }
 
+// `decoded` has the header as it is stored.
+void OpenedModel::add_decoded(const DecodedHeader& decoded) {
+  std::vector<std::string>& faults = ledger_.unloadable;
+  faults.insert(faults.begin(), decoded.faults.begin(), decoded.faults.end());
+  ledger_.plugin_failed |= decoded.plugin_failed;
+  outline_.bytes = 0;
+  for (const auto& [name, info] : decoded.header) outline_.bytes += info.end - info.begin;
+}
+
+absl::Status OpenedModel::check_whole() const {
+  return ledger_.status(checkpoint_->path(), adapter_name_);
+}
+
 absl::Status OpenedModel::check_floats() const {
-  if (!quantized()) return ledger_.status(checkpoint_->path(), adapter_name_);
+  if (!quantized()) return check_whole();
   return not_in_floats(checkpoint_->path(), form_.problem + ", or measure it with `swage eval`");
 }
 
