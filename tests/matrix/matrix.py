@@ -31,6 +31,7 @@ RECIPES = {
 }
 COMPUTES = ["float32", "bfloat16", "float64"]
 WAYS = [(1, 1), (2, 1), (1, 3), (2, 0)]  # threads, micro-batch; 0: the default
+SAMPLED_WAYS = [(1, 0), (2, 1), (2, 3)]
 PIPELINE = """[model]
 path = "model"
 [calibration]
@@ -119,16 +120,17 @@ def main():
     parity = os.path.join(os.environ["SWAGE_SOURCE_DIR"], "tests/data/parity")
     models = sorted(name for name in os.listdir(parity)
                     if os.path.exists(os.path.join(parity, name, "config.json")))
-    cases = sample(models)
+    cases, ways = sample(models), SAMPLED_WAYS
     if chosen.all or chosen.models or chosen.recipes or chosen.compute:
         cases = itertools.product(chosen.models.split(",") if chosen.models else models,
                                   chosen.recipes.split(",") if chosen.recipes else RECIPES,
                                   chosen.compute.split(",") if chosen.compute else COMPUTES)
+        ways = WAYS
     swage = os.path.join(os.environ["SWAGE_BUILD_DIR"], "bin/swage")
     count, wrong, refused = 0, 0, 0
     for names in cases:
         case = Case(*names)
-        digests = case.run(swage, WAYS)
+        digests = case.run(swage, ways)
         count += 1
         refused += any(text.startswith("refused") for text in digests.values())
         if len(set(digests.values())) > 1 or any("not verified" in d for d in digests.values()):
@@ -136,8 +138,8 @@ def main():
             print(f"{case.name}: " + ", ".join(
                 "threads %d micro-batch %d %s" % (*way, text[:8]) if text[:7] != "refused" else text
                 for way, text in digests.items()), flush=True)
-        elif digests[WAYS[0]].startswith("refused"):
-            print(f"{case.name}: {digests[WAYS[0]]}", flush=True)
+        elif digests[ways[0]].startswith("refused"):
+            print(f"{case.name}: {digests[ways[0]]}", flush=True)
     print(f"{count} cases, {refused} refused, {wrong} differ")
     return 1 if wrong or count == refused else 0
 
