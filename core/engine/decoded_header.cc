@@ -113,8 +113,7 @@ class Decoding {
       absl::StrAppend(&form, "|", part, " ", io::name(info.type), " ",
                       absl::StrJoin(info.shape, ","));
       if (info.type != io::StoredType::kI64 || info.end - info.begin > kSmallBytes) continue;
-      SWAGE_ASSIGN_OR_RETURN(const at::Tensor values,
-                             checkpoint_.weights().read(linear + part));
+      SWAGE_ASSIGN_OR_RETURN(const at::Tensor values, checkpoint_.weights().read(linear + part));
       absl::StrAppend(&form, " ", digest(values));
     }
     return form;
@@ -132,7 +131,8 @@ class Decoding {
     const CompressedLinear& result = **decoded;
     const auto type = io::to_stored_type(stored_type(result));
     if (!type.ok()) return fault(type.status());
-    outcome.weight = {*type, {result.out, result.in}, 0, io::byte_size(*type) * result.out * result.in};
+    outcome.weight = {
+        *type, {result.out, result.in}, 0, io::byte_size(*type) * result.out * result.in};
     return outcome;
   }
 
@@ -150,8 +150,8 @@ class Decoding {
   ShapeSource& shapes_;
   const SmallValues values_;
   DecodedHeader* const made_;
-  std::map<std::string, Outcome> outcomes_;           // by form
-  std::map<std::string, io::TensorInfo> alike_;       // weights by family of names
+  std::map<std::string, Outcome> outcomes_;      // by form
+  std::map<std::string, io::TensorInfo> alike_;  // weights by family of names
   std::vector<std::string> faulty_;
 };
 

@@ -17,9 +17,9 @@ struct DecodedHeader {
   bool plugin_failed = false;       // one of them by a fault of the reader
 };
 
-// Small tensors are read, since they may say how large others are; zeros stand for all else. Linears
-// whose names differ in numbers alone and whose tensors are alike are decoded once. `linears`: globs
-// of the adapter's manifest.
+// Small tensors are read, since they may say how large others are; zeros stand for all else.
+// Linears whose names differ in numbers alone and whose tensors are alike are decoded once.
+// `linears`: globs of the adapter's manifest.
 absl::StatusOr<DecodedHeader> decoded_header(const io::Checkpoint& checkpoint, Exporter& reader,
                                              const std::vector<std::string>& linears,
                                              const io::Header& stored);

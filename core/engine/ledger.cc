@@ -126,7 +126,7 @@ class DryLoad {
     if (names.ok()) return place(what, *names, ledger);
     ledger->is_whole = false;
     ledger->plugin_failed |= names.status().GetPayload(kThrownByPlugin).has_value() ||
-                              exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
+                             exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
   }
 
   // That the tensor which was asked for last has the shape that the error asks for.
@@ -263,9 +263,7 @@ std::string faults_text(const std::vector<std::string>& parts) {
   const size_t shown = std::min(parts.size(), kShownFaults);
   return absl::StrCat(
       absl::StrJoin(parts.begin(), parts.begin() + static_cast<int64_t>(shown), "\n"),
-      parts.size() > shown
-          ? absl::StrCat("\nand ", parts.size() - shown, " more")
-          : "");
+      parts.size() > shown ? absl::StrCat("\nand ", parts.size() - shown, " more") : "");
 }
 
 // One line for all tensors of a kind.

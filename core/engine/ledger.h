@@ -24,7 +24,7 @@ struct Ledger {
   std::map<std::string, std::string> refused;  // tensor -> why it would be lost
   // Why parts cannot be loaded, "block 5: tensor … is missing": one line a fault.
   std::vector<std::string> unloadable;
-  bool is_whole = true;         // all parts could be loaded, but for these faults
+  bool is_whole = true;        // all parts could be loaded, but for these faults
   bool plugin_failed = false;  // a plugin threw, say: the fault is its own
 
   // InvalidArgument names everything above that ends a run.

@@ -182,8 +182,8 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   }
   untie(&export_config_);
   if (!language_key_.empty() && rules_.language) untie(&rules_.language_config);
-  SWAGE_RETURN_IF_ERROR(open_adapter(
-      loader, quantized() ? without_quantization(export_config_) : export_config_));
+  SWAGE_RETURN_IF_ERROR(
+      open_adapter(loader, quantized() ? without_quantization(export_config_) : export_config_));
   if (!shape().tied_embeddings) return absl::OkStatus();
   return with_exit_code(
       absl::InvalidArgumentError(absl::StrCat(
@@ -253,23 +253,35 @@ absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding(
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
   return load<std::unique_ptr<Embedding>>(
       adapter_name_, "load the embedding",
-      [&] { return adapter_->load_embedding(tower, source, options_); }, check_embedding);
+      [&] { return adapter_->load_embedding(tower, source, options_); },
+      [&](Embedding* made) -> absl::Status {
+        SWAGE_RETURN_IF_ERROR(check_embedding(made));
+        return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
+      });
 }
 
 absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
   return load<std::unique_ptr<Head>>(
       adapter_name_, "load the head", [&] { return adapter_->load_head(source, options_); },
-      check_head);
+      [&](Head* made) -> absl::Status {
+        SWAGE_RETURN_IF_ERROR(check_head(made));
+        return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
+      });
 }
 
 absl::StatusOr<std::shared_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  SWAGE_ASSIGN_OR_RETURN(auto made,
-                         load<std::unique_ptr<Block>>(
-                             adapter_name_, absl::StrCat("load ", text_of(id)),
-                             [&] { return adapter_->load_block(id, source, options_); },
-                             [&](Block* made) { return check_block(made, id, options_); }));
+  SWAGE_ASSIGN_OR_RETURN(auto made, load<std::unique_ptr<Block>>(
+                                        adapter_name_, absl::StrCat("load ", text_of(id)),
+                                        [&] { return adapter_->load_block(id, source, options_); },
+                                        [&](Block* made) -> absl::Status {
+                                          SWAGE_RETURN_IF_ERROR(check_block(made, id, options_));
+                                          return quantized()
+                                                     ? absl::OkStatus()
+                                                     : check_values(made->linears(),
+                                                                    made->parameters(), source);
+                                        }));
   const std::shared_ptr<Block> block =
       shared_inside(std::move(made), adapter_site(adapter_name_, "destructor of a block"));
   if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
@@ -315,6 +327,26 @@ absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor
   }
   return absl::InvalidArgumentError(
       absl::StrCat(checkpoint_->path(), ": holds no preprocessor_config.json; pictures need one"));
+}
+
+absl::StatusOr<image::Inputs> OpenedModel::prepare(image::Processor& processor,
+                                                   const at::Tensor& rgb) const {
+  absl::StatusOr<image::Inputs> inputs = absl::InternalError("nothing was made");
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "prepare a picture"), [&] {
+    inputs = processor.process(rgb);
+    return inputs.status();
+  }));
+  return inputs;
+}
+
+absl::StatusOr<std::string> OpenedModel::picture_text(const image::Inputs& picture,
+                                                      const std::string& token) const {
+  std::string text;
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "text of a picture"), [&] {
+    text = adapter_->picture_text(picture, token);
+    return absl::OkStatus();
+  }));
+  return text;
 }
 
 absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {

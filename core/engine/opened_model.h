@@ -80,9 +80,9 @@ class OpenedModel {
   // What prepares pictures for this model, as preprocessor_config.json says. Errors: the model
   // reads no pictures; it has no such file.
   absl::StatusOr<std::unique_ptr<image::Processor>> picture_processor() const;
-  std::string picture_text(const image::Inputs& picture, const std::string& token) const {
-    return adapter_->picture_text(picture, token);
-  }
+  absl::StatusOr<image::Inputs> prepare(image::Processor& processor, const at::Tensor& rgb) const;
+  absl::StatusOr<std::string> picture_text(const image::Inputs& picture,
+                                           const std::string& token) const;
 
   // InvalidArgument where the checkpoint has neither tokenizer.json nor tokenizer.model, or one
   // that is not supported.

@@ -69,8 +69,8 @@ absl::StatusOr<Value::List> export_values(const Journal& journal, const Pipeline
     Value::Table entry = {{"use", spec.use}, {"name", spec.name}, {"path", spec.path}};
     const Value& verdict = verified["verdict"];
     for (const char* key :
-         {"verdict", "windows", "why_no_windows", "window_difference", "linears_equal", "tensors_equal", "rounded",
-          "float_inputs", "window_relative", "window_bound", "exact"}) {
+         {"verdict", "windows", "why_no_windows", "window_difference", "linears_equal",
+          "tensors_equal", "rounded", "float_inputs", "window_relative", "window_bound", "exact"}) {
       if (verdict.has(key)) entry[key] = verdict[key];
     }
     int64_t bytes = 0;

@@ -163,6 +163,68 @@ TEST_F(Misbehaving, EmittedResultsAreHeldAgainstTheLinear) {
   }
 }
 
+TEST_F(Misbehaving, AResultIsOfTheSchemeThatThePipelineAsksFor) {
+  expect_step("other bits", {"emitted as w8 g32 symmetric", "asks for w4 g32 symmetric"});
+  expect_step("other zero point", {"emitted as w4 g32 asymmetric", "asks for w4 g32 symmetric"});
+}
+
+TEST_F(Misbehaving, AResultIsTheRunsOnceItIsEmitted) {
+  const auto exported = [&](const std::string& fault) {
+    write(step(fault) + "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n");
+    const Answer answer = run();
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    return fs::exists("packed") ? read_folder("packed") : std::map<std::string, std::string>();
+  };
+  const auto expected = exported("");
+  EXPECT_TRUE(exported("writes into what it emitted") == expected);
+  expect_step("writes into a result", {"its result was written into"});
+}
+
+// Whatever a step does to the process around it, the run ends as if it had not.
+TEST_F(Misbehaving, AStepSpoilsNothingOfTheProcess) {
+  const auto outcome = [&](const std::string& fault) {
+    SCOPED_TRACE(fault);
+    write(step(fault) + "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n");
+    const Answer answer = run();
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    EXPECT_THAT(answer.out, HasSubstr("packed (read back: ok"));
+    return fs::exists("packed") ? read_folder("packed") : std::map<std::string, std::string>();
+  };
+  const auto expected = outcome("");
+  for (const char* fault : {"process", "standard files", "limit", "timer", "fork"})
+    EXPECT_TRUE(outcome(fault) == expected) << fault;
+  EXPECT_THAT(read_text("err.txt"),
+              HasSubstr("faulty-step: block 0 (step \"first\", plugin org.example.faults"));
+  EXPECT_THAT(read_text("err.txt"), HasSubstr("a process that it forked came back"));
+}
+
+TEST_F(Misbehaving, AStepThatClosesTheRunsFilesEndsIt) {
+  write(step("all files") + "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n");
+  const Answer answer = run();
+  EXPECT_THAT(answer.code, ::testing::AnyOf(4, 5, 7)) << answer.err;
+  EXPECT_FALSE(fs::exists("packed"));
+}
+
+TEST_F(Misbehaving, NotesAreOfBoundedNumberAndLength) {
+  for (const char* fault : {"long note", "many notes"}) {
+    SCOPED_TRACE(fault);
+    write(step(fault));
+    const Answer answer = run();
+    EXPECT_EQ(answer.code, 0) << answer.err.substr(0, 2000);
+    EXPECT_LT(answer.err.size(), size_t{1} << 20);
+    EXPECT_LT(fs::file_size("work/result.json"), size_t{1} << 20);
+  }
+  EXPECT_THAT(read_text("work/result.json"), HasSubstr("more notes are left out"));
+}
+
+TEST_F(Misbehaving, NobodyHasTheLastWordAboutTheExitCode) {
+  expect_step("last word", {"thrown"});
+  write(step("thread left behind"));
+  const Answer answer = run();
+  EXPECT_NE(answer.code, 0);
+  EXPECT_THAT(answer.err, HasSubstr("signal 11"));
+}
+
 TEST_F(Misbehaving, ALinearThatAStepLeavesOutIsAFault) {
   write(step("dropped"));
   const Answer answer = run();
@@ -298,6 +360,13 @@ TEST_F(Misbehaving, WhatAnAdapterLoadsIsChecked) {
   expect_model("no weight", {".weight is undefined"});
   expect_model("one name", {"two tensors of the name"});
   expect_model("no norm", {"is undefined, expected floats"});
+}
+
+TEST_F(Misbehaving, WhatAnAdapterLoadsIsWhatTheCheckpointHolds) {
+  expect_model("scaled weight", {"o_proj.weight was loaded with other values"});
+  expect_model("scaled norm", {"norm.weight was loaded with other values"});
+  expect_model("scaled embedding", {"embed_tokens.weight was loaded with other values"});
+  expect_model("first block's values", {"load block 1", "model.layers.1.", "with other values"});
 }
 
 TEST_F(Misbehaving, WhatAnAdapterComputesIsChecked) {

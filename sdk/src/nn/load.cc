@@ -55,9 +55,9 @@ absl::StatusOr<at::Tensor> read_checked(const WeightSource& source, const std::s
   if (absl::IsNotFound(found.status())) return wanted(found.status(), shape);
   SWAGE_RETURN_IF_ERROR(found.status());
   if (*found != shape) {
-    return wanted(absl::InvalidArgumentError(absl::StrCat(
-                      "tensor ", name, " has shape [", absl::StrJoin(*found, ", "),
-                      "], config.json asks for [", absl::StrJoin(shape, ", "), "]")),
+    return wanted(absl::InvalidArgumentError(
+                      absl::StrCat("tensor ", name, " has shape [", absl::StrJoin(*found, ", "),
+                                   "], config.json asks for [", absl::StrJoin(shape, ", "), "]")),
                   shape);
   }
   SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source.dtype(name));
