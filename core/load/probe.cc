@@ -70,8 +70,8 @@ bool read_some(int fd, std::string* output) {
   return size > 0 || (size < 0 && errno == EINTR);
 }
 
-// Until the child ends or the time is over; false in the latter case. What it leaves behind may hold
-// the pipe open for ever, so that says nothing.
+// Until the child ends or the time is over; false in the latter case. What it leaves behind may
+// hold the pipe open for ever, so that says nothing.
 bool await(pid_t child, int fd, std::string* output, int* state) {
   const auto end = Clock::now() + kLimit;
   for (bool open = true; Clock::now() < end;) {

@@ -98,8 +98,8 @@ TEST_F(Resumed, PluginsThatKeepStateAcrossBlocksEndInTheSameBytes) {
 
 TEST_F(Resumed, SigtermDuringAnEvaluationEndsIt) {
   write("", "[[evaluate]]\nuse = \"faulty-measure\"\nfault = \"slow\"\n");
-  const pid_t child = start({"--plugin-path", "plugins", "run", "pipeline.toml", "--events",
-                             "events.jsonl"});
+  const pid_t child =
+      start({"--plugin-path", "plugins", "run", "pipeline.toml", "--events", "events.jsonl"});
   ASSERT_TRUE(wait_for("\"evaluate\""));
   const auto begin = std::chrono::steady_clock::now();
   kill(child, SIGTERM);

@@ -193,8 +193,8 @@ TEST_F(Integrity, EveryPluginOfAModelIsPartOfTheRun) {
              fs::copy_options::overwrite_existing);
   std::ofstream("pipeline.toml")
       << "[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { bits = 4, group = 8 }\n";
-  const auto setup = must(set_up_run(
-      must(load_run({"run", fs::current_path().string(), "pipeline.toml", {}, {}}))));
+  const auto setup = must(
+      set_up_run(must(load_run({"run", fs::current_path().string(), "pipeline.toml", {}, {}}))));
   const Value plugins = setup->identity()["plugins"];
   for (const char* id : {"swage.llava", "swage.llama", "swage.rtn"})
     EXPECT_NE(plugins[id].str("build_id", ""), "") << id;

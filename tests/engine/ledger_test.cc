@@ -160,8 +160,8 @@ TEST_F(LedgerTest, AllFaultsOfABlockAreNamedAtOnce) {
                   "there is no tensor \"model.layers.0.self_attn.o_proj.weight\"",
                   "there is no tensor \"model.layers.0.mlp.down_proj.weight\"",
                   "model.layers.0.input_layernorm.weight has shape [7], config.json asks for [64]",
-                  "model.layers.0.mlp.gate_proj.weight has shape [3, 5]",
-                  "1 tensor would be lost", "model.layers.0.mlp.extra_proj.weight"});
+                  "model.layers.0.mlp.gate_proj.weight has shape [3, 5]", "1 tensor would be lost",
+                  "model.layers.0.mlp.extra_proj.weight"});
 }
 
 // LLaVA's language model has names that its adapter does not know.

@@ -103,8 +103,9 @@ TEST_F(VerdictRun, SaysWhyNoWindowWasRun) {
   EXPECT_THAT(result_table(result(), work_),
               HasSubstr("(read back: ok; windows: none, because [run] verify_windows is 0)"));
   fs::remove_all("out");
-  ASSERT_OK(run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\n[[export]]\nuse = "
-                "\"huggingface\"\npath = \"out\"\n[run]\nwork = \"other\"\n"));
+  ASSERT_OK(
+      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\n[[export]]\nuse = "
+          "\"huggingface\"\npath = \"out\"\n[run]\nwork = \"other\"\n"));
   EXPECT_EQ(exported().str("why_no_windows", ""),
             "neither an evaluation nor a calibration draws any");
 }

@@ -24,7 +24,8 @@ class FaultyMeasure final : public Evaluator {
     TokenSet tokens;
     if (fault_ == "no sequence") return tokens;
     const int64_t count = fault_ == "slow" ? 200 : 3;
-    for (int64_t i = 0; i < count; ++i) tokens.sequences.push_back({1, 2, 3 + i % 200, 4, 5, 6, 7, 8});
+    for (int64_t i = 0; i < count; ++i)
+      tokens.sequences.push_back({1, 2, 3 + i % 200, 4, 5, 6, 7, 8});
     if (fault_ == "empty sequence") tokens.sequences[1].clear();
     if (fault_ == "ids beyond") tokens.sequences[2][4] = input.vocab_size();
     if (fault_ == "negative id") tokens.sequences[0][0] = -1;

@@ -67,8 +67,7 @@ class FaultyModel final : public nn::DecoderAdapter {
                                                             const WeightSource& source,
                                                             const LoadOptions& options) override {
     if (fault_ == "null embedding") return std::unique_ptr<Embedding>();
-    SWAGE_ASSIGN_OR_RETURN(auto embedding,
-                           DecoderAdapter::load_embedding(tower, source, options));
+    SWAGE_ASSIGN_OR_RETURN(auto embedding, DecoderAdapter::load_embedding(tower, source, options));
     at::Tensor& table = embedding->parameters().front().value;
     if (fault_ == "scaled embedding") table = table * 2;
     return embedding;

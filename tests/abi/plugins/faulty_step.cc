@@ -55,7 +55,8 @@ class FaultyStep final : public Algorithm {
 
   absl::Status block_transform(BlockContext& block) override {
     ends::end(fault_);
-    if (absl::StartsWith(fault_, "broken") && block.block().id().index == 1 && access("mended", F_OK) != 0)
+    if (absl::StartsWith(fault_, "broken") && block.block().id().index == 1 &&
+        access("mended", F_OK) != 0)
       throw std::runtime_error("broken in the second block");
     SWAGE_RETURN_IF_ERROR(before_walk(block));
     SWAGE_RETURN_IF_ERROR(Algorithm::block_transform(block));

@@ -46,8 +46,7 @@ class Liar final : public Exporter {
         return sink.put(absl::StrCat("model.layers.0.mlp.", gate ? "up" : "gate", "_proj.weight"),
                         stored.codes);
     }
-    if (how_ == "unread")
-      SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".offset", at::ones({2})));
+    if (how_ == "unread") SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".offset", at::ones({2})));
     if (how_ != "remembers") return sink.put(linear.name + ".weight", stored.codes);
     remembered()[linear.name] = stored.codes;
     return sink.put(linear.name + ".weight", at::zeros_like(stored.codes));
