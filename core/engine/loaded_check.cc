@@ -151,7 +151,7 @@ absl::Status check_parameters(const std::deque<Parameter>& parameters) {
   return absl::OkStatus();
 }
 
-constexpr int64_t kComparedRows = 32, kComparedValues = int64_t{1} << 16;
+constexpr int64_t kComparedRows = 8, kComparedValues = int64_t{1} << 16;
 
 absl::Status other_values(const std::string& name) {
   return plugin_fault(

@@ -196,7 +196,7 @@ TEST_F(Integrity, EveryPluginOfAModelIsPartOfTheRun) {
   const auto setup = must(
       set_up_run(must(load_run({"run", fs::current_path().string(), "pipeline.toml", {}, {}}))));
   const Value plugins = setup->identity()["plugins"];
-  for (const char* id : {"swage.llava", "swage.llama", "swage.rtn"})
+  for (const char* id : {"llava", "llama", "swage.rtn"})
     EXPECT_NE(plugins[id].str("build_id", ""), "") << id;
 }
 
