@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/engine/decoded_source.h"
@@ -79,22 +80,12 @@ class Decoding {
     if (!told) known = outcomes_.insert_or_assign(form, decode(linear)).first;
     const Outcome& outcome = known->second;
     if (outcome.is_fault) {
-      faulty_.push_back(linear);
+      made_->reported.insert(linear + ".weight");
       for (const std::string& part : parts) made_->header.erase(linear + part);
     }
     for (const std::string& part : outcome.read) made_->header.erase(linear + part);
-    if (!outcome.weight) return absl::OkStatus();
-    made_->header[linear + ".weight"] = *outcome.weight;
-    alike_[family_of(linear)] = *outcome.weight;
+    if (outcome.weight) made_->header[linear + ".weight"] = *outcome.weight;
     return absl::OkStatus();
-  }
-
-  // What is wrong with these linears has been said: the adapter is shown others of their kind.
-  void stand_in_for_faulty() {
-    for (const std::string& linear : faulty_) {
-      const auto alike = alike_.find(family_of(linear));
-      if (alike != alike_.end()) made_->header[linear + ".weight"] = alike->second;
-    }
   }
 
  private:
@@ -126,19 +117,22 @@ class Decoding {
     Outcome outcome;
     for (const std::string& name : shapes_.take_read())
       if (absl::StartsWith(name, linear + ".")) outcome.read.insert(name.substr(linear.size()));
-    if (!decoded.ok()) return fault(decoded.status());
+    if (!decoded.ok()) return fault(linear, decoded.status());
     if (!*decoded) return {};
     const CompressedLinear& result = **decoded;
     const auto type = io::to_stored_type(stored_type(result));
-    if (!type.ok()) return fault(type.status());
+    if (!type.ok()) return fault(linear, type.status());
     outcome.weight = {
         *type, {result.out, result.in}, 0, io::byte_size(*type) * result.out * result.in};
     return outcome;
   }
 
-  Outcome fault(const absl::Status& status) {
+  Outcome fault(const std::string& linear, const absl::Status& status) {
     made_->plugin_failed |= exit_code(status) == static_cast<int>(ExitCode::kPlugin);
-    made_->faults.emplace_back(status.message());
+    const std::string text(status.message());
+    // What is wrong with the whole checkpoint is told once.
+    if (told_.insert(absl::StrReplaceAll(text, {{absl::StrCat("decode ", linear), ""}})).second)
+      made_->faults.push_back(text);
     Outcome outcome;
     outcome.is_fault = true;
     return outcome;
@@ -150,9 +144,8 @@ class Decoding {
   ShapeSource& shapes_;
   const SmallValues values_;
   DecodedHeader* const made_;
-  std::map<std::string, Outcome> outcomes_;      // by form
-  std::map<std::string, io::TensorInfo> alike_;  // weights by family of names
-  std::vector<std::string> faulty_;
+  std::map<std::string, Outcome> outcomes_;  // by form
+  std::set<std::string> told_;               // faults, whatever the linear
 };
 
 }  // namespace
@@ -170,7 +163,6 @@ absl::StatusOr<DecodedHeader> decoded_header(const io::Checkpoint& checkpoint, E
   made.header = stored;
   Decoding decoding(checkpoint, reader, stored, *shapes, &made);
   for (const auto& [linear, names] : parts) SWAGE_RETURN_IF_ERROR(decoding.add(linear, names));
-  decoding.stand_in_for_faulty();
   return made;
 }
 

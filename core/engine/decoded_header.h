@@ -1,4 +1,5 @@
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace swage {
 struct DecodedHeader {
   io::Header header;
   std::vector<std::string> faults;  // linears that do not decode, and why
+  std::set<std::string> reported;   // their weights, which are not in the header
   bool plugin_failed = false;       // one of them by a fault of the reader
 };
 

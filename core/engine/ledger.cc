@@ -35,8 +35,9 @@ bool is_number(absl::string_view text) {
 // Every part of a model, loaded without data.
 class DryLoad {
  public:
-  DryLoad(ModelAdapter& adapter, const std::string& name, ShapeSource& source)
-      : adapter_(adapter), name_(name), source_(source) {
+  DryLoad(ModelAdapter& adapter, const std::string& name, ShapeSource& source,
+          const std::set<std::string>& reported)
+      : adapter_(adapter), name_(name), source_(source), reported_(reported) {
     options_.compute = source.common_dtype();
   }
 
@@ -115,8 +116,11 @@ class DryLoad {
       source_.set_form(ShapeSource::Form::kRepeated);
     }
     // As if the tensor that is missing were there: the next fault shows.
-    for (size_t faults = 1; !names.ok(); ++faults) {
-      ledger->unloadable.push_back(std::string(names.status().message()));
+    for (size_t faults = 0; !names.ok();) {
+      if (reported_.count(source_.asked()) == 0) {
+        ledger->unloadable.push_back(std::string(names.status().message()));
+        ++faults;
+      }
       if (faults == kFaultsOfPart || ledger->unloadable.size() >= kFaultsOfModel ||
           !pretend(names.status()))
         break;
@@ -159,6 +163,7 @@ class DryLoad {
   ModelAdapter& adapter_;
   const std::string& name_;
   ShapeSource& source_;
+  const std::set<std::string>& reported_;
   LoadOptions options_;
   std::vector<std::string> read_;
 };
@@ -324,7 +329,7 @@ absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
                                const io::Header& header, const LedgerRules& rules) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   Ledger ledger;
-  DryLoad load(adapter, name, *shapes);
+  DryLoad load(adapter, name, *shapes, rules.reported);
   load.all(&ledger);
   const Judge judge(ledger, load.read(), rules, adapter.shape().towers.back().block_count);
   judge_the_rest(header, judge, rules, &ledger);
@@ -334,7 +339,8 @@ absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
 absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
                                               const io::Header& header) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
-  DryLoad load(adapter, name, *shapes);
+  const std::set<std::string> none;
+  DryLoad load(adapter, name, *shapes, none);
   const auto embedding = load.embedding();
   shapes->take_read();
   const auto head = load.head();

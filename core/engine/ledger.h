@@ -39,9 +39,10 @@ std::string family_of(const std::string& tensor);
 
 // What decides about tensors that no part holds.
 struct LedgerRules {
-  ComponentManifest manifest;  // of the adapter, over names as the checkpoint spells them
-  int64_t draft_layers = 0;    // behind the last block, as config.json says
-  std::string also_placed;     // a head that equals the embedding which it is tied to
+  ComponentManifest manifest;           // of the adapter, over names as the checkpoint spells them
+  int64_t draft_layers = 0;             // behind the last block, as config.json says
+  std::string also_placed;              // a head that equals the embedding which it is tied to
+  std::set<std::string> reported = {};  // tensors that are missing, which has been said
 };
 
 // Loads all parts of the model from the shapes of `header` (ShapeSource): what the adapter holds is

@@ -107,7 +107,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
     model.header_.swap(decoded.header);
   }
   SWAGE_RETURN_IF_ERROR(model.settle_head(loader, compare));
-  SWAGE_RETURN_IF_ERROR(model.make_ledger());
+  SWAGE_RETURN_IF_ERROR(model.make_ledger(decoded.reported));
   if (model.quantized()) model.add_decoded(decoded);
   return model;
 }
@@ -192,8 +192,9 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
       ExitCode::kInput);
 }
 
-absl::Status OpenedModel::make_ledger() {
+absl::Status OpenedModel::make_ledger(const std::set<std::string>& reported) {
   LedgerRules rules;
+  rules.reported = reported;
   rules.manifest = rules_.manifest;
   rules.also_placed = tied_head_;
   const Value& config = checkpoint_->config();

@@ -99,7 +99,7 @@ class OpenedModel {
   absl::Status open_rules(const Catalog& catalog, const Value& config);
   absl::Status open_adapter(Loader& loader, const Value& config);
   absl::Status settle_head(Loader& loader, Compare compare);
-  absl::Status make_ledger();
+  absl::Status make_ledger(const std::set<std::string>& reported);
   void add_decoded(const DecodedHeader& decoded);
   absl::Status settle_shape(const Value& config);
 

@@ -30,6 +30,7 @@ class ShapeSource final : public WeightSource {
   // From now on the tensor that was asked for last is there with this shape, whatever the header
   // says. False: that was pretended before, or there is no room for it.
   bool pretend(const std::vector<int64_t>& shape);
+  const std::string& asked() const { return asked_; }
   // Names of tensors that were read since the last call, in that order.
   std::vector<std::string> take_read() const;
 
