@@ -21,7 +21,7 @@ namespace swage {
 namespace {
 
 constexpr int64_t kSmallBytes = 256;  // shapes, single scales
-constexpr size_t kMostFaults = 100;
+constexpr int kMostFailures = 100;    // looked for
 
 // Small tensors as they are, zeros for the others.
 class SmallValues final : public WeightSource {
@@ -75,8 +75,8 @@ class Decoding {
     SWAGE_ASSIGN_OR_RETURN(const std::string form, form_of(linear, parts));
     auto known = outcomes_.find(form);
     // A fault is told of every linear that has it.
-    const bool told = known != outcomes_.end() &&
-                      (!known->second.is_fault || made_->faults.size() >= kMostFaults);
+    const bool told =
+        known != outcomes_.end() && (!known->second.is_fault || failures_ >= kMostFailures);
     if (!told) known = outcomes_.insert_or_assign(form, decode(linear)).first;
     const Outcome& outcome = known->second;
     if (outcome.is_fault) {
@@ -129,6 +129,7 @@ class Decoding {
 
   Outcome fault(const std::string& linear, const absl::Status& status) {
     made_->plugin_failed |= exit_code(status) == static_cast<int>(ExitCode::kPlugin);
+    ++failures_;
     const std::string text(status.message());
     // What is wrong with the whole checkpoint is told once.
     if (told_.insert(absl::StrReplaceAll(text, {{absl::StrCat("decode ", linear), ""}})).second)
@@ -145,7 +146,8 @@ class Decoding {
   const SmallValues values_;
   DecodedHeader* const made_;
   std::map<std::string, Outcome> outcomes_;  // by form
-  std::set<std::string> told_;               // faults, whatever the linear
+  int failures_ = 0;
+  std::set<std::string> told_;  // faults, whatever the linear
 };
 
 }  // namespace

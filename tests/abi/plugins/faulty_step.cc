@@ -174,7 +174,7 @@ class FaultyStep final : public Algorithm {
       if (setrlimit(RLIMIT_FSIZE, &none) != 0) std::abort();
     }
     if (fault_ == "timer") {
-      const itimerval soon = {{0, 1000}, {0, 1000}};
+      const itimerval soon = {{0, 20000}, {0, 20000}};
       setitimer(ITIMER_VIRTUAL, &soon, nullptr);
     }
     if (fault_ == "fork") static_cast<void>(fork());
