@@ -81,7 +81,8 @@ class Decoding {
     const Outcome& outcome = known->second;
     if (outcome.is_fault) {
       made_->reported.insert(linear + ".weight");
-      for (const std::string& part : parts) made_->header.erase(linear + part);
+      for (const std::string& part : parts)
+        if (part != ".bias") made_->header.erase(linear + part);
     }
     for (const std::string& part : outcome.read) made_->header.erase(linear + part);
     if (outcome.weight) made_->header[linear + ".weight"] = *outcome.weight;
