@@ -20,6 +20,6 @@ int talk() {
   return 0;
 }
 
-const int talked = talk();
+[[maybe_unused]] const int talked = talk();
 
 }  // namespace
