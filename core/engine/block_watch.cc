@@ -82,6 +82,7 @@ BlockWatch::BlockWatch(Block& block) : block_(block) {
     watched.device = watched.value().device();
     watched.bits = bits_of(watched.value());
     watched.bias_bits = bits_of(watched.bias());
+    if (watched.result != nullptr) watched.result_bits = swage::digest(*watched.result);
     watched.seen = watched.checked = watched.look();
   }
   for (const Subset& subset : block.subsets()) subsets_.push_back(all_of(subset));
@@ -106,6 +107,7 @@ void BlockWatch::emitted(const Linear& linear) {
   for (Watched& watched : watched_) {
     if (watched.linear != &linear) continue;
     watched.result = linear.result().get();
+    if (watched.result != nullptr) watched.result_bits = swage::digest(*watched.result);
     watched.emitted = true;
   }
 }
@@ -182,6 +184,9 @@ absl::Status BlockWatch::check_all() {
   for (const Watched& watched : watched_) {
     if (watched.linear != nullptr && watched.linear->input_quantizer)
       return left(watched.name, "with an input quantizer", "none behind a training");
+    if (watched.result != nullptr && swage::digest(*watched.result) != watched.result_bits)
+      return plugin_fault(absl::StrCat(
+          watched.name, ": its result was written into; emit() another one in its place"));
     const bool weight = bits_of(watched.value()) != watched.bits;
     if (!weight && bits_of(watched.bias()) == watched.bias_bits) continue;
     SWAGE_RETURN_IF_ERROR(check_finite(watched));

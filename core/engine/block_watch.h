@@ -53,7 +53,7 @@ class BlockWatch {
     bool has_bias = false;
     const CompressedLinear* result = nullptr;  // of an earlier step, or emitted since
     bool emitted = false;
-    std::string bits, bias_bits;
+    std::string bits, bias_bits, result_bits;
     std::vector<Look> seen, checked;
 
     const at::Tensor& value() const { return linear ? linear->weight : parameter->value; }

@@ -23,17 +23,6 @@ constexpr size_t kCarriedBytes = size_t{1} << 30;  // of tensors in memory at a 
 
 std::string part_name(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
 
-// An exporter may write into what it gets.
-CompressedLinear own_copy(const CompressedLinear& linear) {
-  CompressedLinear copy = linear;
-  for (at::Tensor* tensor :
-       {&copy.codes, &copy.scales, &copy.zeros, &copy.g_idx, &copy.mask, &copy.outlier_index,
-        &copy.outlier_value, &copy.low_rank_left, &copy.low_rank_right, &copy.codebook}) {
-    if (tensor->defined()) *tensor = tensor->clone();
-  }
-  return copy;
-}
-
 // A checkpoint is files of its own, some at least.
 absl::Status check_finished(const std::string& folder) {
   int64_t files = 0;
@@ -80,12 +69,7 @@ class Context final : public ExportContext {
         tensors_(tensors),
         linears_(linears),
         directory_(std::move(directory)),
-        config_(model.export_config()) {
-    if (config_.table() == nullptr || !tensors.has(model.shape().head)) return;
-    const std::string& language = model.language_key();
-    untie(config_, model.shape().tied_embeddings);
-    if (config_.has(language)) untie((*config_.table())[language], model.shape().tied_embeddings);
-  }
+        config_(config_of_export(model, tensors)) {}
   const WeightSource& tensors() const override { return tensors_; }
   const std::string& directory() const override { return directory_; }
   const Value& model_config() const override { return config_; }
@@ -95,21 +79,30 @@ class Context final : public ExportContext {
   }
 
  private:
-  // The checkpoint holds a head: a step that changed the embedding has untied it, or it was apart
-  // all the time.
-  static void untie(Value& config, bool was_tied) {
-    if (was_tied || config.flag("tie_word_embeddings", false))
-      (*config.table())["tie_word_embeddings"] = false;
-  }
-
   const OpenedModel& model_;
   const WeightSource& tensors_;
   const std::vector<LinearSummary>& linears_;
   const std::string directory_;
-  Value config_;
+  const Value config_;
 };
 
+// The checkpoint holds a head: a step that changed the embedding has untied it, or it was apart all
+// the time.
+void untie(Value& config, bool was_tied) {
+  if (was_tied || config.flag("tie_word_embeddings", false))
+    (*config.table())["tie_word_embeddings"] = false;
+}
+
 }  // namespace
+
+Value config_of_export(const OpenedModel& model, const WeightSource& tensors) {
+  Value config = model.export_config();
+  if (config.table() == nullptr || !tensors.has(model.shape().head)) return config;
+  const std::string& language = model.language_key();
+  untie(config, model.shape().tied_embeddings);
+  if (config.has(language)) untie((*config.table())[language], model.shape().tied_embeddings);
+  return config;
+}
 
 class ExportWriter::Sink final : public TensorSink {
  public:

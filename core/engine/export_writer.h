@@ -14,6 +14,9 @@
 
 namespace swage {
 
+// The config.json that an exporter is given for a checkpoint of these tensors.
+Value config_of_export(const OpenedModel& model, const WeightSource& tensors);
+
 // Writes one export while the sweep goes on: part files in WORK/parts/<name>, laid out in the end.
 class ExportWriter {
  public:

@@ -16,12 +16,14 @@
 #include "core/load/origins.h"
 #include "swage/border.h"
 #include "swage/call_site.h"
+#include "swage/nn/load.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
-constexpr size_t kShownGroups = 5, kShownParts = 5;
+constexpr size_t kShownGroups = 5, kShownFaults = 20;
+constexpr size_t kFaultsOfPart = 20, kFaultsOfModel = 100;  // looked for
 constexpr const char* kNoRule =
     "named by no rule (linears, kept, ignored) of the adapter; this checkpoint needs an adapter "
     "that knows them";
@@ -30,19 +32,12 @@ bool is_number(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
 }
 
-// "model.layers.*.mlp.up_proj.weight": numbers left out.
-std::string family_of(const std::string& tensor) {
-  return absl::StrJoin(absl::StrSplit(tensor, '.'), ".",
-                       [](std::string* out, absl::string_view part) {
-                         absl::StrAppend(out, is_number(part) ? "*" : part);
-                       });
-}
-
 // Every part of a model, loaded without data.
 class DryLoad {
  public:
-  DryLoad(ModelAdapter& adapter, const std::string& name, ShapeSource& source)
-      : adapter_(adapter), name_(name), source_(source) {
+  DryLoad(ModelAdapter& adapter, const std::string& name, ShapeSource& source,
+          const std::set<std::string>& reported)
+      : adapter_(adapter), name_(name), source_(source), reported_(reported) {
     options_.compute = source.common_dtype();
   }
 
@@ -120,11 +115,36 @@ class DryLoad {
       source_.forget_writes();
       source_.set_form(ShapeSource::Form::kRepeated);
     }
+    // As if the tensor that is missing were there: the next fault shows.
+    for (size_t faults = 0; !names.ok();) {
+      if (reported_.count(source_.asked()) == 0) {
+        ledger->unloadable.push_back(std::string(names.status().message()));
+        ++faults;
+      }
+      if (faults == kFaultsOfPart || ledger->unloadable.size() >= kFaultsOfModel ||
+          !pretend(names.status()))
+        break;
+      names = guarded_call(what, call);
+    }
     for (std::string& tensor : source_.take_read()) read_.push_back(std::move(tensor));
     if (names.ok()) return place(what, *names, ledger);
-    ledger->adapter_failed |= names.status().GetPayload(kThrownByPlugin).has_value() ||
-                              exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
-    ledger->unloadable.push_back(std::string(names.status().message()));
+    ledger->is_whole = false;
+    ledger->plugin_failed |= names.status().GetPayload(kThrownByPlugin).has_value() ||
+                             exit_code(names.status()) == static_cast<int>(ExitCode::kPlugin);
+  }
+
+  // That the tensor which was asked for last has the shape that the error asks for.
+  bool pretend(const absl::Status& error) const {
+    const auto wanted = error.GetPayload(nn::kWantedShape);
+    if (!wanted) return false;
+    std::vector<int64_t> shape;
+    const std::string text(*wanted);
+    for (const absl::string_view side : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+      int64_t size = 0;
+      if (!absl::SimpleAtoi(side, &size) || size < 1) return false;
+      shape.push_back(size);
+    }
+    return source_.pretend(shape);
   }
 
   void place(const std::string& what, const std::vector<std::string>& names, Ledger* ledger) {
@@ -133,7 +153,7 @@ class DryLoad {
       if (!ledger->placed.insert(name).second) again.push_back(name);
     }
     if (again.empty()) return;
-    ledger->adapter_failed = true;
+    ledger->plugin_failed = true;
     ledger->unloadable.push_back(absl::StrCat(
         name_, ": its ", what, " holds ", again.front(),
         again.size() > 1 ? absl::StrCat(" and ", again.size() - 1, " more tensors") : "",
@@ -143,6 +163,7 @@ class DryLoad {
   ModelAdapter& adapter_;
   const std::string& name_;
   ShapeSource& source_;
+  const std::set<std::string>& reported_;
   LoadOptions options_;
   std::vector<std::string> read_;
 };
@@ -239,17 +260,15 @@ void judge_the_rest(const io::Header& header, const Judge& judge, const LedgerRu
     std::string& reason = why[family_of(tensor)];
     if (reason.empty()) reason = judge.why_lost(tensor);
     // A part that cannot be loaded holds nothing: only what surely is none of it counts.
-    if (ledger->unloadable.empty() || reason == kNoRule) ledger->refused[tensor] = reason;
+    if (ledger->is_whole || reason == kNoRule) ledger->refused[tensor] = reason;
   }
 }
 
-std::string parts_text(const std::vector<std::string>& parts) {
-  const size_t shown = std::min(parts.size(), kShownParts);
+std::string faults_text(const std::vector<std::string>& parts) {
+  const size_t shown = std::min(parts.size(), kShownFaults);
   return absl::StrCat(
       absl::StrJoin(parts.begin(), parts.begin() + static_cast<int64_t>(shown), "\n"),
-      parts.size() > shown
-          ? absl::StrCat("\nand ", parts.size() - shown, " more parts that cannot be loaded")
-          : "");
+      parts.size() > shown ? absl::StrCat("\nand ", parts.size() - shown, " more") : "");
 }
 
 // One line for all tensors of a kind.
@@ -274,8 +293,15 @@ std::string lost_text(const std::map<std::string, std::string>& refused) {
 
 }  // namespace
 
+std::string family_of(const std::string& tensor) {
+  return absl::StrJoin(absl::StrSplit(tensor, '.'), ".",
+                       [](std::string* out, absl::string_view part) {
+                         absl::StrAppend(out, is_number(part) ? "*" : part);
+                       });
+}
+
 absl::Status Ledger::status(const std::string& path, const std::string& adapter) const {
-  std::string text = parts_text(unloadable);
+  std::string text = faults_text(unloadable);
   if (!refused.empty()) {
     const bool one = refused.size() == 1;
     absl::StrAppend(&text, text.empty() ? "" : "\n", refused.size(), one ? " tensor" : " tensors",
@@ -287,7 +313,7 @@ absl::Status Ledger::status(const std::string& path, const std::string& adapter)
   }
   if (text.empty()) return absl::OkStatus();
   return with_exit_code(absl::InvalidArgumentError(absl::StrCat(path, ": ", text)),
-                        adapter_failed ? ExitCode::kPlugin : ExitCode::kInput);
+                        plugin_failed ? ExitCode::kPlugin : ExitCode::kInput);
 }
 
 std::string carried_text(const Ledger& ledger) {
@@ -303,7 +329,7 @@ absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
                                const io::Header& header, const LedgerRules& rules) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   Ledger ledger;
-  DryLoad load(adapter, name, *shapes);
+  DryLoad load(adapter, name, *shapes, rules.reported);
   load.all(&ledger);
   const Judge judge(ledger, load.read(), rules, adapter.shape().towers.back().block_count);
   judge_the_rest(header, judge, rules, &ledger);
@@ -313,7 +339,8 @@ absl::StatusOr<Ledger> account(ModelAdapter& adapter, const std::string& name,
 absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::string& name,
                                               const io::Header& header) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
-  DryLoad load(adapter, name, *shapes);
+  const std::set<std::string> none;
+  DryLoad load(adapter, name, *shapes, none);
   const auto embedding = load.embedding();
   shapes->take_read();
   const auto head = load.head();

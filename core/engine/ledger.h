@@ -22,9 +22,10 @@ struct Ledger {
   std::vector<std::string> routed;             // linears that some tokens reach only: of experts
   std::map<std::string, std::string> carried;  // tensor -> the rule
   std::map<std::string, std::string> refused;  // tensor -> why it would be lost
-  // Parts that cannot be loaded, "block 5: tensor … is missing"; one for each part.
+  // Why parts cannot be loaded, "block 5: tensor … is missing": one line a fault.
   std::vector<std::string> unloadable;
-  bool adapter_failed = false;  // it threw: the fault is the plugin's
+  bool is_whole = true;        // all parts could be loaded, but for these faults
+  bool plugin_failed = false;  // a plugin threw, say: the fault is its own
 
   // InvalidArgument names everything above that ends a run.
   absl::Status status(const std::string& path, const std::string& adapter) const;
@@ -33,11 +34,15 @@ struct Ledger {
 // "782 tensors, which no part of the model needs: 780 draft layer, …".
 std::string carried_text(const Ledger& ledger);
 
+// "model.layers.*.mlp.up_proj.weight": numbers left out.
+std::string family_of(const std::string& tensor);
+
 // What decides about tensors that no part holds.
 struct LedgerRules {
-  ComponentManifest manifest;  // of the adapter, over names as the checkpoint spells them
-  int64_t draft_layers = 0;    // behind the last block, as config.json says
-  std::string also_placed;     // a head that equals the embedding which it is tied to
+  ComponentManifest manifest;           // of the adapter, over names as the checkpoint spells them
+  int64_t draft_layers = 0;             // behind the last block, as config.json says
+  std::string also_placed;              // a head that equals the embedding which it is tied to
+  std::set<std::string> reported = {};  // tensors that are missing, which has been said
 };
 
 // Loads all parts of the model from the shapes of `header` (ShapeSource): what the adapter holds is

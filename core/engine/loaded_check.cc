@@ -163,7 +163,55 @@ absl::Status check_parameters(const std::deque<Parameter>& parameters) {
   return absl::OkStatus();
 }
 
+constexpr int64_t kComparedRows = 8, kComparedValues = int64_t{1} << 16;
+
+absl::Status other_values(const std::string& name) {
+  return plugin_fault(
+      absl::StrCat(name,
+                   " was loaded with other values than the checkpoint's; what a part of the "
+                   "model does with them belongs into its forward pass"));
+}
+
+// Rows spread over the tensor; small ones whole.
+absl::Status compare_values(const std::string& name, const at::Tensor& held,
+                            const WeightSource& source) {
+  if (!source.has(name)) return absl::OkStatus();  // the ledger has judged it
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> shape, source.shape(name));
+  int64_t count = 1;
+  for (const int64_t side : shape) count *= side;
+  if (count != held.numel()) return other_values(name);
+  if (count == 0) return absl::OkStatus();
+  const int64_t rows = shape.empty() ? 1 : shape[0], width = count / rows;
+  const at::Tensor matrix = held.reshape({rows, width});
+  const auto same = [&](const at::Tensor& stored, int64_t row) {
+    const at::Tensor part = matrix.narrow(0, row, stored.numel() / width);
+    return stored.to(held.scalar_type()).reshape(part.sizes()).equal(part.cpu());
+  };
+  if (count <= kComparedValues || shape.empty()) {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor stored, source.read(name));
+    return same(stored, 0) ? absl::OkStatus() : other_values(name);
+  }
+  for (int64_t i = 0; i < std::min(rows, kComparedRows); ++i) {
+    const int64_t row = i * (rows - 1) / std::max<int64_t>(1, std::min(rows, kComparedRows) - 1);
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor stored, source.read_rows(name, row, row + 1));
+    if (!same(stored, row)) return other_values(name);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+absl::Status check_values(const std::deque<Linear>& linears,
+                          const std::deque<Parameter>& parameters, const WeightSource& source) {
+  for (const Linear& linear : linears) {
+    SWAGE_RETURN_IF_ERROR(compare_values(linear.name + ".weight", linear.weight, source));
+    if (linear.bias.defined())
+      SWAGE_RETURN_IF_ERROR(compare_values(linear.name + ".bias", linear.bias, source));
+  }
+  for (const Parameter& parameter : parameters)
+    SWAGE_RETURN_IF_ERROR(compare_values(parameter.name, parameter.value, source));
+  return absl::OkStatus();
+}
 
 absl::Status check_shape(const ModelShape& shape, int64_t tensors, const Value& config) {
   if (shape.towers.empty() || shape.towers.back().name != kLanguage)

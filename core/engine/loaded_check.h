@@ -11,6 +11,10 @@ namespace swage {
 absl::Status check_shape(const ModelShape& shape, int64_t tensors, const Value& config);
 // Linears, parameters, subsets and what they point at.
 absl::Status check_block(Block* block, const BlockId& id, const LoadOptions& options);
+// What a part holds under the name of a tensor are values of that tensor, some rows of each:
+// exports give them out under this name.
+absl::Status check_values(const std::deque<Linear>& linears,
+                          const std::deque<Parameter>& parameters, const WeightSource& source);
 absl::Status check_embedding(Embedding* embedding);
 absl::Status check_head(Head* head);
 

@@ -99,10 +99,16 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
   SWAGE_ASSIGN_OR_RETURN(OpenedModel model, assemble(std::move(checkpoint), catalog, loader,
                                                      options, std::move(reader)));
   model.form_ = form;
-  if (model.quantized()) return model;
   model.header_ = std::move(header);
+  DecodedHeader decoded;
+  if (model.quantized()) {
+    SWAGE_ASSIGN_OR_RETURN(decoded, decoded_header(*model.checkpoint_, *model.reader_,
+                                                   model.rules_.manifest.linears, model.header_));
+    model.header_.swap(decoded.header);
+  }
   SWAGE_RETURN_IF_ERROR(model.settle_head(loader, compare));
-  SWAGE_RETURN_IF_ERROR(model.make_ledger());
+  SWAGE_RETURN_IF_ERROR(model.make_ledger(decoded.reported));
+  if (model.quantized()) model.add_decoded(decoded);
   return model;
 }
 
@@ -176,7 +182,8 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   }
   untie(&export_config_);
   if (!language_key_.empty() && rules_.language) untie(&rules_.language_config);
-  SWAGE_RETURN_IF_ERROR(open_adapter(loader, export_config_));
+  SWAGE_RETURN_IF_ERROR(
+      open_adapter(loader, quantized() ? without_quantization(export_config_) : export_config_));
   if (!shape().tied_embeddings) return absl::OkStatus();
   return with_exit_code(
       absl::InvalidArgumentError(absl::StrCat(
@@ -185,8 +192,9 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
       ExitCode::kInput);
 }
 
-absl::Status OpenedModel::make_ledger() {
+absl::Status OpenedModel::make_ledger(const std::set<std::string>& reported) {
   LedgerRules rules;
+  rules.reported = reported;
   rules.manifest = rules_.manifest;
   rules.also_placed = tied_head_;
   const Value& config = checkpoint_->config();
@@ -202,8 +210,21 @@ absl::Status OpenedModel::make_ledger() {
   return absl::OkStatus();
 }
 
+// `decoded` has the header as it is stored.
+void OpenedModel::add_decoded(const DecodedHeader& decoded) {
+  std::vector<std::string>& faults = ledger_.unloadable;
+  faults.insert(faults.begin(), decoded.faults.begin(), decoded.faults.end());
+  ledger_.plugin_failed |= decoded.plugin_failed;
+  outline_.bytes = 0;
+  for (const auto& [name, info] : decoded.header) outline_.bytes += info.end - info.begin;
+}
+
+absl::Status OpenedModel::check_whole() const {
+  return ledger_.status(checkpoint_->path(), adapter_name_);
+}
+
 absl::Status OpenedModel::check_floats() const {
-  if (!quantized()) return ledger_.status(checkpoint_->path(), adapter_name_);
+  if (!quantized()) return check_whole();
   return not_in_floats(checkpoint_->path(), form_.problem + ", or measure it with `swage eval`");
 }
 
@@ -233,23 +254,35 @@ absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding(
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
   return load<std::unique_ptr<Embedding>>(
       adapter_name_, "load the embedding",
-      [&] { return adapter_->load_embedding(tower, source, options_); }, check_embedding);
+      [&] { return adapter_->load_embedding(tower, source, options_); },
+      [&](Embedding* made) -> absl::Status {
+        SWAGE_RETURN_IF_ERROR(check_embedding(made));
+        return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
+      });
 }
 
 absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
   return load<std::unique_ptr<Head>>(
       adapter_name_, "load the head", [&] { return adapter_->load_head(source, options_); },
-      check_head);
+      [&](Head* made) -> absl::Status {
+        SWAGE_RETURN_IF_ERROR(check_head(made));
+        return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
+      });
 }
 
 absl::StatusOr<std::shared_ptr<Block>> OpenedModel::load_block(const BlockId& id) const {
   const WeightSource& source = decoded_ ? *decoded_ : checkpoint_->weights();
-  SWAGE_ASSIGN_OR_RETURN(auto made,
-                         load<std::unique_ptr<Block>>(
-                             adapter_name_, absl::StrCat("load ", text_of(id)),
-                             [&] { return adapter_->load_block(id, source, options_); },
-                             [&](Block* made) { return check_block(made, id, options_); }));
+  SWAGE_ASSIGN_OR_RETURN(auto made, load<std::unique_ptr<Block>>(
+                                        adapter_name_, absl::StrCat("load ", text_of(id)),
+                                        [&] { return adapter_->load_block(id, source, options_); },
+                                        [&](Block* made) -> absl::Status {
+                                          SWAGE_RETURN_IF_ERROR(check_block(made, id, options_));
+                                          return quantized()
+                                                     ? absl::OkStatus()
+                                                     : check_values(made->linears(),
+                                                                    made->parameters(), source);
+                                        }));
   const std::shared_ptr<Block> block =
       shared_inside(std::move(made), adapter_site(adapter_name_, "destructor of a block"));
   if (reader_ != nullptr) SWAGE_RETURN_IF_ERROR(set_results(*block));
@@ -295,6 +328,26 @@ absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor
   }
   return absl::InvalidArgumentError(
       absl::StrCat(checkpoint_->path(), ": holds no preprocessor_config.json; pictures need one"));
+}
+
+absl::StatusOr<image::Inputs> OpenedModel::prepare(image::Processor& processor,
+                                                   const at::Tensor& rgb) const {
+  absl::StatusOr<image::Inputs> inputs = absl::InternalError("nothing was made");
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "prepare a picture"), [&] {
+    inputs = processor.process(rgb);
+    return inputs.status();
+  }));
+  return inputs;
+}
+
+absl::StatusOr<std::string> OpenedModel::picture_text(const image::Inputs& picture,
+                                                      const std::string& token) const {
+  std::string text;
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "text of a picture"), [&] {
+    text = adapter_->picture_text(picture, token);
+    return absl::OkStatus();
+  }));
+  return text;
 }
 
 absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {

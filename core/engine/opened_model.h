@@ -8,6 +8,7 @@
 #include "core/catalog/catalog.h"
 #include "core/config/model_check.h"
 #include "core/config/stored_form.h"
+#include "core/engine/decoded_header.h"
 #include "core/engine/ledger.h"
 #include "core/load/loader.h"
 #include "swage/exporter.h"
@@ -49,11 +50,14 @@ class OpenedModel {
   const std::string& language_key() const { return language_key_; }
   bool quantized() const { return reader_ != nullptr; }
   const AdapterRules& rules() const { return rules_; }
-  // Of a checkpoint in floats: its tensors as the adapter sees them, and what becomes of each.
+  // Its tensors as the adapter sees them (those of compressed linears decoded), and what becomes of
+  // each.
   const io::Header& header() const { return header_; }
   const Ledger& ledger() const { return ledger_; }
-  // May a run start from it? InvalidArgument: it is compressed already, tensors would be lost,
-  // parts are missing or have another shape.
+  // Can it be passed through? InvalidArgument: tensors would be lost, parts are missing or have
+  // another shape, linears do not decode.
+  absl::Status check_whole() const;
+  // May a run start from it? InvalidArgument: as above, or it is compressed already.
   absl::Status check_floats() const;
   const StoredForm& form() const { return form_; }
 
@@ -76,9 +80,9 @@ class OpenedModel {
   // What prepares pictures for this model, as preprocessor_config.json says. Errors: the model
   // reads no pictures; it has no such file.
   absl::StatusOr<std::unique_ptr<image::Processor>> picture_processor() const;
-  std::string picture_text(const image::Inputs& picture, const std::string& token) const {
-    return adapter_->picture_text(picture, token);
-  }
+  absl::StatusOr<image::Inputs> prepare(image::Processor& processor, const at::Tensor& rgb) const;
+  absl::StatusOr<std::string> picture_text(const image::Inputs& picture,
+                                           const std::string& token) const;
 
   // InvalidArgument where the checkpoint has neither tokenizer.json nor tokenizer.model, or one
   // that is not supported.
@@ -95,7 +99,8 @@ class OpenedModel {
   absl::Status open_rules(const Catalog& catalog, const Value& config);
   absl::Status open_adapter(Loader& loader, const Value& config);
   absl::Status settle_head(Loader& loader, Compare compare);
-  absl::Status make_ledger();
+  absl::Status make_ledger(const std::set<std::string>& reported);
+  void add_decoded(const DecodedHeader& decoded);
   absl::Status settle_shape(const Value& config);
 
   std::unique_ptr<io::Checkpoint> checkpoint_;

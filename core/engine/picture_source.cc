@@ -101,8 +101,8 @@ class PictureReader {
       if (at == std::string::npos) break;
       SWAGE_RETURN_IF_ERROR(check_picture_name(name));
       SWAGE_ASSIGN_OR_RETURN(const at::Tensor rgb, image::read_image((folder_ / name).string()));
-      SWAGE_ASSIGN_OR_RETURN(const image::Inputs picture, processor_->process(rgb));
-      const std::string text = model_.picture_text(picture, image_token_);
+      SWAGE_ASSIGN_OR_RETURN(const image::Inputs picture, model_.prepare(*processor_, rgb));
+      SWAGE_ASSIGN_OR_RETURN(const std::string text, model_.picture_text(picture, image_token_));
       document.text.replace(at, image_token_.size(), text);
       at += text.size();
       for (const auto& [key, tensor] : picture) parts[key].push_back(tensor);

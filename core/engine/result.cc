@@ -1,14 +1,13 @@
 #include "core/engine/result.h"
 
-#include <ATen/ops/from_blob.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/file_digest.h"
 #include "core/engine/run_record.h"
-#include "swage/compressed_linear.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
@@ -70,8 +69,8 @@ absl::StatusOr<Value::List> export_values(const Journal& journal, const Pipeline
     Value::Table entry = {{"use", spec.use}, {"name", spec.name}, {"path", spec.path}};
     const Value& verdict = verified["verdict"];
     for (const char* key :
-         {"verdict", "windows", "window_difference", "linears_equal", "tensors_equal", "rounded",
-          "float_inputs", "window_relative", "window_bound", "exact"}) {
+         {"verdict", "windows", "why_no_windows", "window_difference", "linears_equal",
+          "tensors_equal", "rounded", "float_inputs", "window_relative", "window_bound", "exact"}) {
       if (verdict.has(key)) entry[key] = verdict[key];
     }
     int64_t bytes = 0;
@@ -85,20 +84,32 @@ absl::StatusOr<Value::List> export_values(const Journal& journal, const Pipeline
   return exports;
 }
 
+// Digests of everything that was read of the model, by file: of weights one over those of their
+// tensors, which were taken while the run read them.
+absl::StatusOr<Value> model_files(const Journal& journal, const Value& identity) {
+  Value::Table files;
+  if (const Value::Table* beside = identity["side_files"].table()) files = *beside;
+  files["config.json and headers"] = identity["model"];
+  SWAGE_ASSIGN_OR_RETURN(const auto shards, journal.all("shard"));
+  for (const Journal::Entry& shard : shards)
+    files[shard.key] = text_digest(to_json(shard.value["digests"]));
+  return Value(std::move(files));
+}
+
 // What it was made with and of, and what was said before any work.
 absl::Status add_origin(const Journal& journal, const Pipeline& pipeline, Value::Table* result,
                         Value::List* notes) {
   SWAGE_ASSIGN_OR_RETURN(const Value identity, journal.get("run", "identity"));
   SWAGE_ASSIGN_OR_RETURN(const Value command, journal.get("run", "command"));
   SWAGE_ASSIGN_OR_RETURN(const Value origin, journal.get("run", "origin"));
-  const std::string model = identity.str("model", "");
+  SWAGE_ASSIGN_OR_RETURN(Value files, model_files(journal, identity));
   (*result)["versions"] = Value(Value::Table{
       {"swage", SWAGE_VERSION}, {"torch", TORCH_VERSION}, {"plugins", identity["plugins"]}});
   (*result)["started"] = origin["started"];
   (*result)["pipeline"] = pipeline.effective;
   (*result)["command"] = command;
-  (*result)["model_digest"] = digest(at::from_blob(
-      const_cast<char*>(model.data()), {static_cast<int64_t>(model.size())}, at::kByte));
+  (*result)["model_digest"] = text_digest(to_json(files));
+  (*result)["model_files"] = std::move(files);
   (*result)["data"] = origin["data"];
   if (const Value::List* lines = origin["notes"].list())
     notes->insert(notes->begin(), lines->begin(), lines->end());

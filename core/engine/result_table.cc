@@ -79,6 +79,13 @@ void add_data(const Value& data, Table* table) {
     table->line(absl::StrCat("measured: ", name), drawn_text(drawn));
 }
 
+// "ok", and whether hidden states were compared beside the values.
+std::string verdict_text(const Value& item) {
+  const std::string why = item.str("why_no_windows", "");
+  return absl::StrCat(item.str("verdict", "not verified"),
+                      why.empty() ? "" : absl::StrCat("; windows: none, because ", why));
+}
+
 }  // namespace
 
 std::string result_table(const Value& result, const std::string& work) {
@@ -100,8 +107,8 @@ std::string result_table(const Value& result, const std::string& work) {
   table.line("peak memory", bytes_to_text(result["peak_bytes"].i64("host", 0)));
   const Value::List* exports = result["exports"].list();
   for (const Value& item : exports == nullptr ? Value::List() : *exports) {
-    table.line("checkpoint", absl::StrCat(item.str("path", ""), " (read back: ",
-                                          item.str("verdict", "not verified"), ")"));
+    table.line("checkpoint",
+               absl::StrCat(item.str("path", ""), " (read back: ", verdict_text(item), ")"));
   }
   table.line("figures", work + "/result.json");
   return table.text();

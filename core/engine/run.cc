@@ -13,6 +13,7 @@
 #include "core/engine/process.h"
 #include "core/engine/result.h"
 #include "core/engine/run_record.h"
+#include "core/engine/side_file_digests.h"
 #include "core/engine/sweep.h"
 #include "core/engine/verdict.h"
 #include "swage/io/safetensors_header.h"
@@ -100,6 +101,7 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   SWAGE_RETURN_IF_ERROR(writer.renew(*setup.loader));
   SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model, &parts));
   record.stored(writer.spec().name, carried);
+  SWAGE_RETURN_IF_ERROR(check_side_files(setup.model->checkpoint(), setup.side_files));
   SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, parts, folder));
   SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
@@ -286,6 +288,9 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
     SWAGE_RETURN_IF_ERROR(interrupted());
   }
   if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter));
+  SWAGE_RETURN_IF_ERROR(setup.shards->complete());
+  if (const auto news = setup.shards->news(); !news.empty())
+    SWAGE_RETURN_IF_ERROR(journal.commit(news));
   SWAGE_ASSIGN_OR_RETURN(const Value result, make_result(journal, setup.pipeline));
   SWAGE_RETURN_IF_ERROR(write_result(setup.pipeline.run.work, result));
   std::error_code ignored;  // hidden states are of no more use

@@ -13,6 +13,7 @@
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
+#include "core/engine/side_file_digests.h"
 #include "swage/border.h"
 #include "swage/status.h"
 #include "swage/text/calibration.h"
@@ -52,8 +53,9 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
                                                         *setup.loader, options, compare));
   SWAGE_ASSIGN_OR_RETURN(setup.shards, std::move(shards));
   // `swage eval` measures compressed checkpoints too.
-  if (!pipeline.steps.empty() || !setup.model->quantized())
-    SWAGE_RETURN_IF_ERROR(setup.model->check_floats());
+  SWAGE_RETURN_IF_ERROR(pipeline.steps.empty() ? setup.model->check_whole()
+                                               : setup.model->check_floats());
+  SWAGE_ASSIGN_OR_RETURN(setup.side_files, side_file_digests(setup.model->checkpoint()));
   SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
   return check_steps(pipeline, setup.model->outline());
 }
@@ -132,6 +134,10 @@ void choose_verification(RunSetup& setup) {
     if (source.has_inputs())
       tokens.inputs.push_back(source.tokens().inputs[static_cast<size_t>(i)]);
   }
+  if (setup.pipeline.run.verify_windows == 0)
+    setup.why_no_windows = "[run] verify_windows is 0";
+  else if (tokens.sequences.empty())
+    setup.why_no_windows = "neither an evaluation nor a calibration draws any";
   if (tokens.sequences.empty()) return;
   setup.verification =
       SequenceSet(std::move(tokens), micro_batch(setup), setup.model->options().device);
@@ -184,11 +190,20 @@ Value plugin_value(const PluginEntry& plugin) {
 
 Value RunSetup::identity() const {
   Value::Table plugins;
+  const auto take = [&](const PluginEntry& plugin) {
+    plugins[plugin.manifest.id] = plugin_value(plugin);
+  };
   const auto add = [&](const char* kind, const std::string& name) {
     const auto found = catalog.find(kind, name);
-    if (found.ok()) plugins[found->plugin->manifest.id] = plugin_value(*found->plugin);
+    if (found.ok()) take(*found->plugin);
   };
-  add("model", model->adapter_name());
+  const AdapterRules& rules = model->rules();
+  take(*rules.adapter.plugin);
+  if (rules.language) take(*rules.language->plugin);
+  if (model->quantized()) {
+    if (const auto reader = catalog.find_reader(model->form().method); reader.ok())
+      take(*reader->plugin);
+  }
   for (const Step& step : pipeline.steps) add("algorithm", step.use);
   for (const EvaluateSpec& spec : pipeline.evaluates) add("evaluator", spec.use);
   for (const ExportSpec& spec : pipeline.exports) add("exporter", spec.use);
@@ -198,6 +213,7 @@ Value RunSetup::identity() const {
   return Value(Value::Table{{"pipeline", pipeline.effective},
                             {"plugins", std::move(plugins)},
                             {"model", model->checkpoint().identity()},
+                            {"side_files", side_files},
                             {"calibration_ids", calibration.empty() ? "" : calibration.digest()},
                             {"evaluation_ids", std::move(windows)}});
 }

@@ -22,12 +22,14 @@ struct RunSetup {
   std::unique_ptr<Loader> loader;      // over `catalog`
   std::unique_ptr<ShardWatch> shards;  // of the model
   std::optional<OpenedModel> model;
+  Value side_files;  // digests of what lies beside the model's weights
   std::vector<PlannedStep> steps;
   std::vector<ExportWriter> writers;
   SequenceSet calibration;       // empty: no step measures
   std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation
   std::optional<Evaluation> evaluation;
-  SequenceSet verification;  // run again through what exports decode to; empty: there is no text
+  SequenceSet verification;    // run again through what exports decode to
+  std::string why_no_windows;  // where that is empty
 
   // What a user should know before any work: about the data, and a recipe that compresses nothing.
   std::vector<std::string> remarks;

@@ -59,6 +59,10 @@ absl::StatusOr<const io::TensorInfo*> ShapeSource::find(std::string_view name) c
 }
 
 absl::StatusOr<std::vector<int64_t>> ShapeSource::shape(std::string_view name) const {
+  {
+    const std::lock_guard lock(mutex_);
+    asked_ = name;
+  }
   SWAGE_ASSIGN_OR_RETURN(const io::TensorInfo* const info, find(name));
   return info->shape;
 }
@@ -66,6 +70,16 @@ absl::StatusOr<std::vector<int64_t>> ShapeSource::shape(std::string_view name) c
 absl::StatusOr<at::ScalarType> ShapeSource::dtype(std::string_view name) const {
   SWAGE_ASSIGN_OR_RETURN(const io::TensorInfo* const info, find(name));
   return io::to_scalar_type(info->type);
+}
+
+bool ShapeSource::pretend(const std::vector<int64_t>& shape) {
+  const auto type = io::to_stored_type(common_dtype_);
+  double bytes = type.ok() ? static_cast<double>(io::byte_size(*type)) : 0;
+  for (const int64_t size : shape) bytes *= static_cast<double>(size);
+  if (!type.ok() || bytes > static_cast<double>(bytes_)) return false;
+  const auto [made, added] = pretended_.try_emplace(asked_, io::TensorInfo{*type, shape, 0, 0});
+  if (added) tensors_.erase(made->first);
+  return added && tensors_.emplace(made->first, &made->second).second;
 }
 
 ShapeSource::~ShapeSource() {

@@ -27,6 +27,10 @@ class ShapeSource final : public WeightSource {
   void set_form(Form form) { form_ = form; }
   // Gives back the memory of what was written.
   void forget_writes() const;
+  // From now on the tensor that was asked for last is there with this shape, whatever the header
+  // says. False: that was pretended before, or there is no room for it.
+  bool pretend(const std::vector<int64_t>& shape);
+  const std::string& asked() const { return asked_; }
   // Names of tensors that were read since the last call, in that order.
   std::vector<std::string> take_read() const;
 
@@ -48,6 +52,8 @@ class ShapeSource final : public WeightSource {
 
   const io::Header& header_;
   std::unordered_map<std::string_view, const io::TensorInfo*> tensors_;
+  io::Header pretended_;
+  mutable std::string asked_;
   Form form_ = Form::kRepeated;
   at::ScalarType common_dtype_ = at::kFloat;
   void* zeros_ = nullptr;  // as large as the largest tensor

@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/file_digest.h"
+#include "core/engine/process.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
@@ -159,6 +160,15 @@ void ShardWatch::take_digests() {
     shard.digests = *std::move(digests);
     shard.is_news = true;
   }
+}
+
+absl::Status ShardWatch::complete() {
+  start();
+  while (at_work_) {
+    SWAGE_RETURN_IF_ERROR(interrupted());
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return check();
 }
 
 void ShardWatch::forget(absl::string_view error) {

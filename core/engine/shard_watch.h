@@ -35,6 +35,8 @@ class ShardWatch {
   // What the journal does not know yet, to be committed with a block. Waits a little for digests
   // that are being taken.
   std::vector<Journal::Entry> news();
+  // Waits for all digests. Cancelled: the user asked to stop. Else as check().
+  absl::Status complete();
 
  private:
   struct Stamp {

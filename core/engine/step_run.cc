@@ -8,6 +8,7 @@
 #include "core/engine/outcome.h"
 #include "core/engine/outlived.h"
 #include "core/engine/random.h"
+#include "core/engine/stored_item.h"
 #include "core/load/origins.h"
 #include "swage/border.h"
 #include "swage/call_site.h"
@@ -46,6 +47,8 @@ SubsetStats own_copy(const SubsetStats& stats) {
   for (const auto& [name, tensor] : stats.sample.tensors()) copy.sample[name] = own_copy(tensor);
   return copy;
 }
+
+constexpr size_t kMostNotes = 1000;  // of a step on one block
 
 }  // namespace
 
@@ -337,8 +340,10 @@ absl::Status StepRun::emit(Linear& linear, CompressedLinear result) {
   if (result.name.empty()) result.name = linear.name;
   if (result.provenance.empty()) result.provenance = planned_.provenance;
   if (!result.activation) SWAGE_RETURN_IF_ERROR(add_activation(linear, result));
+  SWAGE_RETURN_IF_ERROR(check_scheme(linear, result));
   ++changes_;
-  absl::Status status = as_plugin_fault(linear.set_result(std::move(result)));
+  // The algorithm may keep what it gave and write into it later.
+  absl::Status status = as_plugin_fault(linear.set_result(swage::own_copy(result)));
   watch_.emitted(linear);
   return status;
 }
@@ -360,6 +365,22 @@ absl::Status StepRun::check_emitted(const Linear& linear, const CompressedLinear
     return plugin_fault(absl::StrCat(
         linear.name, ": emitted with a transform at run time, which needs() does not announce"));
   return absl::OkStatus();
+}
+
+// A result is what the pipeline asked for, where it says so.
+absl::Status StepRun::check_scheme(const Linear& linear, const CompressedLinear& result) const {
+  const Step& step = *planned_.step;
+  const LinearScheme asked = scheme_for(step, linear.name);
+  const auto differ = [&](const std::string& found, const std::string& expected) {
+    return plugin_fault(absl::StrCat(linear.name, ": emitted as ", found,
+                                     ", although the pipeline asks for ", expected));
+  };
+  const bool other_form = result.scheme.format == NumberFormat::kDense || result.codebook.defined();
+  if (step.takes_weight && !other_form && describe(result.scheme) != describe(asked.weight))
+    return differ(describe(result.scheme), describe(asked.weight));
+  if (!asked.activation || !result.activation) return absl::OkStatus();
+  if (describe(result.activation->scheme) == describe(*asked.activation)) return absl::OkStatus();
+  return differ("one of " + describe(result.activation->scheme), describe(*asked.activation));
 }
 
 absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& result) const {
@@ -405,8 +426,10 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
 }
 
 void StepRun::note(std::string_view text) {
-  notes_.push_back(
-      absl::StrCat(text_of(block_.id()), ": ", planned_.step->name, ": ", printable(text)));
+  if (notes_.size() > kMostNotes) return;
+  const bool last = notes_.size() == kMostNotes;
+  notes_.push_back(absl::StrCat(text_of(block_.id()), ": ", planned_.step->name, ": ",
+                                last ? "more notes are left out" : printable(text)));
   reporter_.note(notes_.back());
 }
 

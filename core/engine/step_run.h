@@ -66,6 +66,7 @@ class StepRun {
   absl::Status round_to_nearest(const Subset& subset, int64_t tokens);
   absl::Status emit(Linear& linear, CompressedLinear result);
   absl::Status check_emitted(const Linear& linear, const CompressedLinear& result);
+  absl::Status check_scheme(const Linear& linear, const CompressedLinear& result) const;
   absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
   absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);

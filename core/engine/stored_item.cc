@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -75,6 +76,22 @@ StoredItem item_of(const std::string& name, const at::Tensor& tensor) {
 
 StoredItem item_of(const Parameter& parameter) {
   return item_of(parameter.name, parameter.value.to(parameter.storage));
+}
+
+CompressedLinear own_copy(const CompressedLinear& result) {
+  CompressedLinear copy = result;
+  std::vector<at::Tensor*> parts = {&copy.codes,         &copy.scales,        &copy.zeros,
+                                    &copy.g_idx,         &copy.mask,          &copy.outlier_index,
+                                    &copy.outlier_value, &copy.low_rank_left, &copy.low_rank_right,
+                                    &copy.codebook};
+  if (copy.activation) {
+    parts.push_back(&copy.activation->scale);
+    parts.push_back(&copy.activation->zero);
+  }
+  for (at::Tensor* part : parts) {
+    if (part->defined()) *part = part->clone();
+  }
+  return copy;
 }
 
 Held compare(const StoredItem& item, const CompressedLinear& read) {

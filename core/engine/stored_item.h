@@ -22,6 +22,9 @@ StoredItem item_of(const CompressedLinear& result);
 StoredItem item_of(const Parameter& parameter);
 StoredItem item_of(const std::string& name, const at::Tensor& tensor);
 
+// With tensors of its own: whoever has `result` may write into them.
+CompressedLinear own_copy(const CompressedLinear& result);
+
 // How something that was read back relates to what the run holds.
 enum class Held {
   kBits,         // the same object, or the same values in another form

@@ -9,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/export_check.h"
 #include "core/engine/passage.h"
 #include "core/engine/process.h"
+#include "core/engine/side_file_digests.h"
 #include "swage/border.h"
 #include "swage/compressed_linear.h"
 #include "swage/status.h"
@@ -22,12 +24,13 @@ constexpr double kRoundedBound = 0.01;
 constexpr double kFloatInputsBound = 1;
 
 absl::StatusOr<Held> read_back(const StoredItem& item, Exporter& exporter,
-                               const io::Checkpoint& checkpoint) {
+                               const io::Checkpoint& checkpoint, const ReadLog& tensors) {
   if (!item.is_linear) {
-    SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, checkpoint.weights().read(item.name));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, tensors.read(item.name));
     return compare(item, tensor);
   }
-  SWAGE_ASSIGN_OR_RETURN(const auto linear, decode_linear(exporter, item.name, checkpoint));
+  SWAGE_ASSIGN_OR_RETURN(const auto linear,
+                         decode_linear(exporter, item.name, checkpoint, &tensors));
   if (!linear) return absl::NotFoundError("the checkpoint holds plain floats");
   return compare(item, *linear);
 }
@@ -44,12 +47,13 @@ void count(const StoredItem& item, Held held, Verdict* verdict) {
 
 // An error: decode() itself went wrong, which says nothing about the export.
 absl::Status compare_items(const std::vector<StoredItem>& items, Exporter& exporter,
-                           const io::Checkpoint& checkpoint, Reporter& reporter, Verdict* verdict) {
+                           const io::Checkpoint& checkpoint, const ReadLog& tensors,
+                           Reporter& reporter, Verdict* verdict) {
   for (size_t i = 0; i < items.size(); ++i) {
     const StoredItem& item = items[i];
     SWAGE_RETURN_IF_ERROR(interrupted());
     reporter.at(item.name, static_cast<double>(i) / static_cast<double>(items.size()));
-    const auto held = read_back(item, exporter, checkpoint);
+    const auto held = read_back(item, exporter, checkpoint, tensors);
     if (held.status().GetPayload(kThrownByPlugin)) return held.status();
     if (held.ok()) {
       count(item, *held, verdict);
@@ -61,16 +65,48 @@ absl::Status compare_items(const std::vector<StoredItem>& items, Exporter& expor
   return absl::OkStatus();
 }
 
-// What lies in the export beside everything that the run gave: tensors of a linear lie under its
-// path.
-void find_foreign(const std::vector<StoredItem>& items, const io::Checkpoint& checkpoint,
-                  Verdict* verdict) {
-  std::set<std::string> linears, tensors;
-  for (const StoredItem& item : items) (item.is_linear ? linears : tensors).insert(item.name);
-  for (const std::string& name : checkpoint.weights().names()) {
-    if (tensors.count(name) > 0 || linears.count(name.substr(0, name.rfind('.'))) > 0) continue;
-    verdict->differences.push_back(absl::StrCat(name, " is no tensor of the run"));
+// What lies in the export beside everything that the run gave.
+void find_foreign(const std::vector<StoredItem>& items, const ReadLog& tensors, Verdict* verdict) {
+  std::set<std::string> linears;
+  for (const StoredItem& item : items) {
+    if (item.is_linear) linears.insert(item.name);
   }
+  for (const std::string& name : tensors.unread()) {
+    const bool of_linear = linears.count(name.substr(0, name.rfind('.'))) > 0;
+    verdict->differences.push_back(absl::StrCat(
+        name, of_linear ? " is there, but decode() does not read it" : " is no tensor of the run"));
+  }
+}
+
+// decode() that answers with what it remembers says nothing about files: of other values it must
+// make something else.
+absl::Status try_other_values(const std::vector<StoredItem>& items, Exporter& exporter,
+                              const io::Checkpoint& checkpoint, Verdict* verdict) {
+  for (const StoredItem& item : items) {
+    if (!item.is_linear) continue;
+    SWAGE_ASSIGN_OR_RETURN(const auto own, decode_linear(exporter, item.name, checkpoint));
+    if (!own || !decode(*own).any().item<bool>()) continue;
+    const OtherValues tensors(checkpoint.weights());
+    const auto linear = decode_linear(exporter, item.name, checkpoint, &tensors);
+    if (linear.ok() && *linear && compare(item, **linear) != Held::kOther)
+      verdict->differences.push_back(
+          absl::StrCat(item.name, ": decode() gives the run's values, whatever the files hold"));
+    break;
+  }
+  return absl::OkStatus();
+}
+
+// What lies beside the weights, and config.json but for the quantization.
+absl::Status compare_files(const RunSetup& setup, const io::Checkpoint& checkpoint,
+                           Verdict* verdict) {
+  SWAGE_ASSIGN_OR_RETURN(const Value found, side_file_digests(checkpoint));
+  std::vector<std::string>& differences = verdict->differences;
+  for (std::string& difference : export_file_differences(setup.side_files, found))
+    differences.push_back(std::move(difference));
+  const Value given = config_of_export(*setup.model, checkpoint.weights());
+  for (const std::string& difference : config_differences(given, checkpoint.config()))
+    differences.push_back("config.json: " + difference);
+  return absl::OkStatus();
 }
 
 // Hidden states behind the last block, through what the export decodes to.
@@ -90,6 +126,7 @@ absl::StatusOr<TokenStream> run_windows(const RunSetup& setup, const ExportWrite
 
 absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, Reporter& reporter,
                              Verdict* verdict) {
+  verdict->why_no_windows = setup.why_no_windows;
   if (setup.verification.empty()) return absl::OkStatus();
   std::vector<TokenStream> own(1);
   own[0].name = "verification.compressed";
@@ -142,6 +179,8 @@ Value to_value(const Verdict& verdict) {
     table["window_difference"] = verdict.window_difference;
     table["window_relative"] = verdict.window_relative;
     table["window_bound"] = verdict.bound();
+  } else {
+    table["why_no_windows"] = verdict.why_no_windows;
   }
   return Value(std::move(table));
 }
@@ -150,9 +189,14 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
                                       const std::vector<StoredItem>& items, Reporter& reporter) {
   Verdict verdict;
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
-  SWAGE_RETURN_IF_ERROR(compare_items(items, *writer.exporter(), *checkpoint, reporter, &verdict));
-  find_foreign(items, *checkpoint, &verdict);
+  const ReadLog tensors(checkpoint->weights());
+  Exporter& exporter = *writer.exporter();
+  SWAGE_RETURN_IF_ERROR(compare_items(items, exporter, *checkpoint, tensors, reporter, &verdict));
+  if (verdict.ok()) find_foreign(items, tensors, &verdict);
+  if (verdict.ok()) SWAGE_RETURN_IF_ERROR(try_other_values(items, exporter, *checkpoint, &verdict));
+  SWAGE_RETURN_IF_ERROR(compare_files(setup, *checkpoint, &verdict));
   // Weights that cannot be read make no windows.
+  verdict.why_no_windows = "what the export holds differs already";
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(compare_windows(setup, writer, reporter, &verdict));
   return verdict;
 }

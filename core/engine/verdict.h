@@ -15,6 +15,7 @@ struct Verdict {
   int64_t float_inputs = 0;  // linears whose input the export does not quantize
   std::vector<std::string> differences;  // what is not
   int64_t windows = 0;                   // run again through what the export decodes to
+  std::string why_no_windows;            // where none was
   double window_difference = 0;  // largest difference of hidden states behind the last block
   double window_relative = 0;    // root mean square of the difference, of that of the run's
 

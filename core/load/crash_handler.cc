@@ -67,6 +67,12 @@ void on_crash(int signal) {
         "done before\n");
     end_process(settled == 0 ? kFault : settled.load());
   }
+  if (is_ours()) {
+    say("\nerror: signal ");
+    say_number(signal);
+    say(" outside of any call of a plugin: a thread that a plugin left behind, or a bug of swage; "
+        "finished blocks are kept, `swage resume` continues\n");
+  }
   raise(signal);  // SA_RESETHAND: the default action follows
 }
 
@@ -109,7 +115,7 @@ void end_process(int code) {
 // In place of the C library's, for every library of the process; its own exit() does not come here.
 extern "C" [[gnu::visibility("default")]] void _exit(int code) {
   if (swage::is_ours() && swage::settled < 0) swage::end_by_plugin("calls _exit(", code, ")");
-  swage::end_process(code);
+  swage::end_process(swage::is_ours() ? swage::settled.load() : code);
 }
 
 extern "C" [[gnu::visibility("default")]] void _Exit(int code) noexcept { _exit(code); }

@@ -17,6 +17,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/prefix.h"
+#include "core/load/probe/answer.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -59,31 +60,47 @@ void remember(const std::string& line) {
   std::ofstream(file, std::ios::app) << line + "\n";
 }
 
-// What the child says, until it closes its end or the time is over; false in the latter case.
-bool read_output(int fd, std::string* output) {
-  const auto end = Clock::now() + kLimit;
-  for (char buffer[512];;) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    pollfd wait = {fd, POLLIN, 0};
-    const int ready = left > 0 ? poll(&wait, 1, static_cast<int>(left)) : 0;
-    if (ready == 0) return false;
-    if (ready < 0) continue;  // interrupted
-    const ssize_t size = read(fd, buffer, sizeof buffer);
-    if (size <= 0) return true;
+// What lies in the pipe; false where there will be no more.
+bool read_some(int fd, std::string* output) {
+  char buffer[512];
+  const ssize_t size = read(fd, buffer, sizeof buffer);
+  if (size > 0)
     output->append(buffer, std::min(static_cast<size_t>(size),
                                     kMaxOutput - std::min(kMaxOutput, output->size())));
-  }
+  return size > 0 || (size < 0 && errno == EINTR);
 }
 
+// Until the child ends or the time is over; false in the latter case. What it leaves behind may
+// hold the pipe open for ever, so that says nothing.
+bool await(pid_t child, int fd, std::string* output, int* state) {
+  const auto end = Clock::now() + kLimit;
+  for (bool open = true; Clock::now() < end;) {
+    if (waitpid(child, state, WNOHANG) == child) {
+      for (pollfd rest = {fd, POLLIN, 0}; poll(&rest, 1, 0) > 0 && output->size() < kMaxOutput;)
+        if (!read_some(fd, output)) break;
+      return true;
+    }
+    pollfd wait = {open ? fd : -1, POLLIN, 0};
+    if (poll(&wait, 1, 5) > 0) open = read_some(fd, output);
+  }
+  return false;
+}
+
+// A group of its own, and no descriptor but those of its output.
 absl::StatusOr<pid_t> spawn(const std::string& program, const std::string& file, int output) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   char* argv[] = {const_cast<char*>(program.c_str()), const_cast<char*>(file.c_str()), nullptr};
   pid_t child = 0;
-  const int error = posix_spawn(&child, program.c_str(), &actions, nullptr, argv, environ);
+  const int error = posix_spawn(&child, program.c_str(), &actions, &attributes, argv, environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   if (error == 0) return child;
   return absl::InternalError(
@@ -103,7 +120,10 @@ absl::Status verdict(bool in_time, int state, std::string output) {
         absl::StrCat("is refused: opening it ends the process by signal ", WTERMSIG(state), " (",
                      strsignal(WTERMSIG(state)), ")", said));
   }
-  if (WEXITSTATUS(state) == 0) return absl::OkStatus();
+  if (WEXITSTATUS(state) == kProbeOpened) return absl::OkStatus();
+  if (WEXITSTATUS(state) != kProbeRefused)
+    return absl::FailedPreconditionError(absl::StrCat(
+        "is refused: opening it ends the process by exit(", WEXITSTATUS(state), ")", said));
   return absl::FailedPreconditionError(absl::StrCat("cannot be opened", said));
 }
 
@@ -115,13 +135,12 @@ absl::Status try_in_child(const std::string& file) {
       spawn(installation_prefix() + "/libexec/swage/swage-probe", file, ends[1]);
   close(ends[1]);
   std::string output;
-  const bool in_time = child.ok() && read_output(ends[0], &output);
+  int state = 0;
+  const bool in_time = child.ok() && await(*child, ends[0], &output, &state);
   close(ends[0]);
   SWAGE_RETURN_IF_ERROR(child.status());
-  if (!in_time) kill(*child, SIGKILL);
-  int state = 0;
-  while (waitpid(*child, &state, 0) < 0 && errno == EINTR) {
-  }
+  kill(-*child, SIGKILL);  // with what it has started
+  if (!in_time) waitpid(*child, &state, 0);
   return verdict(in_time, state, std::move(output));
 }
 

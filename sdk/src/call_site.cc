@@ -1,6 +1,7 @@
 #include "swage/call_site.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -124,6 +125,14 @@ absl::Status told(absl::Status status, const std::string& head, const std::strin
   return status;
 }
 
+// fork() without an end of the child: there would be two processes at work on one run.
+[[noreturn]] void end_copy() {
+  std::fprintf(stderr,
+               "\nerror: %s: a process that it forked came back from the call, and ends here\n",
+               breadcrumb());
+  for (;;) syscall(SYS_exit_group, 5);
+}
+
 }  // namespace
 
 absl::Status call_plugin(const CallSite& site, const std::function<absl::Status()>& call) {
@@ -133,7 +142,9 @@ absl::Status call_plugin(const CallSite& site, const std::function<absl::Status(
   const std::string origin = printable(site.origin);
   const Within within(head, origin);
   const ProcessState before;
+  const pid_t self = getpid();
   absl::Status status = catching(call, true);
+  if (getpid() != self) end_copy();
   before.restore();
   return told(std::move(status), head, origin);
 }

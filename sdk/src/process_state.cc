@@ -3,10 +3,14 @@
 #include <ATen/Parallel.h>
 #include <c10/core/DefaultDtype.h>
 #include <c10/core/GradMode.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <clocale>
@@ -25,6 +29,51 @@ std::string c_locale() {
   return name == nullptr ? "C" : name;
 }
 
+// Copies of descriptors 0 to 2, above those that code closes in a loop; -1: there was none.
+struct StandardFiles {
+  static constexpr int kCount = 3, kAbove = 200;
+  std::array<int, kCount> copies;
+  StandardFiles() {
+    for (int i = 0; i < kCount; ++i) copies[i] = fcntl(i, F_DUPFD_CLOEXEC, kAbove);
+  }
+};
+
+const StandardFiles& standard_files() {
+  static const StandardFiles files;
+  return files;
+}
+
+// Else the next file that is opened gets the number, and what is told goes into it.
+void restore_standard_files() {
+  for (int i = 0; i < StandardFiles::kCount; ++i) {
+    const int copy = standard_files().copies[static_cast<size_t>(i)];
+    struct stat now = {}, before = {};
+    const bool open_now = fstat(i, &now) == 0;
+    if (copy >= 0 && fstat(copy, &before) == 0) {
+      const bool same = now.st_dev == before.st_dev && now.st_ino == before.st_ino;
+      if (!open_now || !same) dup2(copy, i);
+    } else if (!open_now && open("/dev/null", O_RDWR) > i) {
+      continue;  // a lower one is closed, too, as it was before
+    }
+  }
+}
+
+// A lower hard limit stays, but for those who may raise it.
+void restore_limit(__rlimit_resource_t which, const rlimit& before) {
+  rlimit now = {};
+  if (getrlimit(which, &now) != 0) return;
+  if (now.rlim_cur == before.rlim_cur && now.rlim_max == before.rlim_max) return;
+  if (setrlimit(which, &before) == 0) return;
+  now.rlim_cur = std::min(before.rlim_cur, now.rlim_max);
+  setrlimit(which, &now);
+}
+
+void stop_timers() {
+  const itimerval none = {};
+  for (const auto timer : {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF})
+    setitimer(timer, &none, nullptr);
+}
+
 }  // namespace
 
 ProcessState::ProcessState()
@@ -37,6 +86,8 @@ ProcessState::ProcessState()
       dtype_(c10::typeMetaToScalarType(c10::get_default_dtype())),
       errno_(errno) {
   umask(umask_);
+  standard_files();
+  for (size_t i = 0; i < kLimits.size(); ++i) getrlimit(kLimits[i], &limits_[i]);
   std::fegetenv(&floats_);
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], nullptr, &handlers_[i]);
   pthread_sigmask(SIG_SETMASK, nullptr, &blocked_);
@@ -58,7 +109,10 @@ void ProcessState::restore() const {
     // Someone removed it meanwhile: there is nothing to go back to.
   }
   umask(umask_);
+  stop_timers();
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &handlers_[i], nullptr);
+  for (size_t i = 0; i < kLimits.size(); ++i) restore_limit(kLimits[i], limits_[i]);
+  restore_standard_files();
   pthread_sigmask(SIG_SETMASK, &blocked_, nullptr);
   errno = errno_;
 }

@@ -1,6 +1,9 @@
 // What only shows when a plugin is opened and called.
 #include <ATen/ops/empty.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
 
 #include "core/load/crash_handler.h"
 #include "core/load/probe.h"
@@ -109,6 +112,24 @@ TEST(Loader, SurvivesAStaticInitialiserThatCrashes) {
                                                             ? ": cannot be opened: "
                                                             : ": is refused: opening it ends the "
                                                               "process by signal 11 ")));
+}
+
+TEST(Loader, TakesNoEndOfTheProbeForItsAnswer) {
+  EXPECT_EQ(refusal("abi_exits_at_load", "good"),
+            file("abi_exits_at_load") + ": is refused: opening it ends the process by exit(0)");
+}
+
+TEST(Probe, GivesAwayNoDescriptorAndWaitsForNobodyElse) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);  // which a child would inherit
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(probe(entry("abi_talks_at_load")).ok());
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  EXPECT_LT(took.count(), 30) << "a process that it leaves keeps the output open";
+  close(ends[1]);
+  char heard[16];
+  EXPECT_EQ(read(ends[0], heard, sizeof heard), 0) << "nothing was written, and nobody holds it";
+  close(ends[0]);
 }
 
 TEST(Loader, ReportsWhatAConstructorThrows) {

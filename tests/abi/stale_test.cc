@@ -18,20 +18,20 @@ class Stale : public CommandTest {
     return "[[step]]\nuse = \"faulty-step\"\nname = \"" + fault + " step\"\nfault = \"" + fault +
            "\"\nstream = \"" + stream + "\"\n";
   }
-  Answer run(const std::string& rest, const std::string& settings = "") const {
-    std::ofstream("pipeline.toml")
-        << "[model]\npath = \"model\"\n[calibration]\nsource = " << data("calibration.txt")
-        << "\nsamples = 7\nlength = 24\n[scheme]\nweight = { bits = 4, group = 32 }\n"
-        << rest << "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n"
-        << "[run]\nwork = \"work\"\n"
-        << settings;
+  // In this process: nothing here ends it.
+  absl::Status run(const std::string& rest, const std::string& settings = "") {
+    std::ostringstream text;
+    text << "[model]\npath = \"model\"\n[calibration]\nsource = " << data("calibration.txt")
+         << "\nsamples = 7\nlength = 24\n[scheme]\nweight = { bits = 4, group = 32 }\n"
+         << rest << "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n"
+         << "[run]\nwork = \"work\"\n"
+         << settings;
     fs::remove_all("work");
     fs::remove_all("packed");
-    return swage({"--plugin-path", folder("abi_faults"), "run", "pipeline.toml"});
+    return RunTest::run(text.str(), {}, {folder("abi_faults")});
   }
-  Files exported(const std::string& rest, const std::string& settings = "") const {
-    const Answer answer = run(rest, settings);
-    EXPECT_EQ(answer.code, 0) << answer.err;
+  Files exported(const std::string& rest, const std::string& settings = "") {
+    EXPECT_OK(run(rest, settings));
     return fs::exists("packed") ? read_folder("packed") : Files();
   }
   static std::string digest_of(const std::string& tensor) {
@@ -77,12 +77,13 @@ TEST_F(Stale, AStepThatMeasuresBeforeTheModelIsRotatedIsRefusedWithTheOrderThatW
       {quarot, "put \"quarot\" before \"gptq\""},
       {step("rotates", "none"), "put \"rotates step\" before \"gptq\""}};
   for (const auto& [later, words] : cases) {
-    const Answer answer = run(gptq + later);
-    EXPECT_EQ(answer.code, 3) << answer.err;
-    EXPECT_THAT(answer.err, AllOf(HasSubstr("pipeline.toml:"), HasSubstr(words)));
+    const absl::Status status = run(gptq + later);
+    EXPECT_EQ(exit_code(status), 3) << status;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("pipeline.toml:"), HasSubstr(words)));
     EXPECT_FALSE(fs::exists("work/run.db")) << "refused when planned";
   }
-  EXPECT_EQ(run(quarot + gptq).code, 0);
+  EXPECT_OK(run(quarot + gptq));
 }
 
 TEST_F(Stale, AScaleOfAWholeTensorDoesNotDependOnMicroBatches) {
@@ -94,14 +95,13 @@ TEST_F(Stale, AScaleOfAWholeTensorDoesNotDependOnMicroBatches) {
       "[[step]]\nuse = \"gptq\"\ncalibrate_on = \"compressed\"\nactivation = { bits = 8, "
       "granularity = \"tensor\", dynamic = true }\n";
   const auto outcome = [&](const std::string& settings) {
-    std::ofstream("pipeline.toml")
-        << "[model]\npath = \"model\"\n[calibration]\nsource = " << data("calibration.txt")
-        << "\nsamples = 7\nlength = 24\n[scheme]\nweight = { bits = 4, group = 32 }\n"
-        << recipe << measured << "[run]\nwork = \"work\"\n"
-        << settings;
+    std::ostringstream text;
+    text << "[model]\npath = \"model\"\n[calibration]\nsource = " << data("calibration.txt")
+         << "\nsamples = 7\nlength = 24\n[scheme]\nweight = { bits = 4, group = 32 }\n"
+         << recipe << measured << "[run]\nwork = \"work\"\n"
+         << settings;
     fs::remove_all("work");
-    const Answer answer = swage({"--plugin-path", folder("abi_faults"), "run", "pipeline.toml"});
-    EXPECT_EQ(answer.code, 0) << answer.err;
+    EXPECT_OK(RunTest::run(text.str(), {}, {folder("abi_faults")}));
     const Value result = must(parse_json(read_text("work/result.json"), "result.json"));
     return to_json(result["metrics"]);
   };

@@ -132,6 +132,26 @@ TEST_F(Verb, EvalOfAnExportGivesTheFigureOfTheRun) {
   EXPECT_EQ(figure("measured", "original"), figure("runs/pipeline", "original"));
 }
 
+TEST_F(Verb, EvalKeepsAnEarlierMeasurementWhereItsChecksFail) {
+  write_pipeline();
+  ASSERT_EQ(swage({"eval", "model", "pipeline.toml"}).code, 0);
+  const std::string measured = read_text("runs/eval-model/result.json");
+  ASSERT_FALSE(measured.empty());
+  const std::vector<std::vector<std::string>> failing = {
+      {"--set", "evaluate.perplexity.source=gone.txt"},
+      {"--set", "evaluate.perplexity.windows=-1"},
+      {"--set", "evaluate.perplexity.nothing=1"}};
+  for (const auto& words : failing) {
+    std::vector<std::string> command = {"eval", "model", "pipeline.toml"};
+    command.insert(command.end(), words.begin(), words.end());
+    EXPECT_NE(swage(command).code, 0) << words[1];
+    EXPECT_EQ(read_text("runs/eval-model/result.json"), measured) << words[1];
+  }
+  fs::resize_file("model/model.safetensors", 1000);
+  EXPECT_EQ(swage({"eval", "model", "pipeline.toml"}).code, kInput);
+  EXPECT_EQ(read_text("runs/eval-model/result.json"), measured);
+}
+
 TEST_F(Verb, EvalNeedsAnEvaluationAndACheckpoint) {
   std::ofstream("nothing.toml") << pipeline("[[step]]\nuse = \"rtn\"\n");
   expect_refused(swage({"eval", "model", "nothing.toml"}), kPipeline, "there is no [[evaluate]]");

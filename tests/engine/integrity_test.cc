@@ -158,6 +158,68 @@ TEST_F(Integrity, AMovedWorkFolderGoesOnWhereItLies) {
   EXPECT_FALSE(fs::exists("work"));
 }
 
+TEST_F(Integrity, AChangedTokenizerIsRefusedAndARestoredOneGoesOn) {
+  const Files expected = undisturbed();
+  run_one_block();
+  const std::string tokenizer = read_text("model/tokenizer.json");
+  std::ofstream("model/tokenizer.json") << tokenizer << "\n";
+  const absl::Status changed = resume();
+  EXPECT_EQ(exit_code(changed), static_cast<int>(ExitCode::kPipeline)) << changed;
+  EXPECT_THAT(std::string(changed.message()), HasSubstr("side_files.tokenizer.json"));
+  std::ofstream("model/tokenizer.json") << tokenizer;
+  std::ofstream("model/chat_template.jinja") << "{{ messages }}";
+  EXPECT_THAT(std::string(resume().message()), HasSubstr("side_files.chat_template.jinja: null"));
+  fs::remove("model/chat_template.jinja");
+  expect_resumed(expected);
+}
+
+TEST_F(Integrity, SideFilesThatChangeWhileTheRunWorksAreNoticed) {
+  const RunCommand command = {"run", fs::current_path().string(), "pipeline.toml", {}, {}};
+  std::ofstream("pipeline.toml") << recipe();
+  const auto setup = must(set_up_run(must(load_run(command))));
+  Journal journal = must(start_journal(*setup, command));
+  std::ofstream("model/tokenizer.json", std::ios::app) << "\n";
+  const auto reporter = must(Reporter::create({"", true}));
+  const absl::Status status = execute(*setup, journal, *reporter);
+  EXPECT_EQ(exit_code(status), static_cast<int>(ExitCode::kInput)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("tokenizer.json holds other bytes"));
+  EXPECT_FALSE(fs::exists("packed/config.json"));
+}
+
+// LLaVA stands in front of a language model that is another plugin's.
+TEST_F(Integrity, EveryPluginOfAModelIsPartOfTheRun) {
+  for (const char* name : {"config.json", "model.safetensors"})
+    fs::copy(test_data() / "parity/llava" / name, fs::path("model") / name,
+             fs::copy_options::overwrite_existing);
+  std::ofstream("pipeline.toml")
+      << "[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { bits = 4, group = 8 }\n";
+  const auto setup = must(
+      set_up_run(must(load_run({"run", fs::current_path().string(), "pipeline.toml", {}, {}}))));
+  const Value plugins = setup->identity()["plugins"];
+  for (const char* id : {"llava", "llama", "swage.rtn"})
+    EXPECT_NE(plugins[id].str("build_id", ""), "") << id;
+}
+
+TEST_F(Integrity, TheResultSaysWhatWasReadOfTheModel) {
+  undisturbed();
+  const auto digest_of = [&] {
+    EXPECT_OK(run(recipe()));
+    const Value told = result();
+    fs::remove_all("work");
+    fs::remove_all("packed");
+    for (const char* file : {"model.safetensors", "tokenizer.json", "config.json and headers"})
+      EXPECT_NE(told["model_files"].str(file, ""), "") << file;
+    return told.str("model_digest", "");
+  };
+  const std::string before = digest_of();
+  EXPECT_EQ(digest_of(), before);
+  flip_bit("model/model.safetensors", 1);
+  const std::string weights = digest_of();
+  EXPECT_NE(weights, before);
+  std::ofstream("model/tokenizer.json", std::ios::app) << "\n";
+  EXPECT_NE(digest_of(), weights);
+}
+
 TEST_F(Integrity, ADamagedReferenceCacheIsPassedAgainAndNoted) {
   const std::string cached = recipe() + "reference_cache = \"cache\"\n";
   ASSERT_OK(run(cached));

@@ -147,6 +147,83 @@ TEST_F(LedgerTest, AllPartsThatCannotBeLoadedAreNamedAtOnce) {
   expect_refused({"model.layers.0.mlp.up_proj.weight", "model.norm.weight has shape [7]"});
 }
 
+TEST_F(LedgerTest, AllFaultsOfABlockAreNamedAtOnce) {
+  Tensors tensors = read("model");
+  const std::string block = "model.layers.0.";
+  for (const char* gone : {"self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"})
+    tensors.erase(block + gone + ".weight");
+  tensors[block + "input_layernorm.weight"] = at::ones({7});
+  tensors[block + "mlp.gate_proj.weight"] = at::ones({3, 5});
+  tensors[block + "mlp.extra_proj.weight"] = at::ones({3, 5});
+  write(tensors);
+  expect_refused({"there is no tensor \"model.layers.0.self_attn.q_proj.weight\"",
+                  "there is no tensor \"model.layers.0.self_attn.o_proj.weight\"",
+                  "there is no tensor \"model.layers.0.mlp.down_proj.weight\"",
+                  "model.layers.0.input_layernorm.weight has shape [7], config.json asks for [64]",
+                  "model.layers.0.mlp.gate_proj.weight has shape [3, 5]", "1 tensor would be lost",
+                  "model.layers.0.mlp.extra_proj.weight"});
+}
+
+// LLaVA's language model has names that its adapter does not know.
+TEST_F(LedgerTest, FaultsAreNamedAsTheCheckpointSpellsThem) {
+  take("llava");
+  Tensors tensors = read("model");
+  std::vector<std::string> gone;
+  for (const auto& [name, tensor] : read("model")) {
+    if (!absl::StrContains(name, "language_model") || !absl::StrContains(name, "layers.0.mlp."))
+      continue;
+    tensors.erase(name);
+    gone.push_back(name.substr(name.find("layers.0.")));
+  }
+  ASSERT_EQ(gone.size(), 3u);
+  write(tensors);
+  expect_refused(gone);
+}
+
+// What eval, forward and inspect start from.
+TEST_F(LedgerTest, CompressedCheckpointsAreHeldToTheSame) {
+  for (const char* fixture : {"llama", "deepseek_v3"}) {
+    take(fixture);
+    ASSERT_OK(compress());
+    fs::remove_all("again");
+    fs::rename("packed", "again");
+    fs::remove_all("runs");
+    const auto status = [] {
+      return must(OpenedModel::open("again", built_plugins(), loader(), LoadOptions()))
+          .check_whole();
+    };
+    ASSERT_OK(status());
+    const Tensors whole = read("again");
+    const auto refused = [&](const Tensors& tensors, const std::string& name) {
+      ASSERT_OK(io::write_safetensors("again/model.safetensors", {tensors.begin(), tensors.end()}));
+      const absl::Status found = status();
+      EXPECT_EQ(exit_code(found), 4) << name << ": " << found;
+      EXPECT_THAT(std::string(found.message()), HasSubstr(name));
+    };
+    size_t index = 0;
+    for (const auto& [name, tensor] : whole) {
+      if (++index % (whole.size() > 100 ? 9 : 1) != 0) continue;
+      Tensors changed = whole;
+      changed.erase(name);
+      refused(changed, name.substr(0, name.rfind('.')));
+      if (tensor.dim() == 0) continue;
+      changed[name] = at::ones({tensor.size(0) + 1}).to(tensor.scalar_type());
+      refused(changed, name.substr(0, name.rfind('.')));
+    }
+    Tensors more = whole;
+    more["model.layers.0.mlp.down_proj.offset"] = at::ones({2});
+    refused(more, "model.layers.0.mlp.down_proj.offset");
+    more = whole;
+    more["model.layers.9.mlp.down_proj.weight_scale"] = at::ones({2, 2});
+    refused(more, "model.layers.9.mlp.down_proj.weight_scale");
+    more = whole;
+    more.erase("model.layers.0.self_attn.o_proj.weight_scale");
+    more.erase("model.layers.1.self_attn.o_proj.weight_scale");
+    refused(more, "model.layers.0.self_attn.o_proj");
+    refused(more, "model.layers.1.self_attn.o_proj");
+  }
+}
+
 TEST_F(LedgerTest, ATiedHeadOfItsOwnValuesCounts) {
   take("qwen3");
   const at::Tensor embedding = read("model").at("model.embed_tokens.weight");

@@ -106,7 +106,7 @@ absl::Status forward(const Arguments& arguments) {
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
-  if (!model.quantized()) SWAGE_RETURN_IF_ERROR(model.check_floats());
+  SWAGE_RETURN_IF_ERROR(model.check_whole());
   SWAGE_ASSIGN_OR_RETURN(const PreparedInputs inputs, read_prepared_inputs(arguments.input, model));
   if (inputs.padded())
     return absl::InvalidArgumentError(

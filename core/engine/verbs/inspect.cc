@@ -216,10 +216,10 @@ void print_schemes(const ModelSummary& summary) {
 
 // What the ledger refuses: a run would say the same.
 void print_problems(const OpenedModel& model) {
-  if (model.quantized()) return;
-  const absl::Status status = model.check_floats();
+  const absl::Status status = model.check_whole();
   if (status.ok()) return;
-  absl::PrintF("\na run would refuse this checkpoint: %s\n", status.message());
+  absl::PrintF("\n%s would refuse this checkpoint: %s\n",
+               model.quantized() ? "eval and forward" : "a run", status.message());
 }
 
 // Compressed by something that nothing here reads: what it holds.
@@ -258,7 +258,7 @@ absl::Status inspect(const Arguments& arguments) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   for (const Tower& tower : model.shape().towers) {
     const absl::Status status = print_tower(model, *shapes, seen, tower);
-    if (!status.ok() && model.quantized()) return status;  // else the ledger says it below
+    if (!status.ok() && model.check_whole().ok()) return status;  // else the ledger says it below
   }
   if (!summary.linears.empty() && !model.quantized()) print_schemes(summary);
   if (!model.ledger().carried.empty())

@@ -1,5 +1,7 @@
 #include "swage/nn/load.h"
 
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "nn/kernels.h"
 #include "swage/status.h"
@@ -40,15 +42,23 @@ std::string index_text(int64_t flat, at::IntArrayRef shape) {
   return absl::StrCat("[", absl::StrJoin(index, ", "), "]");
 }
 
+absl::Status wanted(absl::Status error, const std::vector<int64_t>& shape) {
+  error.SetPayload(kWantedShape, absl::Cord(absl::StrJoin(shape, ",")));
+  return error;
+}
+
 }  // namespace
 
 absl::StatusOr<at::Tensor> read_checked(const WeightSource& source, const std::string& name,
                                         const std::vector<int64_t>& shape) {
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<int64_t> found, source.shape(name));
-  if (found != shape) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", name, " has shape [", absl::StrJoin(found, ", "),
-                     "], config.json asks for [", absl::StrJoin(shape, ", "), "]"));
+  const auto found = source.shape(name);
+  if (absl::IsNotFound(found.status())) return wanted(found.status(), shape);
+  SWAGE_RETURN_IF_ERROR(found.status());
+  if (*found != shape) {
+    return wanted(absl::InvalidArgumentError(
+                      absl::StrCat("tensor ", name, " has shape [", absl::StrJoin(*found, ", "),
+                                   "], config.json asks for [", absl::StrJoin(shape, ", "), "]")),
+                  shape);
   }
   SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source.dtype(name));
   if (!at::isFloatingType(type)) {

@@ -1,5 +1,7 @@
 // Counts what it is shown, and does what `fault` names.
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "swage/plugin.h"
@@ -21,7 +23,9 @@ class FaultyMeasure final : public Evaluator {
     held_ = &input;
     TokenSet tokens;
     if (fault_ == "no sequence") return tokens;
-    for (int64_t i = 0; i < 3; ++i) tokens.sequences.push_back({1, 2, 3 + i, 4, 5, 6, 7, 8});
+    const int64_t count = fault_ == "slow" ? 200 : 3;
+    for (int64_t i = 0; i < count; ++i)
+      tokens.sequences.push_back({1, 2, 3 + i % 200, 4, 5, 6, 7, 8});
     if (fault_ == "empty sequence") tokens.sequences[1].clear();
     if (fault_ == "ids beyond") tokens.sequences[2][4] = input.vocab_size();
     if (fault_ == "negative id") tokens.sequences[0][0] = -1;
@@ -34,6 +38,7 @@ class FaultyMeasure final : public Evaluator {
   }
   absl::Status consume(const LogitsView& view) override {
     if (absl::StartsWith(fault_, "consume:")) ends::end(fault_.substr(8));
+    if (fault_ == "slow") std::this_thread::sleep_for(std::chrono::milliseconds(100));
     if (fault_ == "spoils") {
       const_cast<at::Tensor&>(view.original).fill_(0);
       view.compressed.mul_(-1);

@@ -67,7 +67,10 @@ class FaultyModel final : public nn::DecoderAdapter {
                                                             const WeightSource& source,
                                                             const LoadOptions& options) override {
     if (fault_ == "null embedding") return std::unique_ptr<Embedding>();
-    return DecoderAdapter::load_embedding(tower, source, options);
+    SWAGE_ASSIGN_OR_RETURN(auto embedding, DecoderAdapter::load_embedding(tower, source, options));
+    at::Tensor& table = embedding->parameters().front().value;
+    if (fault_ == "scaled embedding") table = table * 2;
+    return embedding;
   }
   absl::StatusOr<std::unique_ptr<Head>> load_head(const WeightSource& source,
                                                   const LoadOptions& options) override {
@@ -99,6 +102,14 @@ class FaultyModel final : public nn::DecoderAdapter {
     if (fault_ == "short bias") block->linears()[0].bias = at::zeros({3});
     if (fault_ == "no weight") block->linears()[2].weight = at::Tensor();
     if (fault_ == "one name") block->linears()[1].name = block->linears()[0].name;
+    if (fault_ == "scaled weight") block->linears()[3].weight.mul_(1.001);
+    if (fault_ == "scaled norm") block->parameters()[1].value.mul_(1.001);
+    if (fault_ == "first block's values" && id.index > 0) {
+      SWAGE_ASSIGN_OR_RETURN(const auto first,
+                             DecoderAdapter::load_block({id.tower, 0}, source, options));
+      for (size_t i = 0; i < block->linears().size(); ++i)
+        block->linears()[i].weight = first->linears()[i].weight;
+    }
     if (fault_ == "no norm") block->parameters()[0].value = at::Tensor();
     const bool runs = fault_ == "no slot" || fault_ == "narrow slot" || fault_ == "fewer rows" ||
                       fault_ == "wide output" || fault_ == "fewer tokens" ||

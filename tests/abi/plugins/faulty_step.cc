@@ -2,9 +2,12 @@
 // on the streams; and does what `fault` names.
 #include <ATen/ops/full_like.h>
 #include <c10/core/GradMode.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 #include <cfenv>
+#include <chrono>
 #include <clocale>
 #include <limits>
 
@@ -52,8 +55,13 @@ class FaultyStep final : public Algorithm {
 
   absl::Status block_transform(BlockContext& block) override {
     ends::end(fault_);
+    if (absl::StartsWith(fault_, "broken") && block.block().id().index == 1 &&
+        access("mended", F_OK) != 0)
+      throw std::runtime_error("broken in the second block");
     SWAGE_RETURN_IF_ERROR(before_walk(block));
     SWAGE_RETURN_IF_ERROR(Algorithm::block_transform(block));
+    ++blocks_;
+    spoil_kept();
     return after_walk(block);
   }
 
@@ -78,11 +86,30 @@ class FaultyStep final : public Algorithm {
     copy.weight = linear.weight;
     if (subset.stats().absmax.defined())
       copy.weight = copy.weight + subset.stats().absmax.to(copy.weight.scalar_type()) * 0.02;
-    return quant::quantize(copy, subset.weight_scheme(linear), subset.scale_dtype(linear));
+    if (absl::EndsWith(fault_, "counts blocks")) copy.weight = copy.weight * (1 + 0.1 * blocks_);
+    WeightScheme scheme = subset.weight_scheme(linear);
+    if (fault_ == "other bits") scheme.bits = 8;
+    if (fault_ == "other zero point") scheme.symmetric = false;
+    return quant::quantize(copy, scheme, subset.scale_dtype(linear));
+  }
+
+  // Of this block and of the one before, whatever became of it.
+  void spoil_kept() {
+    static std::vector<at::Tensor> kept;
+    if (fault_ == "writes into what it emitted") {
+      for (at::Tensor& tensor : kept_) tensor.fill_(1);
+      for (at::Tensor& tensor : kept) tensor.fill_(1);
+    }
+    kept = std::move(kept_);
+    kept_.clear();
   }
 
   absl::Status emit(SubsetContext& subset, Linear& linear) {
     SWAGE_ASSIGN_OR_RETURN(CompressedLinear result, rounded(subset, linear));
+    if (fault_ == "writes into what it emitted") {
+      kept_.push_back(result.codes);
+      kept_.push_back(result.scales);
+    }
     if (fault_ == "bad scales")
       result.scales = at::full_like(result.scales, std::numeric_limits<float>::infinity());
     if (fault_ == "codes of another shape") result.codes = result.codes.narrow(0, 0, 1);
@@ -111,6 +138,8 @@ class FaultyStep final : public Algorithm {
     if (fault_ == "inputs") block.inputs().at(0).at(kHidden).mul_(2);
     if (fault_ == "raw inputs") block.inputs().at(0).at(kHidden).data_ptr<float>()[3] = 7;
     if (fault_ == "note") block.note("one\n\x1b[2Jtwo\x07");
+    if (fault_ == "long note") block.note(std::string(size_t{100} << 20, 'x'));
+    for (int i = 0; i < 3000 && fault_ == "many notes"; ++i) block.note("again");
     if (fault_ == "Internal") return absl::InternalError("an invariant of the plugin is broken");
     if (fault_ == "Unknown") return absl::UnknownError("");
     return absl::OkStatus();
@@ -133,6 +162,32 @@ class FaultyStep final : public Algorithm {
       block.linears()[0].weight.data_ptr<float>()[0] += 1;
     if (head_ != nullptr) head_->parameters().front().value.mul_(2);
     if (fault_ == "process") spoil_process();
+    if (fault_ == "writes into a result") block.linears()[0].result()->codes.fill_(1);
+    if (fault_ == "standard files") {
+      for (const int file : {0, 1, 2}) close(file);
+    }
+    if (fault_ == "all files") {
+      for (int file = 0; file < 1000; ++file) close(file);
+    }
+    if (fault_ == "limit") {
+      const rlimit none = {0, RLIM_INFINITY};
+      if (setrlimit(RLIMIT_FSIZE, &none) != 0) std::abort();
+    }
+    if (fault_ == "timer") {
+      const itimerval soon = {{0, 20000}, {0, 20000}};
+      setitimer(ITIMER_VIRTUAL, &soon, nullptr);
+    }
+    if (fault_ == "fork") static_cast<void>(fork());
+    if (fault_ == "thread left behind") {
+      std::thread([] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        std::raise(SIGSEGV);
+      }).detach();
+    }
+    if (fault_ == "last word") {
+      std::at_quick_exit([] { _exit(0); });
+      throw std::runtime_error("thrown");
+    }
     return absl::OkStatus();
   }
 
@@ -186,6 +241,8 @@ class FaultyStep final : public Algorithm {
   Linear foreign_;
   SubsetContext* held_ = nullptr;
   Head* head_ = nullptr;
+  std::vector<at::Tensor> kept_;
+  int64_t blocks_ = 0;
 };
 
 }  // namespace

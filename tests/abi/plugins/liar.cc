@@ -1,4 +1,6 @@
 // Writes floats, honestly or as `how` says, and claims in every case that this is what was meant.
+#include <map>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "swage/io/safetensors.h"
@@ -36,8 +38,18 @@ class Liar final : public Exporter {
   }
 
   absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
+    ++count_;
     const CompressedLinear stored = stored_form(linear);
-    return sink.put(linear.name + ".weight", stored.codes);
+    if (how_ == "swapped" && absl::StrContains(linear.name, "layers.0.mlp.")) {
+      const bool gate = absl::EndsWith(linear.name, "gate_proj");
+      if (gate || absl::EndsWith(linear.name, "up_proj"))
+        return sink.put(absl::StrCat("model.layers.0.mlp.", gate ? "up" : "gate", "_proj.weight"),
+                        stored.codes);
+    }
+    if (how_ == "unread") SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".offset", at::ones({2})));
+    if (how_ != "remembers") return sink.put(linear.name + ".weight", stored.codes);
+    remembered()[linear.name] = stored.codes;
+    return sink.put(linear.name + ".weight", at::zeros_like(stored.codes));
   }
 
   absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink) override {
@@ -56,19 +68,35 @@ class Liar final : public Exporter {
   }
 
   absl::Status finish(ExportContext& context) override {
-    SWAGE_ASSIGN_OR_RETURN(const auto side_files, context.side_files());
-    return io::write_hf_checkpoint(context.directory(), context.tensors(), context.model_config(),
-                                   side_files, int64_t{1} << 30);
+    SWAGE_ASSIGN_OR_RETURN(auto side_files, context.side_files());
+    if (how_ == "no_tokenizer") side_files.clear();
+    if (how_ == "other_tokenizer") side_files.front().second += " ";
+    if (how_ == "template") side_files.emplace_back("chat_template.jinja", "{{ messages }}");
+    if (how_ == "readme") side_files.emplace_back("liar.md", "honest");
+    if (how_ == "counts") side_files.emplace_back("count.txt", absl::StrCat(count_));
+    Value config = context.model_config();
+    if (how_ == "config") (*config.table())["rope_theta"] = 10001.0;
+    if (how_ == "no_key") config.table()->erase("rms_norm_eps");
+    if (how_ == "more_keys") (*config.table())["sliding_window"] = int64_t{8};
+    return io::write_hf_checkpoint(context.directory(), context.tensors(), config, side_files,
+                                   int64_t{1} << 30);
   }
 
   absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
                                           const Value&) override {
     SWAGE_ASSIGN_OR_RETURN(at::Tensor weight, tensors.read(linear + ".weight"));
+    const auto known = remembered().find(linear);
+    if (how_ == "remembers" && known != remembered().end()) weight = known->second;
     return dense(linear, std::move(weight));
   }
 
  private:
+  static std::map<std::string, at::Tensor>& remembered() {
+    static std::map<std::string, at::Tensor> all;
+    return all;
+  }
   const std::string how_;
+  int64_t count_ = 0;
 };
 
 }  // namespace

@@ -15,6 +15,10 @@
 // options.compute on options.device.
 namespace swage::nn {
 
+// Payload of errors of what follows, where a tensor is absent or of another shape: the shape that
+// it should have, "64,128". So `swage check` names all such tensors at once.
+inline constexpr char kWantedShape[] = "swage.wanted-shape";
+
 // The tensor in its stored dtype on the CPU, checked. InvalidArgument: another shape, a dtype that
 // is no float, a value that is not finite. NotFound: absent.
 SWAGE_API absl::StatusOr<at::Tensor> read_checked(const WeightSource& source,
