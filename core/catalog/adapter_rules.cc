@@ -9,6 +9,9 @@
 namespace swage {
 namespace {
 
+constexpr const char* kUsualPrefix = "model.";
+constexpr const char* kUsualHead = "lm_head";
+
 void spell(const Spelling& spelling, std::vector<std::string>* globs) {
   for (std::string& glob : *globs) glob = spelling.stored_glob(glob);
 }
@@ -65,6 +68,20 @@ void settle_head(const Value& config, const std::vector<std::string>& names, Ada
     (*language)["tie_word_embeddings"] = !stored;
 }
 
+// Inside of another model transformers leaves out what a family writes before its names ("model."
+// of most, which manifests speak of), and calls every head `lm_head`.
+Spellings inner_spellings(Spellings spellings, const ComponentManifest& language) {
+  const std::string first = language.linears.empty() ? "" : language.linears.front();
+  const std::string prefix = first.substr(0, first.find('.') + 1);
+  const bool is_fixed = !prefix.empty() && prefix.find('*') == std::string::npos;
+  for (auto& [known, stored] : spellings) {
+    if (known == kUsualPrefix && is_fixed) known = prefix;
+  }
+  if (language.head != kUsualHead)
+    spellings.emplace_back(language.head + ".", absl::StrCat(kUsualHead, "."));
+  return spellings;
+}
+
 }  // namespace
 
 std::string tower_of(const ComponentManifest& adapter, const std::string& module) {
@@ -95,9 +112,9 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
                     absl::StrCat("config.json: the language model, ", all.language));
   }
   rules.language = *language;
-  rules.language_spelling = Spelling(all.language_spellings, names);
-  settle_head(config, names, &rules);
   const ComponentManifest& own = *rules.language->component;
+  rules.language_spelling = Spelling(inner_spellings(all.language_spellings, own), names);
+  settle_head(config, names, &rules);
   add(own.linears, rules.language_spelling, &all.linears);
   add(own.routers, rules.language_spelling, &all.routers);
   add(own.kept, rules.language_spelling, &all.kept);
