@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
 #include "swage/status.h"
@@ -69,16 +70,20 @@ void settle_head(const Value& config, const std::vector<std::string>& names, Ada
 }
 
 // Inside of another model transformers leaves out what a family writes before its names ("model."
-// of most, which manifests speak of), and calls every head `lm_head`.
+// of most, which manifests speak of), or writes that of most, and calls every head `lm_head`.
 Spellings inner_spellings(Spellings spellings, const ComponentManifest& language) {
   const std::string first = language.linears.empty() ? "" : language.linears.front();
   const std::string prefix = first.substr(0, first.find('.') + 1);
-  const bool is_fixed = !prefix.empty() && prefix.find('*') == std::string::npos;
-  for (auto& [known, stored] : spellings) {
-    if (known == kUsualPrefix && is_fixed) known = prefix;
+  const bool has_own = !prefix.empty() && prefix != kUsualPrefix && !absl::StrContains(prefix, '*');
+  const Spellings usual = spellings;
+  for (const auto& [known, stored] : usual) {
+    if (!known.empty() && known != kUsualPrefix) continue;
+    const std::string outside = known.empty() ? stored : "";  // it stands before everything
+    if (has_own)
+      spellings.emplace_back(prefix, known.empty() ? absl::StrCat(stored, kUsualPrefix) : stored);
+    if (language.head != kUsualHead)
+      spellings.emplace_back(language.head + ".", absl::StrCat(outside, kUsualHead, "."));
   }
-  if (language.head != kUsualHead)
-    spellings.emplace_back(language.head + ".", absl::StrCat(kUsualHead, "."));
   return spellings;
 }
 
