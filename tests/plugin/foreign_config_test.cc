@@ -241,6 +241,17 @@ TEST(ForeignConfig, SizesOfAVisionTowerThatCannotBeAreRefusedByKey) {
   }
 }
 
+TEST(ForeignConfig, ANormThatTakesARootOfANegativeNumberIsRefused) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"llama", "rms_norm_eps"}, {"bloom", "layer_norm_epsilon"}, {"starcoder2", "norm_epsilon"}};
+  for (const auto& [name, key] : cases) {
+    const Changed model(name, [key = key](Config& config) { config[key] = -1.0; });
+    const Tiny tiny(model.folder().string());
+    const auto block = tiny.adapter->load_block({"language", 0}, *tiny.weights, {});
+    EXPECT_THAT(std::string(block.status().message()), HasSubstr("adds -1 to a variance")) << name;
+  }
+}
+
 TEST(ForeignConfig, InternLm3HasDefaultsOfItsOwn) {
   const auto adapter = must(loader().model("llama"));
   const Value config = must(parse_json(R"({"architectures": ["InternLM3ForCausalLM"]})", "c"));

@@ -17,7 +17,8 @@ thread_local KeyLog* key_log = nullptr;
 template <class T>
 const T& expect(const T* found, std::string_view key, const Value& value, const char* wanted) {
   if (found == nullptr) {
-    throw std::invalid_argument("\"" + std::string(key) + "\" is a " + value.type_name() +
+    const char* const article = value.integer() != nullptr ? "an " : "a ";
+    throw std::invalid_argument("\"" + std::string(key) + "\" is " + article + value.type_name() +
                                 ", expected " + wanted);
   }
   return *found;
