@@ -315,11 +315,11 @@ absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
   DryLoad load(adapter, name, *shapes);
   const auto embedding = load.embedding();
-  shapes->take_read();
+  const std::vector<std::string> tables = shapes->take_read();
   const auto head = load.head();
   const std::vector<std::string> read = shapes->take_read();
   if (!embedding.ok() || !head.ok()) return "";  // account() says what is wrong
-  for (const std::string& tensor : *embedding) {
+  for (const std::string& tensor : tables) {
     const bool own = std::count(head->begin(), head->end(), tensor) > 0;
     if (std::count(read.begin(), read.end(), tensor) > 0 && !own) return tensor;
   }
