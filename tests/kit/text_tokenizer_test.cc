@@ -1,5 +1,6 @@
 // Ids equal to those of the PyPI package `tokenizers` 0.23; kit/text/make_token_goldens.py makes
 // the files compared with.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,6 +12,7 @@
 namespace swage::text {
 namespace {
 
+using ::testing::HasSubstr;
 using testing_text::digest;
 using testing_text::integers;
 using testing_text::mixed_text;

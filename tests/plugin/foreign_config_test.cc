@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "swage/io/safetensors.h"
 #include "tiny_model.h"
@@ -250,6 +251,27 @@ TEST(ForeignConfig, ANormThatTakesARootOfANegativeNumberIsRefused) {
     const auto block = tiny.adapter->load_block({"language", 0}, *tiny.weights, {});
     EXPECT_THAT(std::string(block.status().message()), HasSubstr("adds -1 to a variance")) << name;
   }
+}
+
+TEST(ForeignConfig, SizesOfMixturesAndLatentAttentionThatCannotBeAreRefusedByKey) {
+  const std::tuple<const char*, const char*, int64_t> cases[] = {
+      {"deepseek_v3", "n_shared_experts", int64_t{1} << 62},
+      {"deepseek_v3", "n_shared_experts", -1},
+      {"deepseek_v3", "qk_nope_head_dim", int64_t{1} << 62},
+      {"deepseek_v3", "v_head_dim", 0},
+      {"deepseek_v2", "kv_lora_rank", int64_t{1} << 40},
+      {"deepseek_v2", "q_lora_rank", -1}};
+  for (const auto& [name, key, value] : cases) {
+    const Changed model(name, [key = key, value = value](Config& config) { config[key] = value; });
+    EXPECT_THAT(model.refusal(), HasSubstr(absl::StrCat("config.json: ", key, " is ", value)));
+  }
+  const Changed groups("deepseek_v3", [](Config& config) { config["topk_group"] = 5; });
+  EXPECT_THAT(groups.refusal(), HasSubstr("5 of 4 groups: these sizes do not fit"));
+}
+
+TEST(ForeignConfig, AFeatureLayerThatIsNoNumberIsNotTakenForTheDefault) {
+  const Changed model("llava", [](Config& config) { config["vision_feature_layer"] = "-1"; });
+  EXPECT_THAT(model.refusal(), HasSubstr("vision_feature_layer is a string, expected an integer"));
 }
 
 TEST(ForeignConfig, InternLm3HasDefaultsOfItsOwn) {
