@@ -27,7 +27,8 @@ TEST(TextLimits, ReplacementsThatGrowWithoutEndAreStopped) {
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const std::string text(1 << 20, 'a');
   EXPECT_THAT(std::string((*tokenizer)->encode(text, false).status().message()),
-              HasSubstr("Replace makes more than 256 MiB out of "));
+              HasSubstr("Replace makes 16777216 bytes and more out of 1048576 bytes of text"));
+  EXPECT_TRUE((*tokenizer)->encode("b", false).ok());
 }
 
 TEST(TextLimits, AnAddedTokenHasABoundedLength) {
