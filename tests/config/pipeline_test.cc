@@ -46,6 +46,14 @@ TEST_F(PipelineFile, KeepsWhatAGlobOfManyAlternativesNames) {
             "give several patterns");
 }
 
+TEST_F(PipelineFile, NamesAFewOfManyProblems) {
+  std::string keys;
+  for (int i = 0; i < 60; ++i) keys += "k" + std::to_string(i) + " = 1\n";
+  const std::string found = problems(std::string(kModel) + keys + "[[step]]\nuse = \"round\"\n");
+  EXPECT_THAT(found, testing::HasSubstr("\"k49\" is no key of [model]"));
+  EXPECT_THAT(found, testing::EndsWith("\nand 10 more problems"));
+}
+
 TEST_F(PipelineFile, BecomesAPipelineWithEveryDefault) {
   const auto pipeline = load(std::string(kModel) + kCalibration + R"(
 [scheme]
