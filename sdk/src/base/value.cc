@@ -127,7 +127,7 @@ std::string found_at(std::string_view text, size_t byte) {
   const auto c = static_cast<unsigned char>(text[byte - 1]);
   if (c < 0x20) return "a line feed or another control byte where none may stand";
   if (c >= 0x80) return "a byte that is no UTF-8, or a character that may not stand there";
-  return absl::StrCat("unexpected '", text.substr(byte - 1, 1), "'");
+  return std::string("unexpected '") + text[byte - 1] + "'";
 }
 
 // Files that are something else than what they are called.

@@ -37,7 +37,7 @@ std::string shown(std::string_view pattern) {
   if (pattern.size() <= kMost) return std::string(pattern);
   size_t end = kMost;
   while (end > 0 && (pattern[end] & 0xC0) == 0x80) --end;  // no character is cut
-  return absl::StrCat(pattern.substr(0, end), "… (", pattern.size(), " bytes)");
+  return absl::StrCat(std::string(pattern.substr(0, end)), "… (", pattern.size(), " bytes)");
 }
 
 size_t char_bytes(char lead) {
