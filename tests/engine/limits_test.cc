@@ -131,12 +131,12 @@ TEST_F(Limits, AMountPointIsNoPlaceForAnExport) {
 TEST_F(Limits, ARefusedEvaluationLeavesEarlierResults) {
   write("eval.toml", "[[evaluate]]\nuse = \"perplexity\"\nsource = \"" +
                          data("evaluation.txt").string() + "\"\nlength = 32\nwindows = 2\n");
-  ASSERT_EQ(swage({"eval", "model", "eval.toml", "--work", "measured"}).code, 0);
-  const auto before = read_folder("measured");
+  ASSERT_EQ(swage({"eval", "model", "eval.toml"}).code, 0);
+  const auto before = read_folder("runs/eval-model");
   ASSERT_GT(before.count("result.json"), 0u);
   write("model/config.json", "{}");
-  EXPECT_NE(swage({"eval", "model", "eval.toml", "--work", "measured"}).code, 0);
-  EXPECT_EQ(read_folder("measured"), before);
+  EXPECT_NE(swage({"eval", "model", "eval.toml"}).code, 0);
+  EXPECT_EQ(read_folder("runs/eval-model"), before);
 }
 
 }  // namespace
