@@ -26,7 +26,7 @@ at::Tensor relative_magnitude(const at::Tensor& weight, int64_t width) {
   const at::Tensor padded = at::constant_pad_nd(weight.abs(), {0, (width - in % width) % width});
   const at::Tensor groups = padded.view({out, -1, width});
   const at::Tensor share = groups / groups.amax(2, true).clamp_min(1e-30);
-  return in_one_piece([&] { return share.mean(0); }).flatten().narrow(0, 0, in);
+  return share.mean(0).flatten().narrow(0, 0, in);
 }
 
 // Protects the channels that activations make important: a grid search over per-channel scales,

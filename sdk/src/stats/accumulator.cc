@@ -5,7 +5,6 @@
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 
-#include "swage/one_piece.h"
 #include "swage/product.h"
 #include "swage/status.h"
 
@@ -40,7 +39,7 @@ void Accumulator::add(const at::Tensor& x, const std::vector<int64_t>& lengths) 
       const at::Tensor magnitude = sequence.abs();
       if (needs_.wants_absmax)
         stats_.absmax = merged(stats_.absmax, magnitude.amax(0), at::maximum);
-      if (needs_.wants_mean_abs) stats_.mean_abs += in_one_piece([&] { return magnitude.sum(0); });
+      if (needs_.wants_mean_abs) stats_.mean_abs += magnitude.sum(0);
     }
     if (needs_.wants_range) {
       const auto [least, greatest] = at::aminmax(sequence);
