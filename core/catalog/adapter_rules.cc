@@ -2,12 +2,16 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
+
+constexpr const char* kUsualPrefix = "model.";
+constexpr const char* kUsualHead = "lm_head";
 
 void spell(const Spelling& spelling, std::vector<std::string>* globs) {
   for (std::string& glob : *globs) glob = spelling.stored_glob(glob);
@@ -65,6 +69,24 @@ void settle_head(const Value& config, const std::vector<std::string>& names, Ada
     (*language)["tie_word_embeddings"] = !stored;
 }
 
+// Inside of another model transformers leaves out what a family writes before its names ("model."
+// of most, which manifests speak of), or writes that of most, and calls every head `lm_head`.
+Spellings inner_spellings(Spellings spellings, const ComponentManifest& language) {
+  const std::string first = language.linears.empty() ? "" : language.linears.front();
+  const std::string prefix = first.substr(0, first.find('.') + 1);
+  const bool has_own = !prefix.empty() && prefix != kUsualPrefix && !absl::StrContains(prefix, '*');
+  const Spellings usual = spellings;
+  for (const auto& [known, stored] : usual) {
+    if (!known.empty() && known != kUsualPrefix) continue;
+    const std::string outside = known.empty() ? stored : "";  // it stands before everything
+    if (has_own)
+      spellings.emplace_back(prefix, known.empty() ? absl::StrCat(stored, kUsualPrefix) : stored);
+    if (language.head != kUsualHead)
+      spellings.emplace_back(language.head + ".", absl::StrCat(outside, kUsualHead, "."));
+  }
+  return spellings;
+}
+
 }  // namespace
 
 std::string tower_of(const ComponentManifest& adapter, const std::string& module) {
@@ -95,9 +117,9 @@ absl::StatusOr<AdapterRules> adapter_rules(const Catalog& catalog, const Value& 
                     absl::StrCat("config.json: the language model, ", all.language));
   }
   rules.language = *language;
-  rules.language_spelling = Spelling(all.language_spellings, names);
-  settle_head(config, names, &rules);
   const ComponentManifest& own = *rules.language->component;
+  rules.language_spelling = Spelling(inner_spellings(all.language_spellings, own), names);
+  settle_head(config, names, &rules);
   add(own.linears, rules.language_spelling, &all.linears);
   add(own.routers, rules.language_spelling, &all.routers);
   add(own.kept, rules.language_spelling, &all.kept);

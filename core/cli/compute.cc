@@ -61,7 +61,8 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   }
   for (const std::string& file : {arguments.input, arguments.compare}) {
     if (!file.empty() && !fs::is_regular_file(file, error))
-      return missing("file", file, "does not exist");
+      return missing("file", file,
+                     fs::exists(file, error) ? "is no regular file" : "does not exist");
   }
   return threads;
 }

@@ -88,7 +88,14 @@ void Problems::add(const SourceLocation& where, const std::string& text, ExitCod
 
 absl::Status Problems::status() const {
   if (lines_.empty()) return absl::OkStatus();
-  return with_exit_code(absl::InvalidArgumentError(absl::StrJoin(lines_, "\n")), code_);
+  constexpr size_t kShown = 50;
+  const size_t shown = std::min(lines_.size(), kShown);
+  const std::string more = lines_.size() > kShown
+                               ? absl::StrCat("\nand ", lines_.size() - kShown, " more problems")
+                               : "";
+  const std::string text =
+      absl::StrJoin(lines_.begin(), lines_.begin() + static_cast<int64_t>(shown), "\n") + more;
+  return with_exit_code(absl::InvalidArgumentError(text), code_);
 }
 
 std::string type_of(const Value& value) {

@@ -51,6 +51,8 @@ class PipelineReader {
   ActivationScheme activation_at(const Value& table, const std::string& path,
                                  const ActivationScheme& base);
   void add_scheme_problem(const absl::Status& status, const std::string& path);
+  // The glob, or "" and a problem at `path` where it cannot be held against names.
+  std::string glob_at(const std::string& glob, const std::string& path);
 
   const PipelineSource& source_;
   const Document& document_;

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/glob.h"
 #include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/pipeline_reader.h"
@@ -58,6 +59,13 @@ ActivationScheme PipelineReader::activation_at(const Value& table, const std::st
   return scheme.ok() ? *scheme : base;
 }
 
+std::string PipelineReader::glob_at(const std::string& glob, const std::string& path) {
+  const absl::Status status = check_glob(glob);
+  if (!status.ok())
+    problems_.add(document_.place(path).value, absl::StrCat("\"match\" is ", status.message()));
+  return status.ok() ? glob : "";
+}
+
 bool PipelineReader::takes_scheme(const Entry& entry, const std::string& table,
                                   const std::string& path) {
   if (lists(entry.component->schemes, table)) return true;
@@ -80,7 +88,8 @@ Step PipelineReader::read_step(const Entry& entry) {
   step.params = entry.params;
   step.where = entry.where;
   if (const Value::List* globs = entry.keys.at("match").list()) {
-    for (const Value& glob : *globs) step.match.push_back(*glob.text());
+    for (const Value& glob : *globs)
+      step.match.push_back(glob_at(*glob.text(), entry.path + ".match"));
     if (globs->empty())
       problems_.add(document_.place(entry.path + ".match").value,
                     "\"match\" is empty; leave it out to take every linear");
@@ -154,7 +163,8 @@ Override PipelineReader::read_override(const Value& table, const std::string& pa
                                          {"weight", "activation"}, &problems_);
   Override result;
   result.where = document_.place(path).value;
-  if (const std::string* match = keys.at("match").text()) result.match = *match;
+  if (const std::string* match = keys.at("match").text())
+    result.match = glob_at(*match, path + ".match");
   if (const bool* keep = keys.at("keep").boolean()) result.keep = *keep;
   if (table.has("weight") && takes_scheme(entry, "weight", path)) {
     weight_at(table["weight"], path + ".weight", step.weight);

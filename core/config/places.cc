@@ -197,7 +197,34 @@ void check_places(const Pipeline& pipeline, const Document& document, Problems* 
   }
 }
 
+namespace {
+
+// A run is recorded as JSON, from which it is resumed.
+bool comes_back_from_json(const std::string& path) {
+  const auto back = parse_json(to_json(Value(path)), "");
+  return back.ok() && back->text() != nullptr && *back->text() == path;
+}
+
+absl::Status check_names(const Pipeline& pipeline) {
+  std::error_code error;
+  std::vector<std::string> paths = {fs::current_path(error).string(), pipeline.model_path,
+                                    pipeline.run.work};
+  for (const ExportSpec& spec : pipeline.exports) paths.push_back(spec.path);
+  for (const std::string& path : paths) {
+    if (comes_back_from_json(path)) continue;
+    return with_exit_code(absl::InvalidArgumentError(absl::StrCat(
+                              path,
+                              ": this path is not UTF-8, so a run that it belongs to could "
+                              "not be resumed; use another folder, or a link to it")),
+                          ExitCode::kPipeline);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status check_vacant(const Pipeline& pipeline) {
+  SWAGE_RETURN_IF_ERROR(check_names(pipeline));
   SWAGE_RETURN_IF_ERROR(check_work(pipeline));
   for (const ExportSpec& spec : pipeline.exports) {
     const std::string name = absl::StrCat("\"", spec.path, "\"");

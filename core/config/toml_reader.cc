@@ -34,6 +34,12 @@ std::string parser_text(std::string text) {
   const size_t colon = text.find(": ");
   if (absl::StartsWith(text, "Error while parsing") && colon != std::string::npos)
     text = absl::StrCat("this is not valid TOML: ", text.substr(colon + 2));
+  const std::pair<const char*, const char*> ours[] = {
+      {"utf-8", "this is not UTF-8, in which TOML is written"},
+      {"control character", "this is not valid TOML: a control byte where none may stand"}};
+  for (const auto& [theirs, words] : ours) {
+    if (absl::StrContains(text, theirs)) return words;
+  }
   const size_t own = text.find(" (TOML_");
   return own == std::string::npos ? text : text.substr(0, own);
 }

@@ -342,11 +342,11 @@ absl::StatusOr<std::string> embedding_of_head(ModelAdapter& adapter, const std::
   const std::set<std::string> none;
   DryLoad load(adapter, name, *shapes, none);
   const auto embedding = load.embedding();
-  shapes->take_read();
+  const std::vector<std::string> tables = shapes->take_read();
   const auto head = load.head();
   const std::vector<std::string> read = shapes->take_read();
   if (!embedding.ok() || !head.ok()) return "";  // account() says what is wrong
-  for (const std::string& tensor : *embedding) {
+  for (const std::string& tensor : tables) {
     const bool own = std::count(head->begin(), head->end(), tensor) > 0;
     if (std::count(read.begin(), read.end(), tensor) > 0 && !own) return tensor;
   }

@@ -174,6 +174,10 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   SWAGE_ASSIGN_OR_RETURN(const std::string embedding,
                          embedding_of_head(*adapter_, adapter_name_, header_));
   if (embedding.empty()) return absl::OkStatus();
+  if (embedding == head) {  // the file holds it in place of the embedding
+    tied_head_ = head;
+    return absl::OkStatus();
+  }
   SWAGE_ASSIGN_OR_RETURN(const bool equal,
                          equal_tensors(source, head, embedding, compare == Compare::kWhole));
   if (equal) {

@@ -1,9 +1,6 @@
 #include "core/engine/outcome.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/rounding_error.h"
 #include "swage/compressed_linear.h"
@@ -120,6 +117,8 @@ Value to_value(const LinearOutcome& outcome) {
   table["provenance"] = outcome.provenance;
   table["error"] = outcome.error;
   table["zeroed_inputs"] = outcome.zeroed;
+  table["zeroed_outputs"] = outcome.zeroed_rows;
+  table["is_zero"] = outcome.is_zero;
   if (summary.activation) table["activation"] = to_value(*summary.activation);
   return Value(std::move(table));
 }
@@ -135,6 +134,8 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   outcome.provenance = value.str("provenance", "");
   outcome.error = value.f64("error", 0);
   outcome.zeroed = value.i64("zeroed_inputs", 0);
+  outcome.zeroed_rows = value.i64("zeroed_outputs", 0);
+  outcome.is_zero = value.flag("is_zero", false);
   if (value.has("weight")) {
     SWAGE_ASSIGN_OR_RETURN(outcome.summary.weight, parse_weight_scheme(value["weight"], {}));
   }
@@ -179,6 +180,10 @@ absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vecto
       const RoundingError error = rounding_error(linear);
       outcomes.back().error = error.relative;
       outcomes.back().zeroed = error.zeroed;
+      outcomes.back().zeroed_rows = error.zeroed_rows;
+      outcomes.back().largest_lost = error.largest_lost;
+      outcomes.back().was_zero = error.was_zero;
+      outcomes.back().is_zero = error.is_zero;
       continue;
     }
     if (!linear.kept_by.empty()) {
@@ -196,26 +201,6 @@ absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vecto
     outcomes.push_back(kept(linear, decision.kept_by));
   }
   return outcomes;
-}
-
-std::string zeroed_text(const std::vector<LinearOutcome>& outcomes) {
-  constexpr size_t kShown = 4;
-  std::vector<const LinearOutcome*> found;
-  for (const LinearOutcome& outcome : outcomes) {
-    if (outcome.zeroed > 0) found.push_back(&outcome);
-  }
-  if (found.empty()) return "";
-  std::stable_sort(found.begin(), found.end(), [](const auto* a, const auto* b) {
-    return a->zeroed * b->summary.in > b->zeroed * a->summary.in;  // the largest share first
-  });
-  std::vector<std::string> texts;
-  for (size_t i = 0; i < std::min(found.size(), kShown); ++i)
-    texts.push_back(absl::StrCat(found[i]->zeroed, " of ", found[i]->summary.in, " inputs of ",
-                                 found[i]->summary.name));
-  return absl::StrCat(absl::StrJoin(texts, ", "),
-                      found.size() > kShown
-                          ? absl::StrCat(" and some of ", found.size() - kShown, " more linears")
-                          : "");
 }
 
 bool round_to_storage(std::deque<Parameter>& parameters) {

@@ -17,6 +17,10 @@ struct LinearOutcome {
   std::string provenance;  // of the result
   double error = 0;        // of the result's weight, relative (rounding_error.h); 0 where kept
   int64_t zeroed = 0;      // its columns of nothing but zeros that had weights
+  int64_t zeroed_rows = 0;
+  double largest_lost = 0;  // magnitude of a weight in such rows
+  bool was_zero = false;    // no weight but 0 came in
+  bool is_zero = false;     // no weight but 0 is left
 };
 Value to_value(const LinearOutcome& outcome);
 absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value& value);
@@ -34,10 +38,6 @@ bool round_to_storage(std::deque<Parameter>& parameters);
 // What became of the block's linears: compressed, or kept and by which rule. Internal: a step that
 // should have compressed one emitted nothing for it.
 absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vector<Step>& steps);
-
-// "12 of 64 inputs of model.layers.0.mlp.down_proj": what steps made of weights that no calibration
-// token used, or that are too small for their scales; "" where no column became zero.
-std::string zeroed_text(const std::vector<LinearOutcome>& outcomes);
 
 // Rounds what will be stored in floats (norms, biases, kept linears) to its storage dtype, so that
 // what is measured is what is served. True when that changed a value.

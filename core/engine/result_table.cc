@@ -1,4 +1,5 @@
 #include <map>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -86,6 +87,18 @@ std::string verdict_text(const Value& item) {
                       why.empty() ? "" : absl::StrCat("; windows: none, because ", why));
 }
 
+// Linears of which nothing is left, in a table since whoever reads figures must not miss it.
+void add_zeros(const Value& result, Table* table) {
+  std::vector<std::string> names;
+  for (const Value& linear : *result["linears"].list()) {
+    if (linear.flag("is_zero", false) && linear.i64("zeroed_outputs", 0) > 0)
+      names.push_back(linear.str("name", ""));
+  }
+  if (names.empty()) return;
+  const std::string more = names.size() > 1 ? absl::StrCat(" and ", names.size() - 1, " more") : "";
+  table->line("became 0", absl::StrCat(names.front(), more, ", see \"notes\" in the figures"));
+}
+
 }  // namespace
 
 std::string result_table(const Value& result, const std::string& work) {
@@ -94,6 +107,7 @@ std::string result_table(const Value& result, const std::string& work) {
   add_sizes(result, &table);
   add_metrics(result["metrics"], &table);
   add_data(result["data"], &table);
+  add_zeros(result, &table);
   double seconds = 0;
   if (const Value::Table* parts = result["seconds"].table()) {
     for (const auto& [what, value] : *parts) {

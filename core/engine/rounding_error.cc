@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -39,6 +40,25 @@ Part compare_columns(const at::Tensor& floats, const at::Tensor& result, int64_t
   return part;
 }
 
+// Most rows hold something in one of their first columns.
+template <class T>
+void compare_rows(const at::Tensor& floats, const at::Tensor& result, RoundingError* error) {
+  const int64_t columns = floats.size(1);
+  error->is_zero = true;
+  for (int64_t row = 0; row < floats.size(0); ++row) {
+    const T* weight = floats.const_data_ptr<T>() + row * columns;
+    const T* decoded = result.const_data_ptr<T>() + row * columns;
+    const bool left = std::any_of(decoded, decoded + columns, [](T value) { return value != 0; });
+    error->is_zero &= !left;
+    if (left) continue;
+    double largest = 0;
+    for (int64_t c = 0; c < columns; ++c)
+      largest = std::max(largest, std::fabs(static_cast<double>(weight[c])));
+    error->zeroed_rows += largest > 0 ? 1 : 0;
+    error->largest_lost = std::max(error->largest_lost, largest);
+  }
+}
+
 }  // namespace
 
 RoundingError rounding_error(Linear& linear) {
@@ -65,6 +85,8 @@ RoundingError rounding_error(Linear& linear) {
   }
   RoundingError error;
   error.zeroed = sum.zeroed;
+  error.was_zero = sum.weight == 0;
+  wide ? compare_rows<double>(floats, result, &error) : compare_rows<float>(floats, result, &error);
   if (sum.weight > 0) error.relative = std::sqrt(sum.difference / sum.weight);
   return error;
 }

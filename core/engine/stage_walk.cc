@@ -50,15 +50,18 @@ SubsetInput input_of(const Subset& subset, const Slots& slots) {
 }
 
 absl::Status check_finite(const Subset& subset, const SubsetStats& stats) {
-  for (const at::Tensor& tensor :
-       {stats.mean_abs, stats.absmax, stats.maximum,
-        stats.hessian.defined() ? stats.hessian.diagonal() : at::Tensor()}) {
+  for (const at::Tensor& tensor : {stats.mean_abs, stats.absmax, stats.maximum}) {
     if (tensor.defined() && !tensor.isfinite().all().item<bool>()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the calibration gives activations in front of ", subset.name,
                        " that are not finite; the model overflows on this text"));
     }
   }
+  if (stats.hessian.defined() && !stats.hessian.diagonal().isfinite().all().item<bool>())
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the calibration gives activations in front of ", subset.name,
+        " that are not finite, or whose squares leave the range of their dtype; the model "
+        "overflows on this text, or needs [run] compute = \"float64\""));
   return absl::OkStatus();
 }
 

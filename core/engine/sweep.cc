@@ -12,6 +12,7 @@
 #include "core/engine/passage.h"
 #include "core/engine/process.h"
 #include "core/engine/step_run.h"
+#include "core/engine/zeros.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 
@@ -280,10 +281,8 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   const bool rounded = round_to_storage(block);
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, settle(block, setup_.pipeline.steps));
   for (const LinearOutcome& outcome : outcomes) record->linear(outcome);
-  if (const std::string zeroed = zeroed_text(outcomes); !zeroed.empty()) {
-    const std::string note = absl::StrCat(
-        text_of(block.id()), ": all weights became 0 for ", zeroed,
-        ": inputs that no calibration token made active, or weights too small for their scales");
+  for (const std::string& zeros : zero_notes(outcomes)) {
+    const std::string note = absl::StrCat(text_of(block.id()), ": ", zeros);
     record->notes({note});
     reporter_.note(note);
   }

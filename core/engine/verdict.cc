@@ -15,6 +15,7 @@
 #include "core/engine/side_file_digests.h"
 #include "swage/border.h"
 #include "swage/compressed_linear.h"
+#include "swage/one_piece.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -139,8 +140,11 @@ absl::Status compare_windows(const RunSetup& setup, const ExportWriter& writer, 
   SWAGE_ASSIGN_OR_RETURN(const TokenStream read, run_windows(setup, writer, model, reporter));
   verdict->windows = setup.verification.sequence_count();
   verdict->window_difference = (read.hidden - own[0].hidden).abs().max().item<double>();
-  const double scale = own[0].hidden.to(at::kDouble).norm().item<double>();
-  const double apart = (read.hidden.to(at::kDouble) - own[0].hidden).norm().item<double>();
+  const auto norm_of = [](const at::Tensor& x) {
+    return in_one_piece([&] { return x.norm().item<double>(); });
+  };
+  const double scale = norm_of(own[0].hidden.to(at::kDouble));
+  const double apart = norm_of(read.hidden.to(at::kDouble) - own[0].hidden);
   verdict->window_relative = apart == 0 ? 0 : apart / std::max(scale, 1e-30);
   if (!at::isfinite(read.hidden).all().item<bool>()) {
     verdict->differences.push_back("the checkpoint computes hidden states that are not finite");

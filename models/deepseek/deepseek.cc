@@ -14,6 +14,8 @@ using swage::nn::LatentAttention;
 const swage::nn::Families kFamilies = {{"DeepseekV2ForCausalLM", "deepseek_v2"},
                                        {"DeepseekV3ForCausalLM", "deepseek_v3"}};
 
+constexpr int64_t kMostShared = 1 << 16;
+
 class DeepSeek final : public swage::nn::DecoderAdapter {
  protected:
   absl::StatusOr<DecoderDescription> describe(const Value& given) const override {
@@ -99,7 +101,11 @@ class DeepSeek final : public swage::nn::DecoderAdapter {
     experts.shared_bias = !third && config.flag("mlp_bias", false);
     experts.active = config.i64("num_experts_per_tok", third ? 8 : 0);
     experts.intermediate_size = config.i64("moe_intermediate_size", third ? 2048 : 1407);
-    experts.shared_size = config.i64("n_shared_experts", third ? 1 : 2) * experts.intermediate_size;
+    const int64_t shared = config.i64("n_shared_experts", third ? 1 : 2);
+    if (shared < 0 || shared > kMostShared)
+      return absl::InvalidArgumentError(absl::StrCat("config.json: n_shared_experts is ", shared,
+                                                     ", expected 0 to ", kMostShared));
+    experts.shared_size = shared * experts.intermediate_size;
     experts.scale = config.f64("routed_scaling_factor", third ? 2.5 : 1.0);
     experts.groups = config.i64("n_group", third ? 8 : 1);
     experts.active_groups = config.i64("topk_group", third ? 4 : 1);

@@ -16,6 +16,10 @@ absl::StatusOr<std::vector<int64_t>> feature_layers(const Value& config, int64_t
   const Value& key = config["vision_feature_layer"];
   std::vector<int64_t> layers = {-2};
   if (key.integer() != nullptr) layers = {*key.integer()};
+  if (!key.is_null() && key.integer() == nullptr && key.list() == nullptr)
+    return absl::InvalidArgumentError(absl::StrCat("config.json: vision_feature_layer is a ",
+                                                   key.type_name(),
+                                                   ", expected an integer or a list of them"));
   if (key.list() != nullptr) {
     layers.clear();
     for (const Value& item : *key.list()) {

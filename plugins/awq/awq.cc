@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "swage/one_piece.h"
 #include "swage/plugin.h"
 #include "swage/quant/quantizer.h"
 #include "swage/quant/search.h"
@@ -107,8 +108,9 @@ class Awq final : public Algorithm {
 
   // s = x^ratio, or x^ratio / w^(1 - ratio), with a geometric middle of its ends of 1.
   at::Tensor candidate(const at::Tensor& activation, const at::Tensor& weight, double ratio) const {
-    at::Tensor scale = activation.pow(ratio);
-    if (formula_ == Formula::kDuo) scale = scale / weight.pow(1 - ratio);
+    at::Tensor scale = in_one_piece([&] { return activation.pow(ratio); });
+    if (formula_ == Formula::kDuo)
+      scale = scale / in_one_piece([&] { return weight.pow(1 - ratio); });
     const at::Tensor dead = activation.eq(0);
     if (dead.all().item<bool>()) return at::ones_like(activation);
     scale = scale.clamp_min(kLeast);

@@ -1,8 +1,7 @@
-#include <c10/util/ParallelGuard.h>
-
 #include <deque>
 
 #include "absl/strings/str_format.h"
+#include "swage/one_piece.h"
 #include "swage/plugin.h"
 #include "swage/quant/quantizer.h"
 #include "swage/quant/search.h"
@@ -42,7 +41,8 @@ struct LearnedLimits {
   // An end that is zero has no share.
   void start_at(const quant::Limits& limits) {
     const auto logit = [](const at::Tensor& limit, const at::Tensor& end) {
-      return (limit / end).masked_fill(end.eq(0), 1).clamp(0.01, 1).logit().clamp_max(kWide);
+      const at::Tensor share = (limit / end).masked_fill(end.eq(0), 1).clamp(0.01, 1);
+      return in_one_piece([&] { return share.logit(); }).clamp_max(kWide);
     };
     start = {logit(limits.low, ends.low)};
     if (!scheme.symmetric) start.push_back(logit(limits.high, ends.high));
@@ -51,10 +51,8 @@ struct LearnedLimits {
   at::Tensor low() const { return share(logits.front()) * ends.low; }
   at::Tensor high() const { return share(logits.back()) * ends.high; }
 
-  // In one piece: where LibTorch cuts among threads, sigmoids have other last bits.
   static at::Tensor share(const at::Tensor& logits) {
-    const c10::ParallelGuard one_piece(true);
-    return logits.sigmoid();
+    return in_one_piece([&] { return logits.sigmoid(); });
   }
 };
 
@@ -88,6 +86,15 @@ class OmniQuant final : public Algorithm {
   absl::Status subset_transform(SubsetContext&) override { return absl::OkStatus(); }
 
  private:
+  // Of the last step.
+  static bool overflowed(const std::vector<at::Tensor>& parameters) {
+    for (const at::Tensor& parameter : parameters) {
+      const at::Tensor& gradient = parameter.grad();
+      if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return true;
+    }
+    return false;
+  }
+
   static absl::Status round(StepContext& context, Linear& linear, const WeightScheme& scheme) {
     SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
                            quant::quantize(linear, scheme, context.scale_dtype(linear)));
@@ -142,9 +149,11 @@ class OmniQuant final : public Algorithm {
       if (!better) logits.fill_(kFull);
     }
     block.note(absl::StrFormat(
-        "error of the outputs %.4g rounded to nearest, %.4g at the start, %.4g learned%s", rounded,
-        fit.initial, fit.best,
-        better ? absl::StrCat(" in ", fit.best_epoch, " epochs") : ": left as rounded"));
+        "error of the outputs %.4g rounded to nearest, %.4g at the start, %.4g learned%s%s",
+        rounded, fit.initial, fit.best,
+        better ? absl::StrCat(" in ", fit.best_epoch, " epochs") : ": left as rounded",
+        overflowed(parameters) ? "; gradients left the range of fp32, which ended the learning"
+                               : ""));
     return absl::OkStatus();
   }
 

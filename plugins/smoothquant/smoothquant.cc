@@ -1,6 +1,7 @@
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/where.h>
 
+#include "swage/one_piece.h"
 #include "swage/plugin.h"
 #include "swage/transform/fold.h"
 
@@ -28,8 +29,9 @@ class SmoothQuant final : public Algorithm {
     if (subset.fold.kind == FoldTarget::Kind::kLinearRows && !rows_too_) return absl::OkStatus();
     const at::Tensor activation = transform::tie_channels(subset.fold, context.stats().absmax);
     const at::Tensor weight = transform::tie_channels(subset.fold, largest_weights(subset));
-    const at::Tensor smooth =
-        (activation.pow(alpha_) / weight.clamp_min(kLeast).pow(1 - alpha_)).clamp_min(kLeast);
+    const at::Tensor smooth = in_one_piece([&] {
+      return (activation.pow(alpha_) / weight.clamp_min(kLeast).pow(1 - alpha_)).clamp_min(kLeast);
+    });
     // Nothing is known about a channel that never was non-zero.
     return context.fold(at::where(activation.eq(0), 1.0, smooth));
   }

@@ -33,6 +33,27 @@ class PipelineFile : public FolderTest {
   }
 };
 
+TEST_F(PipelineFile, KeepsWhatAGlobOfManyAlternativesNames) {
+  std::string layers;
+  for (int i = 0; i < 1200; ++i) layers += (i == 0 ? "" : ",") + std::to_string(i);
+  const std::string step = std::string(kModel) + "[[step]]\nuse = \"round\"\n[[step.override]]\n";
+  const auto pipeline = load(step + "match = \"*.{" + layers + "}.up\"\nkeep = true\n");
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  EXPECT_TRUE(scheme_for(pipeline->steps[0], "model.layers.1199.up").keep);
+  EXPECT_FALSE(scheme_for(pipeline->steps[0], "model.layers.1200.up").keep);
+  EXPECT_EQ(problems(step + "match = \"*" + std::string(20000, 'a') + "\"\nkeep = true\n"),
+            "./p.toml:6:9: \"match\" is a pattern of 20001 characters, at most 16384 are matched; "
+            "give several patterns");
+}
+
+TEST_F(PipelineFile, NamesAFewOfManyProblems) {
+  std::string keys;
+  for (int i = 0; i < 60; ++i) keys += "k" + std::to_string(i) + " = 1\n";
+  const std::string found = problems(std::string(kModel) + keys + "[[step]]\nuse = \"round\"\n");
+  EXPECT_THAT(found, testing::HasSubstr("\"k49\" is no key of [model]"));
+  EXPECT_THAT(found, testing::EndsWith("\nand 10 more problems"));
+}
+
 TEST_F(PipelineFile, BecomesAPipelineWithEveryDefault) {
   const auto pipeline = load(std::string(kModel) + kCalibration + R"(
 [scheme]

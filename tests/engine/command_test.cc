@@ -210,6 +210,15 @@ TEST_F(Verb, QuietLeavesTheTableAlone) {
   EXPECT_EQ(again.out, answer.out);
 }
 
+// It could be run, but never resumed: its journal is JSON.
+TEST_F(Verb, RunRefusesPathsThatAJournalCannotHold) {
+  write_pipeline();
+  for (const char* verb : {"check", "run"})
+    expect_refused(swage({verb, "pipeline.toml", "--set", "run.work=w\xff"}), kPipeline,
+                   "this path is not UTF-8");
+  EXPECT_FALSE(fs::exists("w\xff"));
+}
+
 TEST_F(Verb, RunRefusesToWriteOverWhatIsThere) {
   write_pipeline();
   run_pipeline();

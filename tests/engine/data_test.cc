@@ -1,11 +1,16 @@
 // What a run says of its data, of what it zeroed and of what it is made of.
 #include <gmock/gmock.h>
 
+#include <functional>
+
+#include "absl/strings/str_format.h"
+#include "core/engine/result.h"
 #include "run_support.h"
 
 namespace swage {
 namespace {
 
+namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -106,6 +111,67 @@ TEST_F(DataTest, ColumnsThatBecameZeroAreCounted) {
     EXPECT_GT(linear.f64("error", 0), 0.01);
     EXPECT_LT(linear.f64("error", 1), 0.2);
   }
+}
+
+// All tensors of the model whose name fits, changed.
+void change_weights(const std::string& part, const std::function<void(at::Tensor&)>& change,
+                    at::ScalarType type) {
+  const std::string file = "model/model.safetensors";
+  const auto source = testing_support::must(io::open_safetensors({file}));
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const std::string& name : source->names()) {
+    at::Tensor tensor = testing_support::must(source->read(name));
+    if (name.find(part) != std::string::npos) change(tensor);
+    tensors.emplace_back(name, tensor.to(type));
+  }
+  ASSERT_OK(io::write_safetensors(file, tensors));
+}
+
+constexpr char kRound[] =
+    "[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\n"
+    "weight = { bits = 4, group = 32, scale_dtype = \"%s\" }\n[run]\nwork = \"work\"\n";
+
+TEST_F(DataTest, ALinearTooSmallForItsScalesIsNamedWithTheWayOut) {
+  const std::string linear = "model.layers.1.mlp.down_proj";
+  change_weights(
+      linear, [](at::Tensor& tensor) { tensor.mul_(1e-7); }, at::kFloat);
+  ASSERT_OK(run(absl::StrFormat(kRound, "fp16")));
+  EXPECT_THAT(notes(), Contains(AllOf(HasSubstr("all weights became 0 for the whole of " + linear),
+                                      HasSubstr("too small for scales in fp16"),
+                                      HasSubstr("scale_dtype = \"fp32\""))));
+  int zero = 0;
+  const Value found = result();
+  for (const Value& one : *found["linears"].list()) {
+    EXPECT_EQ(one.flag("is_zero", false), one.str("name", "") == linear);
+    zero += one.i64("zeroed_outputs", 0) == one.i64("out", -1) ? 1 : 0;
+  }
+  EXPECT_EQ(zero, 1);
+  EXPECT_THAT(result_table(found, "work"),
+              HasSubstr("became 0                   " + linear + ", see \"notes\""));
+  fs::remove_all("work");
+  ASSERT_OK(run(absl::StrFormat(kRound, "fp32")));
+  EXPECT_THAT(notes(), Not(Contains(HasSubstr("became 0"))));
+  EXPECT_THAT(result_table(result(), "work"), Not(HasSubstr("became 0")));
+}
+
+TEST_F(DataTest, OutputsTooSmallForTheirScalesAreCounted) {
+  const std::string linear = "model.layers.0.mlp.up_proj";
+  change_weights(
+      linear, [](at::Tensor& tensor) { tensor.narrow(0, 2, 3).mul_(1e-7); }, at::kHalf);
+  ASSERT_OK(run(absl::StrFormat(kRound, "auto")));
+  EXPECT_THAT(notes(), Contains(AllOf(HasSubstr("all weights became 0 for 3 of "),
+                                      HasSubstr("outputs of " + linear), HasSubstr("fp16"))));
+}
+
+TEST_F(DataTest, ALinearOfZerosIsNamed) {
+  const std::string linear = "model.layers.0.mlp.up_proj";
+  change_weights(
+      linear, [](at::Tensor& tensor) { tensor.zero_(); }, at::kFloat);
+  ASSERT_OK(run(absl::StrFormat(kRound, "auto")));
+  EXPECT_THAT(notes(), Contains(HasSubstr("nothing but zeros came in, and is exported, as the "
+                                          "weights of " +
+                                          linear)));
+  EXPECT_THAT(notes(), Not(Contains(HasSubstr("became 0"))));
 }
 
 TEST_F(DataTest, ARecipeThatCompressesNothingSaysSo) {

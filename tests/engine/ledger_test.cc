@@ -240,6 +240,23 @@ TEST_F(LedgerTest, ATiedHeadOfItsOwnValuesCounts) {
   EXPECT_FALSE(config("packed").flag("tie_word_embeddings", true));
 }
 
+TEST_F(LedgerTest, ATiedFileThatHoldsTheHeadInPlaceOfTheEmbeddingIsRead) {
+  for (const char* fixture : {"qwen3", "gemma2", "bloom"}) {
+    take(fixture);
+    for (const char* folder : {"packed", "runs"}) fs::remove_all(folder);
+    Tensors tensors = read("model");
+    const std::string table = fixture == std::string("bloom") ? "transformer.word_embeddings.weight"
+                                                              : "model.embed_tokens.weight";
+    const at::Tensor embedding = tensors.at(table);
+    tensors.erase(table);
+    tensors["lm_head.weight"] = embedding;
+    write(tensors);
+    ASSERT_OK(compress());
+    EXPECT_TRUE(read("packed").at(table).equal(embedding)) << fixture;
+    EXPECT_EQ(read("packed").count("lm_head.weight"), 0u) << fixture;
+  }
+}
+
 TEST_F(LedgerTest, BuffersThatNothingReadsAreCarriedBitForBit) {
   const std::string name = "model.layers.1.self_attn.rotary_emb.inv_freq";
   const at::Tensor buffer = at::randn({8});

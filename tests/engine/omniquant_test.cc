@@ -66,6 +66,25 @@ TEST_F(OmniQuantTest, BytesDependOnNeitherThreadsNorMicroBatch) {
   EXPECT_EQ(files_of(scheme, step, "micro_batch = 1\n"), first);
 }
 
+// Weights that fp32 holds, but whose gradients it does not.
+TEST_F(OmniQuantTest, WeightsWhoseGradientsOverflowAreRoundedAndNotCalledNaN) {
+  const std::string file = "model/model.safetensors";
+  const auto source = testing_support::must(io::open_safetensors({file}));
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const std::string& name : source->names()) {
+    at::Tensor tensor = testing_support::must(source->read(name));
+    const bool large = name.find("layers.0.mlp.down_proj") != std::string::npos;
+    tensors.emplace_back(name, large ? tensor.to(at::kFloat) * 1e20 : tensor);
+  }
+  ASSERT_OK(io::write_safetensors(file, tensors));
+  const std::string scheme = "weight = { bits = 4, group = 32 }";
+  const auto rounded = files_of(scheme, "use = \"rtn\"");
+  const auto learned = files_of(scheme, "use = \"omniquant\"\nepochs = 2");
+  EXPECT_THAT(*result()["notes"].list()->front().text(),
+              ::testing::HasSubstr("gradients left the range of fp32"));
+  EXPECT_FALSE(learned.empty());
+}
+
 TEST_F(OmniQuantTest, RoundsWhatHasNoLimitsAndLearnsTheRest) {
   files_of(
       "weight = { bits = 4, group = 32, symmetric = false }",

@@ -14,6 +14,7 @@ namespace swage {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::HasSubstr;
 
 class Places : public testing::Test {
@@ -129,6 +130,26 @@ TEST_F(SideFiles, PipesAndDevicesAreNoFiles) {
   ASSERT_EQ(mkfifo(path("m/config.json").c_str(), 0644), 0);
   EXPECT_THAT(io::open_checkpoint(path("m")).status().message(), HasSubstr("is a pipe"));
   EXPECT_THAT(io::read_file("/dev/zero", 100).status().message(), HasSubstr("is a device"));
+  fs::remove(path("m/config.json"));
+  write("m/config.json", "{}");
+  ASSERT_EQ(mkfifo(path("m/tokenizer_config.json").c_str(), 0644), 0);
+  EXPECT_THAT(io::open_checkpoint(path("m")).status().message(),
+              AllOf(HasSubstr("tokenizer_config.json: is a pipe"), HasSubstr("expected a file")));
+}
+
+TEST_F(SideFiles, AnEmptyJsonFileDoesNotCountAsAbsent) {
+  write("m/generation_config.json", "");
+  const auto checkpoint = io::open_checkpoint(path("m"));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_THAT((*checkpoint)->side_files().status().message(),
+              HasSubstr("generation_config.json: is empty, expected JSON"));
+}
+
+TEST_F(SideFiles, ADanglingConfigIsNamedAsALink) {
+  fs::remove(path("m/config.json"));
+  fs::create_symlink("../blobs/gone", path("m/config.json"));
+  EXPECT_THAT(io::open_checkpoint(path("m")).status().message(),
+              HasSubstr("config.json: is a link to \"../blobs/gone\", which leads nowhere"));
 }
 
 TEST_F(SideFiles, WhatIsNoModelIsNamedAsWhatItIs) {

@@ -33,6 +33,24 @@ TEST(Accumulator, CollectsOnlyWhatIsAskedFor) {
   EXPECT_FALSE(stats.hessian.defined() || stats.mean_abs.defined() || stats.minimum.defined());
 }
 
+TEST(Accumulator, SumsOfManyChannelsDoNotDependOnThreads) {
+  at::manual_seed(1);
+  const at::Tensor x = at::randn({1000, 1203});
+  const int before = at::get_num_threads();
+  std::vector<SubsetStats> results;
+  for (const int threads : {1, 2, 3, 5}) {
+    at::set_num_threads(threads);
+    stats::Accumulator sums(Needs().mean_abs().absmax(), 1203, at::kFloat, at::kCPU);
+    sums.add(x, {700, 300});
+    results.push_back(sums.finish());
+  }
+  at::set_num_threads(before);
+  for (const SubsetStats& other : results) {
+    EXPECT_TRUE(at::equal(other.mean_abs, results[0].mean_abs));
+    EXPECT_TRUE(at::equal(other.absmax, results[0].absmax));
+  }
+}
+
 TEST(Accumulator, MicroBatchesAndThreadsDoNotChangeAByte) {
   const at::Tensor x = test::fixture(21, 1, 450, 384, {{3, 20}}).input.to(at::kFloat);
   const std::vector<int64_t> lengths = {128, 64, 192};

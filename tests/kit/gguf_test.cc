@@ -289,7 +289,10 @@ TEST(Gguf, RefusesEveryTruncation) {
 }
 
 TEST(Gguf, RefusesWhatIsNoGguf3OfALlama) {
-  EXPECT_EQ(refusal("{\"model\": 1}"), ": this is no GGUF file (at byte 4)");
+  EXPECT_EQ(refusal("{\"model\": 1}"),
+            ": this is no GGUF file; a model is the folder of a Hugging Face checkpoint or a GGUF "
+            "file (at "
+            "byte 4)");
   Model old;
   old.version = 2;
   EXPECT_EQ(refusal(old.file()), ": GGUF version 2, expected 3 (at byte 8)");

@@ -155,6 +155,19 @@ TEST(RopeTest, RefusesWhatItDoesNotKnowByKey) {
       refusal(
           R"({"rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}})"),
       HasSubstr("low_freq_factor < high_freq_factor"));
+  EXPECT_THAT(refusal(R"({"rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 1}})"),
+              HasSubstr("lacks \"high_freq_factor\""));
+  EXPECT_THAT(refusal(R"({"rope_scaling": {"type": "yarn", "factor": 4, "beta_slow": -1}})"),
+              HasSubstr("beta_fast 32 and beta_slow -1 must be positive"));
+}
+
+TEST(RopeTest, ABetaOfZeroCountsAsAbsent) {
+  const auto rope = read_rope(
+      config(R"({"rope_scaling": {"type": "yarn", "factor": 4, "beta_fast": 0, "beta_slow": 0}})"),
+      kHeadDim, kMaxPosition);
+  ASSERT_TRUE(rope.ok()) << rope.status();
+  EXPECT_EQ(rope->beta_fast, 32);
+  EXPECT_EQ(rope->beta_slow, 1);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Ids equal to those of the PyPI package `tokenizers` 0.23; kit/text/make_token_goldens.py makes
 // the files compared with.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -11,6 +12,7 @@
 namespace swage::text {
 namespace {
 
+using ::testing::HasSubstr;
 using testing_text::digest;
 using testing_text::integers;
 using testing_text::mixed_text;
@@ -162,7 +164,31 @@ TEST(TextTokenizer, StopsARegularExpressionThatBacktracksWithoutEnd) {
   const auto ids = (*tokenizer)->encode(std::string(64, 'a') + "b", false);
   ASSERT_FALSE(ids.ok());
   EXPECT_EQ(ids.status().message(),
-            "the regular expression (a+)+$ at byte 0: match limit exceeded");
+            "the tokenizer's regular expression (a+)+$ takes too many steps on this text from its "
+            "byte 0 on (match limit exceeded); is this tokenizer.json what the model came with?");
+}
+
+TEST(TextTokenizer, SaysWhatAFileIsInsteadOfATokenizer) {
+  const auto message = [](const std::string& file) {
+    return std::string(Tokenizer::create(file, "").status().message());
+  };
+  EXPECT_THAT(message("version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n"),
+              HasSubstr("is a pointer of Git LFS"));
+  EXPECT_THAT(message("<!DOCTYPE html><html>"), HasSubstr("is a page in HTML or XML"));
+  EXPECT_THAT(message(" \n"), HasSubstr("is empty"));
+  EXPECT_THAT(message("{\"model\": x}"), HasSubstr("this is not valid JSON (unexpected 'x')"));
+  EXPECT_THAT(message("{\"model\": {"), HasSubstr("it ends too early"));
+  EXPECT_THAT(message("{\"a\": \"x\ny\"}"), HasSubstr("control byte"));
+  EXPECT_THAT(message(R"({"normalizer": 5})"),
+              HasSubstr("normalizer: is an integer, expected a table with \"type\""));
+  EXPECT_THAT(message(R"({"normalizer": {}})"),
+              HasSubstr("\"type\" is missing, expected a string that is not empty"));
+  const std::string pattern = "(" + std::string(9000, 'a');
+  EXPECT_LT(
+      message(R"({"pre_tokenizer":{"type":"Split","behavior":"Isolated","pattern":{"Regex":")" +
+              pattern + R"("}},"model":{"type":"BPE","vocab":{"a":0},"merges":[]}})")
+          .size(),
+      400u);
 }
 
 TEST(TextTokenizer, NamesTheByteThatIsNoUtf8) {

@@ -57,6 +57,29 @@ double mean_error(const test::Fixture& fixture, const Linear& linear, const at::
   return fixture.error(effective) / 2 / static_cast<double>(64 * 8);
 }
 
+// A module that is compared as a whole needs no Hessian, which would be large here.
+TEST(Awq, ScalesOfManyChannelsDoNotDependOnThreads) {
+  at::manual_seed(1);
+  const at::Tensor weight = at::randn({6, 70'008}), hidden = at::randn({5, 70'008});
+  const int before = at::get_num_threads();
+  for (const char* formula : {"activations", "duo"}) {
+    std::vector<at::Tensor> scales;
+    for (const int threads : {1, 2, 3}) {
+      at::set_num_threads(threads);
+      OneLinearBlock block(weight);
+      block.subsets()[0].inspect_module = true;
+      const auto algorithm = must(loader().algorithm("awq", options(formula, "off")));
+      BlockRun run(block, groups_of_eight(4), at::kFloat, batch_of(hidden), Needs().mean_abs());
+      const absl::Status status = algorithm->block_transform(run);
+      ASSERT_TRUE(status.ok()) << status;
+      scales.push_back(run.folded.at(0));
+    }
+    EXPECT_TRUE(at::equal(scales[1], scales[0])) << formula;
+    EXPECT_TRUE(at::equal(scales[2], scales[0])) << formula;
+  }
+  at::set_num_threads(before);
+}
+
 struct Golden {
   int bits;
   const char* formula;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "swage/io/safetensors.h"
 #include "tiny_model.h"
@@ -179,6 +180,55 @@ TEST(ForeignConfig, ThePoolingHeadOfASiglipTowerIsCarried) {
   EXPECT_EQ(carried, 3);
 }
 
+// The language model of `llava`, replaced by a small model of another family under the names that
+// `spelled` gives its own.
+Changed behind_llava(const std::string& family,
+                     const std::function<std::string(const std::string&)>& spelled) {
+  const fs::path origin = testing_support::test_data() / "parity" / family;
+  const Value config = config_of(origin / "config_min.json");
+  return Changed(
+      "llava",
+      [&](Config& all) {
+        all["text_config"] = config;
+        all["tie_word_embeddings"] = config.flag("tie_word_embeddings", false);
+      },
+      [&](Tensors& tensors) {
+        for (auto it = tensors.begin(); it != tensors.end();)
+          it = it->first.rfind("language_model.", 0) == 0 ? tensors.erase(it) : std::next(it);
+        const auto stored = tensors_of(origin / "model.safetensors");
+        for (const std::string& name : stored->names())
+          tensors[spelled(name)] = must(stored->read(name));
+      });
+}
+
+TEST(ForeignConfig, FamiliesWithAPrefixOfTheirOwnStandBehindLlava) {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  const auto spelled = [](const Pairs& pairs) {
+    return [pairs](const std::string& name) {
+      for (const auto& [from, to] : pairs)
+        if (name.rfind(from, 0) == 0) return to + name.substr(from.size());
+      return name;
+    };
+  };
+  const std::tuple<const char*, Pairs> cases[] = {
+      {"gpt_neox", {{"gpt_neox.", "model.language_model."}, {"embed_out.", "lm_head."}}},
+      {"gpt_neox",
+       {{"gpt_neox.", "language_model.model."}, {"embed_out.", "language_model.lm_head."}}},
+      {"gpt_neox", {{"", "language_model."}}},
+      {"bloom", {{"transformer.", "model.language_model."}}},
+      {"falcon7b", {{"transformer.", "model.language_model."}}},
+      {"opt", {{"model.", "model.language_model."}}},
+  };
+  for (const auto& [family, pairs] : cases) {
+    const Changed model = behind_llava(family, spelled(pairs));
+    const Tiny alone(family), inner(model.folder().string());
+    const at::Tensor expected = alone.run(alone.ids, {alone.ids.size(0)}, at::kFloat).back();
+    const at::Tensor found = inner.run(alone.ids, {alone.ids.size(0)}, at::kFloat).back();
+    EXPECT_LT((found - expected).abs().max().item<double>(), kSame)
+        << family << " " << pairs[0].second;
+  }
+}
+
 TEST(ForeignConfig, SizesOfAVisionTowerThatCannotBeAreRefusedByKey) {
   for (const char* name : {"llava", "internvl_hf", "qwen2_vl", "qwen2_5_vl_images", "mllama"}) {
     for (const int64_t size : {int64_t{0}, int64_t{-14}, int64_t{1} << 40}) {
@@ -190,6 +240,38 @@ TEST(ForeignConfig, SizesOfAVisionTowerThatCannotBeAreRefusedByKey) {
           << name << " " << size;
     }
   }
+}
+
+TEST(ForeignConfig, ANormThatTakesARootOfANegativeNumberIsRefused) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"llama", "rms_norm_eps"}, {"bloom", "layer_norm_epsilon"}, {"starcoder2", "norm_epsilon"}};
+  for (const auto& [name, key] : cases) {
+    const Changed model(name, [key = key](Config& config) { config[key] = -1.0; });
+    const Tiny tiny(model.folder().string());
+    const auto block = tiny.adapter->load_block({"language", 0}, *tiny.weights, {});
+    EXPECT_THAT(std::string(block.status().message()), HasSubstr("adds -1 to a variance")) << name;
+  }
+}
+
+TEST(ForeignConfig, SizesOfMixturesAndLatentAttentionThatCannotBeAreRefusedByKey) {
+  const std::tuple<const char*, const char*, int64_t> cases[] = {
+      {"deepseek_v3", "n_shared_experts", int64_t{1} << 62},
+      {"deepseek_v3", "n_shared_experts", -1},
+      {"deepseek_v3", "qk_nope_head_dim", int64_t{1} << 62},
+      {"deepseek_v3", "v_head_dim", 0},
+      {"deepseek_v2", "kv_lora_rank", int64_t{1} << 40},
+      {"deepseek_v2", "q_lora_rank", -1}};
+  for (const auto& [name, key, value] : cases) {
+    const Changed model(name, [key = key, value = value](Config& config) { config[key] = value; });
+    EXPECT_THAT(model.refusal(), HasSubstr(absl::StrCat("config.json: ", key, " is ", value)));
+  }
+  const Changed groups("deepseek_v3", [](Config& config) { config["topk_group"] = 5; });
+  EXPECT_THAT(groups.refusal(), HasSubstr("5 of 4 groups: these sizes do not fit"));
+}
+
+TEST(ForeignConfig, AFeatureLayerThatIsNoNumberIsNotTakenForTheDefault) {
+  const Changed model("llava", [](Config& config) { config["vision_feature_layer"] = "-1"; });
+  EXPECT_THAT(model.refusal(), HasSubstr("vision_feature_layer is a string, expected an integer"));
 }
 
 TEST(ForeignConfig, InternLm3HasDefaultsOfItsOwn) {

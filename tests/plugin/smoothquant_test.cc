@@ -44,6 +44,21 @@ double quantized_error(const test::Fixture& fixture, const at::Tensor& scale, in
   return (y - fixture.input.mm(fixture.weight.t())).square().mean().item<double>();
 }
 
+TEST(SmoothQuant, ScalesOfManyChannelsDoNotDependOnThreads) {
+  at::manual_seed(1);
+  const at::Tensor weight = at::randn({3, 70'003}), hidden = at::randn({5, 70'003});
+  const int before = at::get_num_threads();
+  std::vector<at::Tensor> scales;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    OneLinearBlock block(weight);
+    scales.push_back(smooth(block, hidden, 0.7).at(0));
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(at::equal(scales[1], scales[0]));
+  EXPECT_TRUE(at::equal(scales[2], scales[0]));
+}
+
 TEST(SmoothQuant, ReproducesTheGoldenNumbers) {
   const auto fixture = test::f1();
   OneLinearBlock block(fixture.weight);

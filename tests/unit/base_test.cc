@@ -49,6 +49,60 @@ TEST(Glob, AnswersQuicklyOnHostilePatterns) {
   std::string braces;
   for (int i = 0; i < 40; ++i) braces += "{a,b}";
   EXPECT_FALSE(glob_match(braces, "c"));
+  EXPECT_TRUE(glob_match(braces, std::string(20, 'a') + std::string(20, 'b')));
+  EXPECT_FALSE(glob_match(braces, std::string(41, 'a')));
+  std::string stars;
+  for (int i = 0; i < 400; ++i) stars += "{*a,*b,}";
+  EXPECT_FALSE(glob_match(stars + "*c?", text));
+}
+
+TEST(Glob, MatchesHoweverManyAlternativesThereAre) {
+  std::string many = "{";
+  for (int i = 0; i < 1500; ++i) many += std::to_string(i) + ",";
+  const std::string glob = "model.layers." + many + "last}.mlp.*_proj";
+  for (const char* layer : {"0", "999", "1000", "1499", "last"})
+    EXPECT_TRUE(glob_match(glob, "model.layers." + std::string(layer) + ".mlp.up_proj")) << layer;
+  EXPECT_FALSE(glob_match(glob, "model.layers.1500.mlp.up_proj"));
+}
+
+// What the alternatives stand for, written out.
+bool match_written_out(const std::string& pattern, const std::string& text) {
+  const size_t open = pattern.find('{'),
+               close = open == std::string::npos ? open : pattern.find('}', open);
+  if (close == std::string::npos) return glob_match(pattern, text);
+  for (size_t begin = open + 1; begin <= close;) {
+    const size_t end = std::min(pattern.find(',', begin), close);
+    const std::string chosen = pattern.substr(begin, end - begin);
+    if (match_written_out(pattern.substr(0, open) + chosen + pattern.substr(close + 1), text))
+      return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+TEST(Glob, AlternativesMeanWhatTheyStandFor) {
+  const std::vector<std::string> pieces = {"a",     "b",       "*",   "?", "{a,b}",
+                                           "{,ab}", "{a*,b?}", "{*}", ","};
+  uint32_t state = 1;
+  const auto draw = [&](size_t below) {
+    return (state = state * 1664525 + 1013904223) / 65536 % below;
+  };
+  int matches = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string pattern, text;
+    for (size_t n = draw(6); n > 0; --n) pattern += pieces[draw(pieces.size())];
+    for (size_t n = draw(6); n > 0; --n) text += "ab,"[draw(3)];
+    matches += glob_match(pattern, text) ? 1 : 0;
+    ASSERT_EQ(glob_match(pattern, text), match_written_out(pattern, text))
+        << pattern << " " << text;
+  }
+  EXPECT_GT(matches, 1000);
+}
+
+TEST(Glob, RefusesPatternsThatCannotBeHeldAgainstEveryName) {
+  EXPECT_TRUE(check_glob(std::string(16384, 'a')).ok());
+  EXPECT_EQ(check_glob(std::string(16385, 'a')).message(),
+            "a pattern of 16385 characters, at most 16384 are matched; give several patterns");
 }
 
 TEST(Bytes, PrintsThreeDigits) {

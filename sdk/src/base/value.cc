@@ -17,7 +17,8 @@ thread_local KeyLog* key_log = nullptr;
 template <class T>
 const T& expect(const T* found, std::string_view key, const Value& value, const char* wanted) {
   if (found == nullptr) {
-    throw std::invalid_argument("\"" + std::string(key) + "\" is a " + value.type_name() +
+    const char* const article = value.integer() != nullptr ? "an " : "a ";
+    throw std::invalid_argument("\"" + std::string(key) + "\" is " + article + value.type_name() +
                                 ", expected " + wanted);
   }
   return *found;
@@ -114,22 +115,30 @@ std::string position(std::string_view text, size_t byte) {
   return absl::StrCat(line, ":", column);
 }
 
-// What the parser says behind its own name and place, with the last words it read cut short.
-std::string parser_text(const std::string& what, std::string_view text, size_t byte) {
+// What stands where the parser stopped, in our words.
+std::string found_at(std::string_view text, size_t byte) {
   // Python's json writes what JSON does not have.
   const std::string_view near = text.substr(std::min(text.size(), byte > 10 ? byte - 10 : 0), 20);
   for (const char* word : {"NaN", "Infinity"}) {
     if (near.find(word) != std::string_view::npos)
       return std::string(word) + " is no number of JSON, though Python writes it";
   }
-  constexpr size_t kMost = 120;
-  const size_t place = what.find(", column ");
-  const size_t colon = place == std::string::npos ? place : what.find(": ", place);
-  std::string words = colon == std::string::npos ? what : what.substr(colon + 2);
-  if (words.size() <= kMost) return words;
-  size_t end = kMost;
-  while (end > 0 && (words[end] & 0xC0) == 0x80) --end;  // no character is cut
-  return words.substr(0, end) + "…";
+  if (byte == 0 || byte > text.size()) return "it ends too early";
+  const auto c = static_cast<unsigned char>(text[byte - 1]);
+  if (c < 0x20) return "a line feed or another control byte where none may stand";
+  if (c >= 0x80) return "a byte that is no UTF-8, or a character that may not stand there";
+  return std::string("unexpected '") + text[byte - 1] + "'";
+}
+
+// Files that are something else than what they are called.
+const char* other_kind(std::string_view text) {
+  const auto begins = [&](std::string_view start) { return text.substr(0, start.size()) == start; };
+  if (begins("version https://git-lfs.github.com/spec/"))
+    return "is a pointer of Git LFS, not the file itself; fetch it: git lfs pull";
+  if (begins("<!doctype") || begins("<!DOCTYPE") || begins("<html") || begins("<?xml"))
+    return "is a page in HTML or XML; fetch the file again";
+  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return "is empty, expected JSON";
+  return nullptr;
 }
 
 }  // namespace
@@ -191,12 +200,14 @@ absl::StatusOr<Value> parse_json(std::string_view text, std::string_view origin)
       return absl::InvalidArgumentError(absl::StrCat(name, ": ", value.status().message()));
     return value;
   } catch (const nlohmann::json::parse_error& error) {
+    if (const char* other = other_kind(text))
+      return absl::InvalidArgumentError(absl::StrCat(name, ": ", other));
+    return absl::InvalidArgumentError(absl::StrCat(name, ":", position(text, error.byte),
+                                                   ": this is not valid JSON (",
+                                                   found_at(text, error.byte), ")"));
+  } catch (const nlohmann::json::exception&) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ":", position(text, error.byte), ": this is not valid JSON (",
-                     parser_text(error.what(), text, error.byte), ")"));
-  } catch (const nlohmann::json::exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": this is not valid JSON (", parser_text(error.what(), "", 0), ")"));
+        absl::StrCat(name, ": this is not valid JSON (a number that no double holds)"));
   }
 }
 

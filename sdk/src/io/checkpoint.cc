@@ -69,6 +69,10 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
     // It says what is wrong with a folder that is something else.
     if (fs::exists(fs::path(path) / "adapter_config.json", error))
       SWAGE_RETURN_IF_ERROR(read_checkpoint_files(path).status());
+    if (fs::is_symlink(fs::symlink_status(config_file, error)))
+      return absl::NotFoundError(absl::StrCat(config_file, ": is a link to \"",
+                                              fs::read_symlink(config_file, error).string(),
+                                              "\", which leads nowhere; download the model again"));
     return absl::NotFoundError(absl::StrCat(
         path, ": holds no config.json; expected a Hugging Face checkpoint folder or a GGUF file"));
   }

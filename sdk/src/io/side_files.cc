@@ -85,7 +85,11 @@ class Walk {
       if (entry.is_symlink(error) || depth >= kMaxDepth) return absl::OkStatus();
       return folder(entry.path(), depth + 1);
     }
-    if (!entry.is_regular_file(error)) return absl::OkStatus();  // pipes and the like are no files
+    if (!entry.is_regular_file(error)) {  // pipes and the like are no files
+      if (entry.path().extension() != ".json" && name != "tokenizer.model") return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": is a pipe, socket or device, expected a file; remove it"));
+    }
     if (files.size() >= kMaxFiles) {
       return absl::InvalidArgumentError(
           absl::StrCat(root_.string(), ": holds more than ", kMaxFiles,
@@ -132,6 +136,11 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> read_side_files
   for (const std::string& name : names) {
     SWAGE_ASSIGN_OR_RETURN(std::string content, read_file((fs::path(folder) / name).string(),
                                                           std::min(left, kMaxFileBytes)));
+    // What would count as absent is what an interrupted download has left.
+    if (content.empty() && fs::path(name).extension() == ".json")
+      return absl::InvalidArgumentError(
+          absl::StrCat((fs::path(folder) / name).string(),
+                       ": is empty, expected JSON; fetch it again, or remove it"));
     left -= static_cast<int64_t>(content.size());
     files.emplace_back(name, std::move(content));
   }

@@ -25,6 +25,11 @@ absl::Status BlockReader::parameter(const std::string& name, const std::vector<i
 
 absl::Status BlockReader::norm(const std::string& name, NormKind kind, double eps, int64_t width,
                                Norm* norm) {
+  if (!(eps >= 0 && eps < 1e30)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "config.json: ", name, " adds ", eps,
+        " to a variance (rms_norm_eps, layer_norm_eps or the ", "like), expected a number from 0"));
+  }
   norm->kind = kind;
   norm->eps = eps;
   norm->present = true;

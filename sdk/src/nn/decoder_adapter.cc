@@ -40,14 +40,27 @@ absl::Status check_sizes(const DecoderDescription& d) {
   }
   if (d.experts) {
     const Experts& e = *d.experts;
-    const bool fits = e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 &&
-                      e.active_groups >= 1 && e.intermediate_size > 0 && e.count <= kLargestSize &&
-                      e.intermediate_size <= kLargestSize &&
-                      e.active <= e.count / e.groups * std::min(e.active_groups, e.groups);
+    const bool fits =
+        e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 && e.active_groups >= 1 &&
+        e.active_groups <= e.groups && e.intermediate_size > 0 && e.count <= kLargestSize &&
+        e.intermediate_size <= kLargestSize && e.active <= e.count / e.groups * e.active_groups;
     if (!fits) {
       return absl::InvalidArgumentError(absl::StrCat(
           "config.json: ", e.active, " of ", e.count, " experts of ", e.intermediate_size,
           " channels, ", e.active_groups, " of ", e.groups, " groups: these sizes do not fit"));
+    }
+  }
+  if (d.latent) {
+    const std::pair<const char*, int64_t> parts[] = {{"kv_lora_rank", d.latent->latent_rank},
+                                                     {"qk_nope_head_dim", d.latent->nope_dim},
+                                                     {"qk_rope_head_dim", d.latent->rope_dim},
+                                                     {"v_head_dim", d.latent->value_dim},
+                                                     {"q_lora_rank", d.latent->query_rank}};
+    for (const auto& [key, value] : parts) {
+      const bool may_be_none = std::string_view(key) == "q_lora_rank";
+      if (value >= (may_be_none ? 0 : 1) && value <= kLargestSize) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("config.json: ", key, " is ", value, ", expected 1 to ", kLargestSize));
     }
   }
   if (d.window < 0) {

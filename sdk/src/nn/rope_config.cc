@@ -80,6 +80,19 @@ absl::StatusOr<int64_t> rotary_dim(const Value& config, const Value& table, Rope
   return static_cast<int64_t>(static_cast<double>(head_dim) * share);
 }
 
+// What transformers has no default for.
+absl::Status check_keys(const Value& table, RopeKind kind) {
+  std::vector<const char*> needed;
+  if (kind == RopeKind::kLinear || kind == RopeKind::kDynamic) needed = {"factor"};
+  if (kind == RopeKind::kLlama3) needed = {"factor", "low_freq_factor", "high_freq_factor"};
+  for (const char* key : needed) {
+    if (table.has(key)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("rope_scaling lacks \"", key, "\", which this rope_type needs"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status check(const RopeDescription& rope) {
   const int64_t sum = std::accumulate(rope.sections.begin(), rope.sections.end(), int64_t{0});
   if (!rope.sections.empty() && sum != rope.dim / 2) {
@@ -106,6 +119,10 @@ absl::Status check(const RopeDescription& rope) {
   if (rope.kind == RopeKind::kLlama3 &&
       !(rope.high_freq_factor > rope.low_freq_factor && rope.low_freq_factor > 0)) {
     return absl::InvalidArgumentError("llama3 rope needs 0 < low_freq_factor < high_freq_factor");
+  }
+  if (!(rope.beta_fast > 0) || !(rope.beta_slow > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat("beta_fast ", rope.beta_fast, " and beta_slow ",
+                                                   rope.beta_slow, " must be positive"));
   }
   if (rope.kind != RopeKind::kDefault && rope.kind != RopeKind::kLinear &&
       (rope.original_position <= 1 || rope.max_position <= 0)) {
@@ -135,18 +152,15 @@ absl::StatusOr<RopeDescription> read_rope(const Value& config, int64_t head_dim,
   rope.max_position = max_position;
   const int64_t in_table = table.i64("original_max_position_embeddings", rope.max_position);
   rope.original_position = config.i64("original_max_position_embeddings", in_table);
-  const bool needs_factor = rope.kind == RopeKind::kLinear || rope.kind == RopeKind::kDynamic ||
-                            rope.kind == RopeKind::kLlama3;
-  if (needs_factor && !table.has("factor")) {
-    return absl::InvalidArgumentError("rope_scaling lacks \"factor\", which this rope_type needs");
-  }
+  SWAGE_RETURN_IF_ERROR(check_keys(table, rope.kind));
   const double ratio = static_cast<double>(rope.max_position) /
                        static_cast<double>(std::max<int64_t>(rope.original_position, 1));
   rope.factor = rope.kind == RopeKind::kDefault ? 1.0 : table.f64("factor", ratio);
   rope.low_freq_factor = table.f64("low_freq_factor", rope.low_freq_factor);
   rope.high_freq_factor = table.f64("high_freq_factor", rope.high_freq_factor);
-  rope.beta_fast = table.f64("beta_fast", rope.beta_fast);
-  rope.beta_slow = table.f64("beta_slow", rope.beta_slow);
+  // 0 counts as absent in transformers.
+  if (const double fast = table.f64("beta_fast", 0); fast != 0) rope.beta_fast = fast;
+  if (const double slow = table.f64("beta_slow", 0); slow != 0) rope.beta_slow = slow;
   rope.truncate = table.flag("truncate", true);
   rope.mscale = table.f64("mscale", 0.0);
   rope.mscale_all_dim = table.f64("mscale_all_dim", 0.0);

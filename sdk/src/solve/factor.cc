@@ -6,6 +6,7 @@
 #include <ATen/ops/where.h>
 
 #include "solve/reverse_cholesky.h"
+#include "swage/one_piece.h"
 #include "swage/solve/column_sweep.h"
 
 namespace swage::solve {
@@ -84,7 +85,7 @@ absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Orde
   at::Tensor diagonal = prepared.hessian.diagonal();
   factor.dead = diagonal == 0;
   diagonal.masked_fill_(factor.dead, 1);
-  prepared.mean_diagonal = diagonal.mean().item<double>();
+  prepared.mean_diagonal = in_one_piece([&] { return diagonal.mean().item<double>(); });
   factor.order = order == Order::kActivation
                      ? diagonal.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true)
                      : at::arange(0, hessian.size(0), diagonal.options().dtype(at::kLong));

@@ -20,44 +20,6 @@ AddedToken read_added_token(const Value& node) {
   return token;
 }
 
-void Matcher::add(std::string_view pattern, int64_t value) {
-  if (pattern.empty()) return;
-  starts_[static_cast<unsigned char>(pattern[0])] = true;
-  size_t node = 0;
-  for (const char c : pattern) {
-    const auto byte = static_cast<unsigned char>(c);
-    auto& children = nodes_[node].children;
-    const auto it = std::find_if(children.begin(), children.end(),
-                                 [&](const auto& child) { return child.first == byte; });
-    if (it != children.end()) {
-      node = static_cast<size_t>(it->second);
-    } else {
-      children.emplace_back(byte, static_cast<int32_t>(nodes_.size()));
-      node = nodes_.size();
-      nodes_.emplace_back();
-    }
-  }
-  nodes_[node].value = value;
-}
-
-size_t Matcher::longest(std::string_view text, size_t at, int64_t* value) const {
-  if (!starts_[static_cast<unsigned char>(text[at])]) return 0;
-  size_t length = 0, node = 0;
-  for (size_t i = at; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const auto& children = nodes_[node].children;
-    const auto it = std::find_if(children.begin(), children.end(),
-                                 [&](const auto& child) { return child.first == byte; });
-    if (it == children.end()) break;
-    node = static_cast<size_t>(it->second);
-    if (nodes_[node].value >= 0) {
-      length = i + 1 - at;
-      *value = nodes_[node].value;
-    }
-  }
-  return length;
-}
-
 void AddedTokens::add(AddedToken token, const Vocabulary& base) {
   if (token.content.empty()) return;
   const auto [place, is_new] = places_.emplace(token.content, tokens_.size());
@@ -75,7 +37,8 @@ void AddedTokens::add(AddedToken token, const Vocabulary& base) {
 }
 
 absl::Status AddedTokens::finish(const Normalizer& normalizer) {
-  constexpr size_t kMostBytes = 4096;  // every place of a text is compared with them
+  constexpr size_t kMostBytes = 4096, kMostTogether = size_t{4} << 20;
+  size_t together = 0;
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
     if (token.content.size() > kMostBytes) {
@@ -87,9 +50,16 @@ absl::Status AddedTokens::finish(const Normalizer& normalizer) {
     if (token.special) special_.insert(token.id);
     std::string content = token.content;
     if (token.normalized) SWAGE_RETURN_IF_ERROR(normalizer(&content));
+    together += content.size();
+    if (together > kMostTogether)
+      return absl::InvalidArgumentError(
+          absl::StrCat("added_tokens: ", tokens_.size(), " tokens have more than ",
+                       kMostTogether >> 20, " MiB together; is this what the model came with?"));
     (token.normalized ? normalized_ : raw_).add(content, static_cast<int64_t>(i));
     texts_[token.id] = std::move(content);
   }
+  raw_.finish();
+  normalized_.finish();
   return absl::OkStatus();
 }
 
@@ -100,16 +70,11 @@ const std::string* AddedTokens::text(int64_t id) const {
 
 std::vector<Section> AddedTokens::cut(std::string_view text, const Matcher& matcher) const {
   std::vector<Section> sections;
-  size_t covered = 0, scratch = 0;
-  for (size_t at = 0; !matcher.empty() && at < text.size();) {
-    int64_t place = -1;
-    const size_t length = matcher.longest(text, at, &place);
-    if (length == 0) {
-      ++at;
-      continue;
-    }
-    const AddedToken& token = tokens_[static_cast<size_t>(place)];
-    size_t begin = at, end = at + length;
+  size_t covered = 0, scratch = 0, at = 0;
+  for (const Matcher::Match& match : matcher.find(text)) {
+    if (match.begin < at) continue;  // inside of the one before
+    const AddedToken& token = tokens_[static_cast<size_t>(match.value)];
+    size_t begin = match.begin, end = match.end;
     at = end;
     if (token.single_word) {
       if (begin > 0 && is_word(previous_char(text, begin, &scratch))) continue;

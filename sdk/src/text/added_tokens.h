@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "matcher.h"
 #include "normalizer.h"
 #include "swage/value.h"
 #include "vocabulary.h"
@@ -24,24 +25,6 @@ AddedToken read_added_token(const Value& node);
 struct Section {
   size_t begin = 0, end = 0;
   int64_t id = -1;  // -1: text
-};
-
-// Finds the leftmost-longest of many fixed strings.
-class Matcher {
- public:
-  Matcher() : nodes_(1) {}
-  void add(std::string_view pattern, int64_t value);
-  // Length and value of the longest pattern that begins at `at`; length 0 when there is none.
-  size_t longest(std::string_view text, size_t at, int64_t* value) const;
-  bool empty() const { return nodes_.size() == 1; }
-
- private:
-  struct Node {
-    std::vector<std::pair<unsigned char, int32_t>> children;
-    int64_t value = -1;
-  };
-  std::vector<Node> nodes_;
-  bool starts_[256] = {};
 };
 
 // Tokens that are cut out of the text before the model sees it.

@@ -22,12 +22,22 @@ auto named(const std::string& component, Make make) -> decltype(make()) {
   }
 }
 
+// "is missing", or what it is instead of `wanted`.
+inline std::string found_for(const Value& node, const char* key, const char* wanted) {
+  const std::string name = absl::StrCat("\"", key, "\" is ");
+  if (node.table() == nullptr)
+    return absl::StrCat("is ", node.integer() != nullptr ? "an " : "a ", node.type_name(),
+                        ", expected a table with \"", key, "\"");
+  if (node[key].is_null()) return absl::StrCat(name, "missing, expected ", wanted);
+  return absl::StrCat(name, node[key].integer() != nullptr ? "an " : "a ", node[key].type_name(),
+                      ", expected ", wanted);
+}
+
 // The text member `key`, which must be there and not be empty.
 inline const std::string& required_text(const Value& node, const char* key) {
   const std::string* text = node[key].text();
   if (text == nullptr || text->empty()) {
-    throw std::invalid_argument(std::string("\"") + key + "\" is a " + node[key].type_name() +
-                                ", expected a string that is not empty");
+    throw std::invalid_argument(found_for(node, key, "a string that is not empty"));
   }
   return *text;
 }
@@ -36,8 +46,7 @@ inline const std::string& required_text(const Value& node, const char* key) {
 inline const Value::List& required_list(const Value& node, const char* key) {
   const Value::List* list = node[key].list();
   if (list == nullptr) {
-    throw std::invalid_argument(std::string("\"") + key + "\" is a " + node[key].type_name() +
-                                ", expected a list");
+    throw std::invalid_argument(found_for(node, key, "a list"));
   }
   return *list;
 }

@@ -89,17 +89,18 @@ absl::StatusOr<Normalizer> strip_accents(const Value&) {
 }
 
 // A short text must not grow without end: one replacement after another may double it each time.
-absl::Status check_growth(const std::vector<Match>& matches, size_t content, size_t before) {
-  constexpr size_t kMost = size_t{256} << 20;
-  size_t after = 0;
-  for (const Match& match : matches) {
-    after += match.found ? content : match.end - match.begin;
-    if (after > before && after > kMost)
-      return absl::ResourceExhaustedError(
-          absl::StrCat("Replace makes more than ", kMost >> 20, " MiB out of ", before,
-                       " bytes of text; is this tokenizer.json what its model came with?"));
-  }
-  return absl::OkStatus();
+absl::Status check_growth(size_t before, size_t after) {
+  constexpr size_t kMostTimes = 8, kAlways = size_t{1} << 20;
+  if (after <= kAlways || after / kMostTimes <= before) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("Replace makes ", after, " bytes and more out of ", before,
+                   " bytes of text; is this tokenizer.json what its model came with?"));
+}
+
+size_t size_of(const std::vector<Match>& matches, size_t content) {
+  size_t size = 0;
+  for (const Match& match : matches) size += match.found ? content : match.end - match.begin;
+  return size;
 }
 
 absl::StatusOr<Normalizer> replace(const Value& node) {
@@ -107,9 +108,10 @@ absl::StatusOr<Normalizer> replace(const Value& node) {
   return Normalizer([find, content = node.str("content", "")](std::string* text) -> absl::Status {
     std::vector<Match> matches;
     SWAGE_RETURN_IF_ERROR(find(*text, &matches));
-    SWAGE_RETURN_IF_ERROR(check_growth(matches, content.size(), text->size()));
+    const size_t size = size_of(matches, content.size());
+    SWAGE_RETURN_IF_ERROR(check_growth(text->size(), size));
     std::string out;
-    out.reserve(text->size());
+    out.reserve(size);
     for (const Match& match : matches) {
       if (match.found) {
         out += content;
@@ -145,7 +147,11 @@ absl::StatusOr<Normalizer> sequence(const Value& node) {
     steps.push_back(std::move(step));
   }
   return Normalizer([steps](std::string* text) -> absl::Status {
-    for (const Normalizer& step : steps) SWAGE_RETURN_IF_ERROR(step(text));
+    const size_t before = text->size();
+    for (const Normalizer& step : steps) {
+      SWAGE_RETURN_IF_ERROR(step(text));
+      SWAGE_RETURN_IF_ERROR(check_growth(before, text->size()));
+    }
     return absl::OkStatus();
   });
 }

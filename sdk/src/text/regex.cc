@@ -31,6 +31,15 @@ struct Scratch {
   }
 };
 
+// In a message.
+std::string shown(std::string_view pattern) {
+  constexpr size_t kMost = 120;
+  if (pattern.size() <= kMost) return std::string(pattern);
+  size_t end = kMost;
+  while (end > 0 && (pattern[end] & 0xC0) == 0x80) --end;  // no character is cut
+  return absl::StrCat(std::string(pattern.substr(0, end)), "… (", pattern.size(), " bytes)");
+}
+
 size_t char_bytes(char lead) {
   const auto byte = static_cast<unsigned char>(lead);
   return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
@@ -61,7 +70,7 @@ absl::StatusOr<Regex> Regex::compile(std::string_view pattern) {
       &error, &where, nullptr);
   if (code->code == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the regular expression ", code->pattern, ": ", pcre_message(error)));
+        absl::StrCat("the regular expression ", shown(pattern), ": ", pcre_message(error)));
   }
   pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);  // without it the interpreter runs
   Regex regex;
@@ -83,8 +92,10 @@ absl::Status Regex::find_all(std::string_view text, std::vector<Match>* matches)
     }
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the regular expression ", code_->pattern, " at byte ", from, ": ", pcre_message(found)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("the tokenizer's regular expression ", shown(code_->pattern),
+                       " takes too many steps on this text from its byte ", from, " on (",
+                       pcre_message(found), "); is this tokenizer.json what the model came with?"));
     }
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(scratch.data);
     const size_t begin = range[0], end = range[1];

@@ -52,6 +52,14 @@ void put_back(const std::vector<at::Tensor>& copies, const std::vector<at::Tenso
   for (size_t i = 0; i < tensors.size(); ++i) at::Tensor(tensors[i]).copy_(copies[i]);
 }
 
+bool gradients_are_finite(const std::vector<at::Tensor>& parameters) {
+  for (const at::Tensor& parameter : parameters) {
+    const at::Tensor& gradient = parameter.grad();
+    if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 // Trial weights in the place of the floats, while the object lives. Gradients of the block stop at
@@ -163,23 +171,25 @@ absl::StatusOr<Fit> BlockTrainer::fit(const std::vector<at::Tensor>& parameters,
   SWAGE_ASSIGN_OR_RETURN(fit.initial, loss());
   fit.best = fit.initial;
   std::vector<at::Tensor> best = copies_of(parameters);
+  const auto finish = [&] { return put_back(best, parameters), fit; };
   const auto at_once = static_cast<size_t>(schedule.sequences_per_step);
   for (int64_t epoch = 1; epoch <= schedule.epochs; ++epoch) {
     for (size_t first = 0; first < sequences_.size(); first += at_once) {
       optimizer.zero_grad();
       SWAGE_RETURN_IF_ERROR(step(first, std::min(at_once, sequences_.size() - first)));
+      // Parameters would no longer be numbers, and be blamed for it.
+      if (!gradients_are_finite(parameters)) return finish();
       const OnePiece one_piece(true);
       optimizer.step();
     }
     SWAGE_ASSIGN_OR_RETURN(const double now, loss());
-    if (!std::isfinite(now)) break;
+    if (!std::isfinite(now)) return finish();
     if (now >= fit.best) continue;
     fit.best = now;
     fit.best_epoch = epoch;
     best = copies_of(parameters);
   }
-  put_back(best, parameters);
-  return fit;
+  return finish();
 }
 
 }  // namespace swage::train

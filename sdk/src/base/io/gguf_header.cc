@@ -184,7 +184,9 @@ absl::StatusOr<int64_t> alignment_of(const GgufReader& reader, const Value& meta
 absl::StatusOr<GgufFile> read_checked(const std::string& path) {
   SWAGE_ASSIGN_OR_RETURN(GgufReader reader, GgufReader::open(path));
   SWAGE_ASSIGN_OR_RETURN(const uint32_t magic, reader.number<uint32_t>());
-  if (magic != kMagic) return reader.error("this is no GGUF file");
+  if (magic != kMagic)
+    return reader.error(
+        "this is no GGUF file; a model is the folder of a Hugging Face checkpoint or a GGUF file");
   SWAGE_ASSIGN_OR_RETURN(const uint32_t version, reader.number<uint32_t>());
   if (version == __builtin_bswap32(kVersion)) {
     return reader.error(
