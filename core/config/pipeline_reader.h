@@ -50,6 +50,7 @@ class PipelineReader {
   WeightScheme weight_at(const Value& table, const std::string& path, const WeightScheme& base);
   ActivationScheme activation_at(const Value& table, const std::string& path,
                                  const ActivationScheme& base);
+  Value known_keys(const Value& table, const std::string& path, const std::string& kind);
   void add_scheme_problem(const absl::Status& status, const std::string& path);
 
   const PipelineSource& source_;

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/suggest.h"
 #include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/pipeline_reader.h"
@@ -24,9 +25,9 @@ std::string leading_word(const std::string& message) {
   return message.substr(1, message.find('"', 1) - 1);
 }
 
-std::vector<std::string> scheme_words() {
+std::vector<std::string> scheme_words(const std::string& table) {
   std::vector<std::string> words;
-  for (const ParamManifest& key : scheme_keys("weight")) words.push_back(key.name);
+  for (const ParamManifest& key : scheme_keys(table)) words.push_back(key.name);
   return words;
 }
 
@@ -34,14 +35,33 @@ std::vector<std::string> scheme_words() {
 
 void PipelineReader::add_scheme_problem(const absl::Status& status, const std::string& path) {
   if (status.ok()) return;
-  const std::string word = leading_word(std::string(status.message()));
-  const std::string message = absl::StrCat(status.message(), foreign_key(word, scheme_words(), ""));
-  problems_.add(document_.place(join_path(path, leading_word(message))).key, message);
+  const std::string message(status.message());
+  const bool per_channel = absl::StartsWith(message, "\"group\" is -1");
+  problems_.add(document_.place(join_path(path, leading_word(message))).key,
+                absl::StrCat(message, per_channel ? "; for one scale a row write granularity = "
+                                                    "\"channel\""
+                                                  : ""));
+}
+
+// Every key that is none is told; what is left is read, so that one look shows all mistakes.
+Value PipelineReader::known_keys(const Value& table, const std::string& path,
+                                 const std::string& kind) {
+  if (table.table() == nullptr) return table;
+  const std::vector<std::string> words = scheme_words(kind);
+  Value::Table known = *table.table();
+  for (const auto& [key, value] : *table.table()) {
+    if (lists(words, key)) continue;
+    known.erase(key);
+    problems_.add(document_.place(join_path(path, key)).key,
+                  absl::StrCat("\"", key, "\" is no key of a scheme",
+                               foreign_key(key, words, suggestion(key, words))));
+  }
+  return Value(std::move(known));
 }
 
 WeightScheme PipelineReader::weight_at(const Value& table, const std::string& path,
                                        const WeightScheme& base) {
-  auto scheme = parse_weight_scheme(table, base);
+  auto scheme = parse_weight_scheme(known_keys(table, path, "weight"), base);
   if (scheme.ok() && scheme->format == NumberFormat::kDense) {
     scheme = absl::InvalidArgumentError(
         "\"format\" is \"dense\"; to leave linears in floats write [[step.override]] with keep = "
@@ -53,7 +73,7 @@ WeightScheme PipelineReader::weight_at(const Value& table, const std::string& pa
 
 ActivationScheme PipelineReader::activation_at(const Value& table, const std::string& path,
                                                const ActivationScheme& base) {
-  const auto scheme = parse_activation_scheme(table, base);
+  const auto scheme = parse_activation_scheme(known_keys(table, path, "activation"), base);
   add_scheme_problem(scheme.status(), path);
   return scheme.ok() ? *scheme : base;
 }

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/shell_quoted.h"
 #include "core/config/foreign_names.h"
 #include "core/config/toml_depth.h"
 #include "swage/io/safetensors_header.h"
@@ -139,13 +140,17 @@ class FileReader {
   absl::StatusOr<Document> read(const std::string& file) {
     std::error_code error;
     if (!fs::is_regular_file(file, error)) {
-      return absl::NotFoundError(
-          absl::StrCat("\"", file, "\" is ", what_instead(file), "; expected a pipeline in TOML"));
+      return absl::NotFoundError(absl::StrCat("\"", file, "\" is ", what_instead(file),
+                                              "; expected a pipeline in TOML", other_verb(file)));
     }
     SWAGE_RETURN_IF_ERROR(foreign_pipeline(file));
     SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxFileBytes));
     bytes_ += static_cast<int64_t>(text.size());
-    SWAGE_ASSIGN_OR_RETURN(Document own, parse_toml(text, file));
+    auto parsed = parse_toml(text, file);
+    if (!parsed.ok())
+      return absl::InvalidArgumentError(
+          absl::StrCat(parsed.status().message(), foreign_text(text)));
+    Document own = *std::move(parsed);
     Value::Table& root = *own.root.table();
     const auto include = root.find("include");
     if (include == root.end()) return own;
@@ -172,6 +177,19 @@ class FileReader {
     if (error && error != std::errc::no_such_file_or_directory)
       return absl::StrCat("no file (", error.message(), ")");
     return "no file";
+  }
+
+  // What such an argument is meant for.
+  static std::string other_verb(const std::string& file) {
+    std::error_code error;
+    if (fs::exists(file + "/run.db", error))
+      return absl::StrCat(": `swage resume ", shell_quoted(file), "` continues the run in it");
+    if (fs::exists(file + "/config.json", error))
+      return absl::StrCat(
+          " that names this model in [model] path: `swage help` shows one, `swage "
+          "inspect ",
+          shell_quoted(file), "` what the model is made of");
+    return foreign_home(file);
   }
 
   absl::StatusOr<Document> read_included(const Value& value, const std::string& file,

@@ -9,10 +9,12 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/earlier.h"
 #include "core/engine/file_digest.h"
 #include "swage/status.h"
 
@@ -328,19 +330,34 @@ absl::StatusOr<Journal> Journal::open(const std::string& work) {
   return journal;
 }
 
+bool Journal::is_one(const std::string& work) {
+  constexpr size_t kHeaderBytes = 100, kIdAt = 68;
+  std::string header(kHeaderBytes, '\0');
+  std::error_code error;
+  if (!fs::is_regular_file(work + "/run.db", error)) return false;
+  if (!std::ifstream(work + "/run.db", std::ios::binary).read(header.data(), kHeaderBytes))
+    return false;
+  uint32_t id = 0;
+  for (size_t i = 0; i < 4; ++i) id = id << 8 | static_cast<uint8_t>(header[kIdAt + i]);
+  return header.rfind("SQLite format 3", 0) == 0 && id == kApplicationId;
+}
+
 absl::Status Journal::discard(const std::string& work) {
   std::error_code error;
   if (!fs::exists(work + "/run.db", error)) return absl::OkStatus();
-  // A damaged one may go; not one that is at work: it holds its lock.
-  const absl::StatusOr<Journal> held = open(work);
-  if (absl::IsFailedPrecondition(held.status())) return held.status();
-  // run.db last: until then the folder still tells what it is.
-  for (const char* name :
-       {"state", "parts", "result.json", "run.db-wal", "run.db-shm", "run.db-journal", "run.db"}) {
-    fs::remove_all(fs::path(work) / name, error);
-    if (error) return file_error(work + "/" + name, "removed", error.value());
+  if (!is_one(work)) {
+    return with_exit_code(
+        absl::FailedPreconditionError(absl::StrCat(
+            work,
+            ": run.db is no journal of swage; move it away, or choose another folder with "
+            "--work")),
+        ExitCode::kUsage);
   }
-  return absl::OkStatus();
+  // A damaged one may go; not one that is at work: it holds its lock.
+  SWAGE_ASSIGN_OR_RETURN(const int held, lock(work));
+  const absl::Status removed = remove_earlier_work(work);
+  ::close(held);
+  return removed;
 }
 
 absl::Status Journal::commit(const std::vector<Entry>& entries) {

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "core/base/exit_codes.h"
 #include "core/config/places.h"
+#include "core/engine/earlier.h"
 #include "core/engine/process.h"
 #include "core/engine/result.h"
 #include "core/engine/run_record.h"
@@ -79,6 +80,14 @@ absl::Status still_there(const ExportSpec& spec) {
       ExitCode::kVerdictFailed);
 }
 
+// The export that the new one replaced goes once the journal knows that this one is there.
+absl::Status drop_replaced(ExportWriter& writer, const Journal& journal, Reporter& reporter) {
+  SWAGE_ASSIGN_OR_RETURN(const Value replaced, journal.get("replaced", writer.spec().name));
+  const std::string kept = writer.place().drop(replaced);
+  if (!kept.empty()) reporter.warning(kept);
+  return absl::OkStatus();
+}
+
 absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journal) {
   const std::string& name = writer.spec().name;
   const std::string key = "export/" + name;
@@ -92,7 +101,8 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   if (writer.place().is_published(before)) return record.commit(journal, "phase", key);
   SWAGE_ASSIGN_OR_RETURN(const std::string folder, writer.place().begin(before));
   SWAGE_ASSIGN_OR_RETURN(const Value identity, writer.place().identity());
-  SWAGE_RETURN_IF_ERROR(journal.commit({{"folder", name, identity}}));
+  SWAGE_RETURN_IF_ERROR(
+      journal.commit({{"folder", name, identity}, {"replaced", name, writer.place().replaced()}}));
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
   for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
@@ -101,6 +111,7 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model, &parts));
   record.stored(writer.spec().name, carried);
   SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, parts, folder));
+  SWAGE_RETURN_IF_ERROR(write_export_record(folder));
   SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
   return record.commit(journal, "phase", key);
@@ -137,16 +148,18 @@ absl::Status accept_plugins(Journal& journal, const Value& identity,
 }  // namespace
 
 Value to_value(const RunCommand& command) {
-  return Value(Value::Table{{"verb", command.verb},
-                            {"folder", command.folder},
-                            {"pipeline", command.pipeline},
-                            {"sets", texts(command.sets)},
-                            {"plugin_path", texts(command.plugin_path)}});
+  Value::Table table = {{"verb", command.verb},
+                        {"folder", command.folder},
+                        {"pipeline", command.pipeline},
+                        {"sets", texts(command.sets)},
+                        {"plugin_path", texts(command.plugin_path)}};
+  if (command.overwrite) table["overwrite"] = true;
+  return Value(std::move(table));
 }
 
 RunCommand command_from(const Value& value) {
-  return {value.str("verb", "run"), value.str("folder", ""), value.str("pipeline", ""),
-          words(value["sets"]), words(value["plugin_path"])};
+  return {value.str("verb", "run"), value.str("folder", ""),     value.str("pipeline", ""),
+          words(value["sets"]),     words(value["plugin_path"]), value.flag("overwrite", false)};
 }
 
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
@@ -182,9 +195,19 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   return set_up_run(std::move(loaded));
 }
 
+absl::Status check_room(const Pipeline& pipeline, bool overwrite) {
+  if (!overwrite) return check_vacant(pipeline, nullptr);
+  const Earlier earlier = {check_earlier_work, [](const std::string& folder) {
+                             return EarlierExport::look(folder).status();
+                           }};
+  return check_vacant(pipeline, &earlier);
+}
+
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
-  SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline));
-  for (ExportWriter& writer : setup.writers) SWAGE_RETURN_IF_ERROR(writer.place().reserve());
+  SWAGE_RETURN_IF_ERROR(check_room(setup.pipeline, command.overwrite));
+  for (ExportWriter& writer : setup.writers)
+    SWAGE_RETURN_IF_ERROR(writer.place().reserve(command.overwrite));
+  if (command.overwrite) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()},
                                                    {"run", "origin", origin_of(setup)}});
@@ -238,8 +261,8 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
     RunRecord record;
     SWAGE_ASSIGN_OR_RETURN(const auto items, recorded_items(journal, spec.name));
     SWAGE_ASSIGN_OR_RETURN(const Verdict verdict, verify_export(setup, writer, items, reporter));
-    SWAGE_RETURN_IF_ERROR(io::write_file_atomically(
-        (fs::path(spec.path) / "swage_verdict.json").string(), to_json(to_value(verdict)) + "\n"));
+    SWAGE_RETURN_IF_ERROR(io::write_file_atomically((fs::path(spec.path) / kVerdictFile).string(),
+                                                    to_json(to_value(verdict)) + "\n"));
     if (verdict.ok()) {
       record.set("verdict", to_value(verdict));
       record.seconds("verify", watch.lap());
@@ -262,17 +285,19 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 
 // The places of exports that are still to be written.
 absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
+  SWAGE_ASSIGN_OR_RETURN(const Value command, journal.get("run", "command"));
   for (ExportWriter& writer : setup.writers) {
     const std::string& name = writer.spec().name;
     SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", "export/" + name));
     SWAGE_ASSIGN_OR_RETURN(const Value folder, journal.get("folder", name));
     if (!done && !writer.place().is_published(folder))
-      SWAGE_RETURN_IF_ERROR(writer.place().reserve());
+      SWAGE_RETURN_IF_ERROR(writer.place().reserve(command_from(command).overwrite));
   }
   return absl::OkStatus();
 }
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
+  commits_go_to(journal.work());
   SWAGE_RETURN_IF_ERROR(setup.shards->take_up(journal));
   SWAGE_RETURN_IF_ERROR(reserve_places(setup, journal));
   tell_origin(setup, reporter);
@@ -283,6 +308,7 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   }
   for (ExportWriter& writer : setup.writers) {
     SWAGE_RETURN_IF_ERROR(write_export(setup, writer, journal));
+    SWAGE_RETURN_IF_ERROR(drop_replaced(writer, journal, reporter));
     SWAGE_RETURN_IF_ERROR(interrupted());
   }
   if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter));
@@ -291,8 +317,7 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   std::error_code ignored;  // hidden states are of no more use
   fs::remove(setup.state_file(static_cast<int64_t>(setup.model->blocks().size())), ignored);
   reporter.event("result", result);
-  reporter.finish();
-  std::fputs(result_table(result, setup.pipeline.run.work).c_str(), stdout);
+  reporter.print(result_table(result, setup.pipeline.run.work));
   return absl::OkStatus();
 }
 

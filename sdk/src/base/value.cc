@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "json_text.h"
 #include "swage/key_log.h"
 
 namespace swage {
@@ -114,22 +115,8 @@ std::string position(std::string_view text, size_t byte) {
   return absl::StrCat(line, ":", column);
 }
 
-// What the parser says behind its own name and place, with the last words it read cut short.
-std::string parser_text(const std::string& what, std::string_view text, size_t byte) {
-  // Python's json writes what JSON does not have.
-  const std::string_view near = text.substr(std::min(text.size(), byte > 10 ? byte - 10 : 0), 20);
-  for (const char* word : {"NaN", "Infinity"}) {
-    if (near.find(word) != std::string_view::npos)
-      return std::string(word) + " is no number of JSON, though Python writes it";
-  }
-  constexpr size_t kMost = 120;
-  const size_t place = what.find(", column ");
-  const size_t colon = place == std::string::npos ? place : what.find(": ", place);
-  std::string words = colon == std::string::npos ? what : what.substr(colon + 2);
-  if (words.size() <= kMost) return words;
-  size_t end = kMost;
-  while (end > 0 && (words[end] & 0xC0) == 0x80) --end;  // no character is cut
-  return words.substr(0, end) + "…";
+std::string_view around(std::string_view text, size_t byte) {
+  return text.substr(std::min(text.size(), byte > 10 ? byte - 10 : 0), 20);
 }
 
 }  // namespace
@@ -193,10 +180,10 @@ absl::StatusOr<Value> parse_json(std::string_view text, std::string_view origin)
   } catch (const nlohmann::json::parse_error& error) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ":", position(text, error.byte), ": this is not valid JSON (",
-                     parser_text(error.what(), text, error.byte), ")"));
+                     json_problem(error.what(), around(text, error.byte)), ")"));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": this is not valid JSON (", parser_text(error.what(), "", 0), ")"));
+        absl::StrCat(name, ": this is not valid JSON (", json_problem(error.what(), ""), ")"));
   }
 }
 
