@@ -63,7 +63,8 @@ const CLI::Option* option_of(const CLI::App& verb, const std::string& text) {
 absl::Status not_understood(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   const CLI::App& verb = chosen.empty() ? app : *chosen.front();
-  const std::string text = error.what();
+  std::string text = error.what();
+  if (absl::StrContains(text, "flag override")) text = "--" + text;  // it leaves the dashes out
   const std::string help = chosen.empty()
                                ? "; `swage help` shows what there is"
                                : absl::StrCat("; see `swage ", verb.get_name(), " --help`");

@@ -50,12 +50,37 @@ absl::Status file_error(const std::string& path, const char* what, int error) {
   return absl::UnavailableError(text);
 }
 
+// What SQLite found, in our words.
+std::string words_of(int code, sqlite3* database) {
+  switch (code) {
+    case SQLITE_NOMEM:
+      return "there is no memory to read it";
+    case SQLITE_FULL:
+      return "the disk is full";
+    case SQLITE_IOERR:
+      return "it cannot be read or written";
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      return "it cannot be opened for writing";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "it is in use";
+    case SQLITE_CORRUPT:
+      return "the file is damaged";
+    case SQLITE_NOTADB:
+      return "this is no SQLite file";
+    default:
+      return sqlite3_errmsg(database);
+  }
+}
+
 // The last error of the connection. Nothing of the commit at work is kept.
 absl::Status database_error(sqlite3* database, const std::string& path) {
   const int code = sqlite3_errcode(database);
   // SQLite remembers the system's error of a statement, but not that of a COMMIT.
   const int error = sqlite3_system_errno(database) != 0 ? sqlite3_system_errno(database) : errno;
-  const std::string text = absl::StrCat(path, ": ", sqlite3_errmsg(database));
+  const std::string text = absl::StrCat(path, ": ", words_of(code, database));
   switch (code) {
     case SQLITE_NOMEM:
       return absl::ResourceExhaustedError(text);

@@ -204,9 +204,13 @@ absl::Status check_room(const Pipeline& pipeline, bool overwrite) {
 }
 
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
-  SWAGE_RETURN_IF_ERROR(check_room(setup.pipeline, command.overwrite));
-  for (ExportWriter& writer : setup.writers)
-    SWAGE_RETURN_IF_ERROR(writer.place().reserve(command.overwrite));
+  // Earlier exports are looked at by their places, once.
+  const Earlier earlier = {check_earlier_work, [](const std::string&) { return absl::OkStatus(); }};
+  SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline, command.overwrite ? &earlier : nullptr));
+  for (ExportWriter& writer : setup.writers) {
+    SWAGE_RETURN_IF_ERROR(
+        annotate(writer.place().reserve(command.overwrite), writer.spec().where.text()));
+  }
   if (command.overwrite) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()},

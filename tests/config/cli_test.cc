@@ -182,6 +182,19 @@ TEST_F(Command, ShowsControlBytesAsText) {
   EXPECT_EQ(swage("\"$(printf 'a\\033]0;b')\"").out.find('\033'), std::string::npos);
 }
 
+TEST_F(Command, SaysWhichVerbAnArgumentIsFor) {
+  write("p.toml", "[model]\npath = \"model\"\n");
+  write("model/config.json", "{}");
+  std::filesystem::create_directories(folder_ / "it's work");
+  write("it's work/run.db", "");
+  EXPECT_THAT(swage("run model").out, HasSubstr("`swage inspect model`"));
+  EXPECT_THAT(swage("run \"it's work\"").out, HasSubstr("`swage resume 'it'\\''s work'`"));
+  EXPECT_THAT(swage("resume p.toml").out, HasSubstr("is started with `swage run p.toml`"));
+  for (const char* arguments : {"run '~/p.toml'", "resume '~/run'", "inspect '~/m'",
+                                "forward model --input '~/x' --output y"})
+    EXPECT_THAT(swage(arguments).out, HasSubstr("is a word of the shell")) << arguments;
+}
+
 TEST_F(Command, KnowsTheWordsOfOtherPrograms) {
   write("p.toml",
         "[model]\npath = \"meta-llama/Llama-3.1-8B\"\n[calibration]\nsource = \"wikitext2\"\n"
@@ -237,6 +250,7 @@ TEST_F(Command, DescribesEveryOptionToShellsAndManual) {
                     fish = swage("completion fish").out, man = swage("man").out;
   EXPECT_THAT(zsh, StartsWith("#compdef swage\n"));
   EXPECT_THAT(man, StartsWith(".TH SWAGE 1 "));
+  int options = 0;
   for (const char* verb : {"run", "resume", "check", "eval", "verify", "forward", "inspect",
                            "plugins", "help", "schema", "completion", "man"}) {
     // The options that --help names.
@@ -245,7 +259,6 @@ TEST_F(Command, DescribesEveryOptionToShellsAndManual) {
     EXPECT_THAT(man, HasSubstr("\\fBswage " + name + "\\fR"));
     EXPECT_THAT(zsh, HasSubstr("    " + name + ") _arguments"));
     EXPECT_THAT(fish, HasSubstr("__fish_use_subcommand -a " + name + " "));
-    int options = 0;
     for (size_t at = help.find("\n  --"); at != std::string::npos;
          at = help.find("\n  --", at + 1)) {
       const std::string option = help.substr(at + 3, help.find_first_of(" ,\n", at + 3) - at - 3);
@@ -253,13 +266,13 @@ TEST_F(Command, DescribesEveryOptionToShellsAndManual) {
       std::string escaped;
       for (const char c : option) escaped += c == '-' ? std::string("\\-") : std::string(1, c);
       EXPECT_THAT(bash, HasSubstr(option)) << verb;
-      EXPECT_THAT(zsh, HasSubstr("'" + option + "[")) << verb;
+      EXPECT_THAT(zsh, HasSubstr(option + "[")) << verb;
       EXPECT_THAT(fish, HasSubstr(" -l " + dashed)) << verb;
       EXPECT_THAT(man, HasSubstr(escaped)) << verb;
       ++options;
     }
-    EXPECT_GE(options, 1) << help;
   }
+  EXPECT_GT(options, 30);
 }
 
 TEST_F(Command, PrintsPlainTextWhereNoTerminalDraws) {

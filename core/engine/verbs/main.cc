@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
@@ -64,6 +65,10 @@ int main(int argc, char** argv) {
             absl::StrCat("out of memory: the limit of the address space (ulimit -v) is used up: ",
                          status.message())),
         swage::ExitCode::kResources);
+  constexpr absl::string_view kThrown = "exception: ";  // by the host itself
+  if (absl::StartsWith(status.message(), kThrown) && swage::exit_code(status) == 1)
+    status = absl::InternalError(absl::StrCat(status.message().substr(kThrown.size()),
+                                              " (a bug of swage, please report it)"));
   swage::say_error(status, arguments.json, arguments.pipeline);
   const absl::Status late = swage::Loader::shutdown();
   swage::say_error(late);
