@@ -248,7 +248,12 @@ std::string fish_script(const std::vector<VerbDescription>& command) {
         const bool is_long = name.rfind("--", 0) == 0;
         absl::StrAppend(&text, is_long ? " -l " : " -s ", name.substr(is_long ? 2 : 1));
       }
-      absl::StrAppend(&text, option.value.empty() ? "" : fish_action(kind_of(option), command),
+      const std::string action = fish_action(kind_of(option), command);
+      const bool files = option.is_argument && action == " -r -F";
+      absl::StrAppend(&text,
+                      option.value.empty() ? ""
+                      : files              ? " -F"
+                                           : action,
                       " -d ", quoted(option.help), "\n");
     }
   }

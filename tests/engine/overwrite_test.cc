@@ -110,7 +110,8 @@ TEST_F(OverwriteTest, WhatHasNoRecordIsNotSwages) {
   fs::remove("packed/swage_export.json");
   expect_refused("holds no swage_export.json");
   fs::remove_all("packed");
-  fs::create_symlink("model", "packed");
+  fs::create_directory("elsewhere");
+  fs::create_symlink("elsewhere", "packed");
   expect_refused("is a link");
   fs::remove("packed");
   std::ofstream("packed") << "mine";
