@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
@@ -64,6 +65,12 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
                    absl::StrCat(error ? absl::StrCat("cannot be reached (", error.message(), ")")
                                       : "does not exist",
                                 foreign_path(arguments.target)));
+  }
+  if (!is_run && absl::EndsWith(arguments.target, ".toml")) {
+    return missing("model", arguments.target,
+                   absl::StrCat("is a pipeline file by its name; expected a checkpoint folder or a "
+                                "GGUF file; `swage check ",
+                                shell_quoted(arguments.target), "` judges pipelines"));
   }
   for (const std::string& file : {arguments.input, arguments.compare}) {
     if (!file.empty() && !fs::is_regular_file(file, error))

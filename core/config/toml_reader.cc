@@ -14,6 +14,7 @@
 #include "core/base/shell_quoted.h"
 #include "core/config/foreign_names.h"
 #include "core/config/toml_depth.h"
+#include "core/config/toml_text.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -28,15 +29,6 @@ constexpr size_t kMaxSetWords = 8;  // step.NAME.weight.bits has four
 
 absl::Status error_at(const SourceLocation& where, const std::string& text) {
   return absl::InvalidArgumentError(absl::StrCat(where.text(), ": ", text));
-}
-
-// What the parser found, without what it was about to do and the names of its own code.
-std::string parser_text(std::string text) {
-  const size_t colon = text.find(": ");
-  if (absl::StartsWith(text, "Error while parsing") && colon != std::string::npos)
-    text = absl::StrCat("this is not valid TOML: ", text.substr(colon + 2));
-  const size_t own = text.find(" (TOML_");
-  return own == std::string::npos ? text : text.substr(0, own);
 }
 
 class Converter {
@@ -272,8 +264,9 @@ absl::StatusOr<Document> parse_toml(std::string_view text, const std::string& or
     SWAGE_ASSIGN_OR_RETURN(document.root, Converter(origin, &document).convert(table, ""));
     return document;
   } catch (const toml::parse_error& error) {
-    return error_at(Converter(origin, &document).at(error.source()),
-                    parser_text(std::string(error.description())));
+    return error_at(
+        Converter(origin, &document).at(error.source()),
+        absl::StrCat("this is not valid TOML: ", toml_problem(std::string(error.description()))));
   }
 }
 

@@ -32,7 +32,7 @@ TEST(JsonText, SaysWhatIsWrongAndWhere) {
     EXPECT_THAT(told, testing::HasSubstr("this is not valid JSON (" + meaning + ")")) << text;
     EXPECT_THAT(told, testing::Not(testing::HasSubstr("exception"))) << text;
   }
-  EXPECT_THAT(parse_json("{\n  \"a\": }", "c.json").status().message(),
+  EXPECT_THAT(std::string(parse_json("{\n  \"a\": }", "c.json").status().message()),
               testing::StartsWith("c.json:2:8: this is not valid JSON"));
 }
 
