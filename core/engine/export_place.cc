@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 absl::Status refuse(const std::string& path, const std::string& why) {
   return with_exit_code(
       absl::FailedPreconditionError(absl::StrCat(
-          path, ": ", why, "; it is left as it is. Move it away and continue with `swage resume`")),
+          path, ": ", why, "; it is left as it is: move it away, then `swage resume` goes on")),
       ExitCode::kPipeline);
 }
 
@@ -81,6 +81,24 @@ absl::Status ExportPlace::reserve(bool overwrite) {
   if (!overwrite || error) return refuse(path_, "holds files of others");
   SWAGE_ASSIGN_OR_RETURN(earlier_, EarlierExport::look(path_));
   return absl::OkStatus();
+}
+
+absl::Status ExportPlace::clear(const Value& unfinished, const Value& replaced) {
+  if (identity_of(unfinished_).empty() || rmdir(unfinished_.c_str()) == 0) return absl::OkStatus();
+  if (is_identity(replaced, unfinished_)) {
+    const std::string kept = drop(replaced);
+    return kept.empty() ? absl::OkStatus() : refuse(unfinished_, kept);
+  }
+  std::error_code error;
+  if (is_identity(unfinished, unfinished_)) {
+    fs::remove_all(unfinished_, error);  // follows no links
+    return error ? refuse(unfinished_, error.message()) : absl::OkStatus();
+  }
+  return with_exit_code(absl::FailedPreconditionError(absl::StrCat(
+                            unfinished_,
+                            ": the export is laid out in a folder of this name, but something lies "
+                            "there that no earlier run tells of; move it away")),
+                        ExitCode::kPipeline);
 }
 
 absl::StatusOr<std::string> ExportPlace::begin(const Value& before) {

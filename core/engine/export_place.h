@@ -24,6 +24,9 @@ class ExportPlace {
   // FailedPrecondition: another run writes there, or the folder is not empty. With `overwrite` it
   // may be an earlier export. Once is enough.
   absl::Status reserve(bool overwrite = false);
+  // What an earlier run of the same work folder left beside the export goes: the folder that it was
+  // filling, or the export that it had replaced. FailedPrecondition: somebody else's lies there.
+  absl::Status clear(const Value& unfinished, const Value& replaced);
   // An empty folder beside the export. What an earlier attempt of this run left there goes: the
   // folder of identity `before` (null: none). FailedPrecondition: somebody else's lies there.
   absl::StatusOr<std::string> begin(const Value& before);

@@ -203,6 +203,28 @@ absl::Status check_room(const Pipeline& pipeline, bool overwrite) {
   return check_vacant(pipeline, &earlier);
 }
 
+// What an earlier run left beside the exports, as its journal tells where there is one that can be
+// read.
+absl::Status clear_places(RunSetup& setup, bool overwrite) {
+  const std::string& work = setup.pipeline.run.work;
+  std::optional<Journal> earlier;
+  if (overwrite && Journal::is_one(work)) {
+    auto opened = Journal::open(work);
+    if (absl::IsFailedPrecondition(opened.status())) return opened.status();  // at work
+    if (opened.ok()) earlier = *std::move(opened);
+  }
+  for (ExportWriter& writer : setup.writers) {
+    const std::string& name = writer.spec().name;
+    Value unfinished, replaced;
+    if (earlier) {
+      SWAGE_ASSIGN_OR_RETURN(unfinished, earlier->get("folder", name));
+      SWAGE_ASSIGN_OR_RETURN(replaced, earlier->get("replaced", name));
+    }
+    SWAGE_RETURN_IF_ERROR(writer.place().clear(unfinished, replaced));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
   // Earlier exports are looked at by their places, once.
   const Earlier earlier = {check_earlier_work, [](const std::string&) { return absl::OkStatus(); }};
@@ -211,6 +233,7 @@ absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command
     SWAGE_RETURN_IF_ERROR(
         annotate(writer.place().reserve(command.overwrite), writer.spec().where.text()));
   }
+  SWAGE_RETURN_IF_ERROR(clear_places(setup, command.overwrite));
   if (command.overwrite) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()},

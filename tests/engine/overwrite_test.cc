@@ -132,6 +132,25 @@ TEST_F(OverwriteTest, ARunThatFailsLeavesTheEarlierExport) {
   EXPECT_EQ(swage({"verify", "runs/p"}).code, 0);
 }
 
+TEST_F(OverwriteTest, WhatAnEarlierRunWasFillingGoes) {
+  ExportPlace place(fs::absolute("packed").string(), fs::absolute("runs/p").string());
+  const std::string unfinished = place.begin(Value()).value();
+  fs::remove(unfinished);
+  fs::rename("packed", unfinished);  // as if the run had been killed before it gave the name
+  const Answer answer = swage({"run", "p.toml", "--overwrite"});
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  EXPECT_FALSE(fs::exists(unfinished));
+  EXPECT_EQ(swage({"verify", "runs/p"}).code, 0);
+  // One that no journal tells of is found before any work.
+  fs::create_directory(unfinished);
+  std::ofstream(unfinished + "/x") << "mine";
+  const Answer refused = swage({"run", "p.toml", "--overwrite"});
+  EXPECT_EQ(refused.code, kPipeline);
+  EXPECT_THAT(refused.err, HasSubstr("no earlier run tells of"));
+  EXPECT_TRUE(fs::exists(unfinished + "/x"));
+  EXPECT_TRUE(fs::exists("runs/p/run.db"));
+}
+
 TEST_F(OverwriteTest, WhatIsPutThereMeanwhileIsKept) {
   ExportPlace place(fs::absolute("packed").string(), "work");
   ASSERT_OK(place.reserve(true));
