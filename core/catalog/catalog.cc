@@ -128,7 +128,9 @@ std::string nearest_architectures(const std::vector<std::string>& wanted,
       known.erase(std::remove(known.begin(), known.end(), near), known.end());
     }
   }
-  return found.empty() ? "" : absl::StrCat("; the nearest that are served: ", names_of(found));
+  if (!found.empty()) return absl::StrCat("; the nearest that are served: ", names_of(found));
+  return known.size() > kHandful ? ""
+                                 : absl::StrCat("; installed adapters serve ", names_of(known));
 }
 
 // A model_type that only another adapter knows is another network's.

@@ -59,6 +59,8 @@ class PipelineReader {
   const Catalog& catalog_;
   Problems problems_;
   Pipeline pipeline_;
+  WeightScheme default_weight_;  // [scheme]
+  std::optional<ActivationScheme> default_activation_;
 };
 
 // The configuration as a tree with every default filled in (pipeline_effective.cc).

@@ -90,6 +90,11 @@ bool PipelineReader::takes_scheme(const Entry& entry, const std::string& table,
 
 void PipelineReader::read_steps() {
   read_section("scheme");
+  // Once, whether steps take them or not.
+  const Value& defaults = root_["scheme"];
+  default_weight_ = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
+  if (defaults.has("activation"))
+    default_activation_ = activation_at(defaults["activation"], "scheme.activation", {});
   for (const Entry& entry : read_entries("step")) pipeline_.steps.push_back(read_step(entry));
 }
 
@@ -130,16 +135,12 @@ void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
   const Value& own = *entry.table;
   step->takes_weight = lists(entry.component->schemes, "weight");
   if (step->takes_weight) {
-    step->weight = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
-    step->weight = weight_at(own["weight"], entry.path + ".weight", step->weight);
+    step->weight = weight_at(own["weight"], entry.path + ".weight", default_weight_);
     step->weight_given = own.has("weight") || defaults.has("weight");
   } else if (own.has("weight")) {
     takes_scheme(entry, "weight", entry.path);
   }
-  const bool default_activation =
-      defaults.has("activation") && lists(entry.component->schemes, "activation");
-  if (default_activation)
-    step->activation = activation_at(defaults["activation"], "scheme.activation", {});
+  if (lists(entry.component->schemes, "activation")) step->activation = default_activation_;
   if (own.has("activation") && takes_scheme(entry, "activation", entry.path)) {
     step->activation = activation_at(own["activation"], entry.path + ".activation",
                                      step->activation.value_or(ActivationScheme{}));

@@ -348,10 +348,10 @@ TEST_F(PipelineFile, TellsEveryUnknownKeyOfAScheme) {
   EXPECT_EQ(problems(std::string(kModel) +
                      "[[step]]\nuse = \"round\"\nweight = { bit = 4, group = -1, zp = 1 }\n"),
             "./p.toml:5:12: \"bit\" is no key of a scheme; did you mean \"bits\"?\n"
-            "./p.toml:5:34: \"zp\" is no key of a scheme; known are bits, convention, format, "
+            "./p.toml:5:33: \"zp\" is no key of a scheme; known are bits, convention, format, "
             "granularity, group, group_tail, range, scale_dtype, symmetric\n"
-            "./p.toml:5:21: \"group\" is -1; expected 1 or more; for one scale a row write "
-            "granularity = \"channel\"");
+            "./p.toml:5:21: \"group\" is -1; expected the number of columns that share a scale, "
+            "for example 64 or 128; for one scale a row write granularity = \"channel\"");
 }
 
 TEST_F(PipelineFile, KnowsRecipesOfOtherLanguages) {

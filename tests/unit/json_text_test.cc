@@ -19,7 +19,7 @@ TEST(JsonText, SaysWhatIsWrongAndWhere) {
       {"{\"a\": 1.}", "a number is written as JSON has none"},
       {"{\"a\": 1e999}", "a number is too large"},
       {"{\"a\": NaN}", "NaN is no number of JSON, though Python writes it"},
-      {"{\"a\": True}", "a value is expected here"},
+      {"{\"a\": True}", "a word is none of JSON's true, false and null"},
       {"{\"a\": tru}", "a word is none of JSON's true, false and null"},
       {"{a: 1}", "the key of an object is expected here, in double quotes"},
       {"{\"a\" 1}", "a : is expected here"},

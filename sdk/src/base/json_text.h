@@ -24,10 +24,10 @@ inline std::string json_problem(std::string_view what, std::string_view around) 
       {"surrogate", "a \\u in a string is half of a character"},
       {"number overflow", "a number is too large"},
       {"invalid number", "a number is written as JSON has none"},
+      {"parsing object key", "the key of an object is expected here, in double quotes"},
       {"invalid literal", "a word is none of JSON's true, false and null"},
       {"comment", "JSON has no comments"},
       {"expected end of input", "something follows behind its end"},
-      {"parsing object key", "the key of an object is expected here, in double quotes"},
       {"parsing object separator", "a : is expected here"},
       {"parsing object", "a , or } is expected here"},
       {"parsing array", "a , or ] is expected here"}};
