@@ -127,7 +127,7 @@ absl::StatusOr<Arguments> parse_arguments(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion&) {
-    arguments.text = absl::StrCat(kVersion, "\n");
+    arguments.text = absl::StrCat(command_version(), "\n");
     return arguments;
   } catch (const CLI::CallForHelp&) {
     const auto chosen = app.get_subcommands();

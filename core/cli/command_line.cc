@@ -45,7 +45,7 @@ void file(CLI::App& verb, const char* name, std::string* value, const char* help
 
 }  // namespace
 
-const char kVersion[] = "swage " SWAGE_VERSION;
+const char* command_version() { return "swage " SWAGE_VERSION; }
 
 const std::vector<Verb>& verbs() {
   static const auto* const all = new std::vector<Verb>{
@@ -72,7 +72,7 @@ const std::vector<std::string>& shells() {
 
 CommandLine::CommandLine(Arguments* arguments) : arguments_(*arguments) {
   app_.name("swage");
-  app_.set_version_flag("--version", kVersion, "Print the version and end");
+  app_.set_version_flag("--version", command_version(), "Print the version and end");
   app_.set_help_flag("--help,-h", "Print this help and end");
   app_.require_subcommand(0, 1);
   app_.fallthrough();

@@ -6,7 +6,7 @@
 
 namespace swage {
 
-extern const char kVersion[];
+const char* command_version();  // "swage 1.0.0"
 
 // The options of every verb, bound to one set of arguments: the one description from which the
 // command line is read, and help, completion and the manual are made.

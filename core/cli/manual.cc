@@ -49,7 +49,7 @@ std::string option_text(const OptionDescription& option) {
 std::string manual_page() {
   const std::vector<VerbDescription> command = describe_command();
   std::string text =
-      absl::StrCat(".TH SWAGE 1 \"\" \"", kVersion,
+      absl::StrCat(".TH SWAGE 1 \"\" \"", command_version(),
                    "\" \"User Commands\"\n"
                    ".SH NAME\nswage \\- compress large language models\n.SH SYNOPSIS\n");
   for (const VerbDescription& verb : command) {
