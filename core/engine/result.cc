@@ -106,15 +106,14 @@ absl::Status add_origin(const Journal& journal, const Pipeline& pipeline, Value:
 }
 
 // `swage eval` measures one checkpoint, which is neither the original nor the compressed one of a
-// run.
+// run. Programs that know the figures as those of an original find them there, too.
 Value labelled(const Value& metrics, const std::string& verb) {
   if (verb != "eval" || metrics.table() == nullptr) return metrics;
   Value::Table all = *metrics.table();
   for (auto& [name, sides] : all) {
     if (!sides.has("original")) continue;
     Value::Table* const table = sides.table();
-    (*table)["checkpoint"] = std::move((*table)["original"]);
-    table->erase("original");
+    (*table)["checkpoint"] = (*table)["original"];
   }
   return Value(std::move(all));
 }

@@ -50,7 +50,7 @@ void add_metrics(const Value& metrics, Table* table) {
   if (metrics.table() == nullptr) return;
   for (const auto& [name, sides] : *metrics.table()) {
     std::map<std::string, std::pair<std::string, std::string>> rows;
-    for (const char* side : {"original", "checkpoint", "compressed"}) {
+    for (const char* side : {"original", "compressed"}) {
       const Value::Table* figures = sides[side].table();
       if (figures == nullptr) continue;
       for (const auto& [figure, value] : *figures) {
