@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +17,16 @@
 namespace swage {
 namespace {
 
+// A command line that cannot be read may still say how errors are to be told.
+bool asks_for_json(int argc, char** argv) {
+  const auto has = [&](std::string_view word) {
+    return std::find(argv, argv + argc, word) != argv + argc;
+  };
+  return has("--json") && (has("check") || has("inspect"));
+}
+
 absl::Status dispatch(int argc, char** argv, Arguments* arguments) {
+  arguments->json = asks_for_json(argc, argv);
   SWAGE_ASSIGN_OR_RETURN(*arguments, parse_arguments(argc, argv));
   const std::string& verb = arguments->verb;
   if (verb.empty()) return std::fputs(arguments->text.c_str(), stdout), absl::OkStatus();

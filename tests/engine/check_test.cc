@@ -77,6 +77,8 @@ TEST_F(CheckTest, TellsProgramsEveryProblemWithItsPlace) {
   EXPECT_EQ(late[0].i64("line", 0), 7);
   EXPECT_THAT(late[0].str("message", ""), HasSubstr("does not divide the input width"));
   EXPECT_EQ(problems(swage({"check", "gone.toml", "--json"}), 3).size(), 1u);
+  EXPECT_EQ(problems(swage({"check", "--json"}), 2).size(), 1u);
+  EXPECT_EQ(problems(swage({"check", "b.toml", "--json", "--work"}), 2).size(), 1u);
 }
 
 TEST_F(CheckTest, RefusesWhatAFormatCannotHold) {
