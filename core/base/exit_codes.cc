@@ -12,6 +12,22 @@ namespace {
 constexpr char kPayload[] = "swage/exit";
 }
 
+const std::vector<ExitMeaning>& exit_meanings() {
+  static const auto* const all = new std::vector<ExitMeaning>{
+      {ExitCode::kOk, "done"},
+      {ExitCode::kOther, "a bug of swage, or an error without a class"},
+      {ExitCode::kUsage, "command line"},
+      {ExitCode::kPipeline, "the pipeline file does not hold"},
+      {ExitCode::kInput, "a model, tokenizer, calibration or other data file does not hold"},
+      {ExitCode::kPlugin, "a plugin was refused or failed"},
+      {ExitCode::kVerdictFailed,
+       "not the same: an export does not decode to what the run computed, or `forward --compare` "
+       "found more than `--tolerance`"},
+      {ExitCode::kResources, "out of memory or disk space, or input/output failed"},
+      {ExitCode::kInterrupted, "interrupted; `swage resume` continues"}};
+  return *all;
+}
+
 absl::Status with_exit_code(absl::Status status, ExitCode code) {
   if (!status.ok() && !status.GetPayload(kPayload) && !status.GetPayload(kThrownByPlugin)) {
     status.SetPayload(kPayload, absl::Cord(absl::StrCat(static_cast<int>(code))));

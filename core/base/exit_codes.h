@@ -1,4 +1,6 @@
 #pragma once
+#include <vector>
+
 #include "absl/status/status.h"
 
 namespace swage {
@@ -11,10 +13,17 @@ enum class ExitCode {
   kPipeline = 3,       // the pipeline file does not hold
   kInput = 4,          // model, tokenizer, calibration or other data
   kPlugin = 5,         // a plugin was refused or failed
-  kVerdictFailed = 6,  // an export does not decode to what the run computed
+  kVerdictFailed = 6,  // what was compared is not the same: an export and its run, or `forward`
   kResources = 7,      // memory, disk space, input/output
   kInterrupted = 130   // Ctrl-C; `swage resume` continues
 };
+
+// The same for the manual and docs/cli.md, in order.
+struct ExitMeaning {
+  ExitCode code;
+  const char* text;
+};
+const std::vector<ExitMeaning>& exit_meanings();
 
 // `status` with its class of error attached; it survives annotate(). An OK status and one that has
 // a class already, also as a fault of a plugin, pass unchanged.

@@ -115,6 +115,24 @@ std::vector<std::string> architectures_of(const Value& config) {
   return architectures;
 }
 
+// "; the nearest that are served: …", a handful of them.
+std::string nearest_architectures(const std::vector<std::string>& wanted,
+                                  std::vector<std::string> known) {
+  constexpr size_t kHandful = 5;
+  std::vector<std::string> found;
+  for (const std::string& word : wanted) {
+    while (found.size() < kHandful) {
+      const std::string near = nearest(word, known);
+      if (near.empty()) break;
+      found.push_back(near);
+      known.erase(std::remove(known.begin(), known.end(), near), known.end());
+    }
+  }
+  if (!found.empty()) return absl::StrCat("; the nearest that are served: ", names_of(found));
+  return known.size() > kHandful ? ""
+                                 : absl::StrCat("; installed adapters serve ", names_of(known));
+}
+
 // A model_type that only another adapter knows is another network's.
 absl::Status agree(const Catalog::Found& found, const std::string& architecture,
                    const std::string* type, const std::vector<Catalog::Found>& models) {
@@ -217,7 +235,10 @@ absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
   const std::vector<std::string> architectures = architectures_of(config);
   const std::string* type = config["model_type"].text();
   const std::vector<Found> models = components("model");
-  const std::string advice = "[model] adapter = \"<name>\" in the pipeline file chooses one";
+  const std::string advice =
+      "[model] adapter = \"<name>\" in the pipeline file chooses one, as --adapter does for "
+      "inspect "
+      "and forward";
   for (const std::string& architecture : architectures) {
     std::vector<Found> serving;
     for (const Found& model : models) {
@@ -250,10 +271,13 @@ absl::StatusOr<Catalog::Found> Catalog::find_model(const Value& config) const {
           ExitCode::kPlugin);
     }
   }
-  return absl::NotFoundError(absl::StrCat(
-      "no model adapter serves config.json with architectures ", names_of(architectures),
-      " and model_type ", type != nullptr ? *type : "nothing", "; installed adapters serve ",
-      names_of(known), "; looked in ", names_of(directories_)));
+  return absl::NotFoundError(absl::StrCat("no model adapter serves config.json with architectures ",
+                                          names_of(architectures), " and model_type ",
+                                          type != nullptr ? *type : "nothing",
+                                          nearest_architectures(architectures, known),
+                                          "; `swage help architectures` lists all, "
+                                          "docs/add-a-model.md adds one; looked in ",
+                                          names_of(directories_)));
 }
 
 absl::StatusOr<Catalog::Found> Catalog::find_adapter(const Value& config) const {

@@ -59,14 +59,13 @@ class Catalog {
   // The exporter whose manifest says it reads checkpoints with this
   // quantization_config.quant_method. FailedPrecondition: two plugins do.
   absl::StatusOr<Found> find_reader(const std::string& quant_method) const;
+  // Usable ones of a kind, in order of the search path.
+  std::vector<Found> components(const std::string& kind) const;
 
  private:
   // The first of `serving`, which all serve `what`; an error where they are of several plugins.
   absl::StatusOr<Found> only(const std::vector<Found>& serving, const std::string& what,
                              const std::string& advice) const;
-  std::vector<Found> components(
-      const std::string& kind) const;  // usable ones, in order of the search path
-
   std::vector<PluginEntry> plugins_;
   std::vector<std::string> directories_;
   std::string adapter_;

@@ -22,7 +22,10 @@ struct Arguments {
   std::optional<int64_t> threads, micro_batch;
   std::string events;                  // file for JSON Lines; empty: none
   std::string input, output, compare;  // forward
+  std::optional<double> tolerance;     // forward, beside `compare`
+  std::string adapter;                 // forward, inspect; empty: config.json decides
   bool quiet = false, json = false;
+  bool overwrite = false;             // run, check
   bool accept_plugin_change = false;  // resume
 };
 

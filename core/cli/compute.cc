@@ -5,9 +5,11 @@
 #include <cstring>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
+#include "core/base/shell_quoted.h"
 #include "core/cli/verbs.h"
 #include "core/config/foreign_names.h"
 #include "core/config/pipeline.h"
@@ -50,8 +52,13 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   const bool is_run = verb == "resume" || verb == "verify";
   std::error_code error;
   if (is_run && !fs::exists(arguments.target + "/run.db", error)) {
+    const bool is_file = fs::is_regular_file(arguments.target, error);
     return missing("work directory", arguments.target,
-                   "holds no run.db; expected the [run] work folder of an earlier `swage run`");
+                   is_file ? absl::StrCat("is a file; a pipeline is started with `swage run ",
+                                          shell_quoted(arguments.target), "`")
+                           : absl::StrCat("holds no run.db; expected the [run] work folder of an "
+                                          "earlier `swage run`",
+                                          foreign_home(arguments.target)));
   }
   if (!is_run && !fs::exists(arguments.target, error)) {
     return missing("model", arguments.target,
@@ -59,10 +66,17 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
                                       : "does not exist",
                                 foreign_path(arguments.target)));
   }
+  if (!is_run && absl::EndsWith(arguments.target, ".toml")) {
+    return missing("model", arguments.target,
+                   absl::StrCat("is a pipeline file by its name; expected a checkpoint folder or a "
+                                "GGUF file; `swage check ",
+                                shell_quoted(arguments.target), "` judges pipelines"));
+  }
   for (const std::string& file : {arguments.input, arguments.compare}) {
     if (!file.empty() && !fs::is_regular_file(file, error))
       return missing("file", file,
-                     fs::exists(file, error) ? "is no regular file" : "does not exist");
+                     fs::exists(file, error) ? "is no file; expected safetensors"
+                                             : absl::StrCat("does not exist", foreign_home(file)));
   }
   return threads;
 }

@@ -124,6 +124,19 @@ void print_pipeline_keys() {
   absl::PrintF("include = [\"other.toml\"]  Files merged under this one.\n");
 }
 
+// Every architecture, and the adapter that serves it.
+void print_architectures(const Catalog& catalog) {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const Catalog::Found& model : catalog.components("model")) {
+    for (const std::string& architecture : model.component->architectures)
+      all.emplace_back(architecture, model.component->name);
+  }
+  std::sort(all.begin(), all.end());
+  absl::PrintF("Architectures, as config.json names them, and the adapters that serve them:\n");
+  for (const auto& [architecture, adapter] : all)
+    absl::PrintF("  %-40s %s\n", architecture, adapter);
+}
+
 void print_overview(const Catalog& catalog) {
   absl::PrintF("%s", kFirstRun);
   for (const Verb& verb : verbs()) absl::PrintF("  %-10s %s\n", verb.name, verb.summary);
@@ -137,7 +150,8 @@ void print_overview(const Catalog& catalog) {
     }
   }
   absl::PrintF(
-      "\nEvery key of the file: swage help pipeline. Options of a verb: swage VERB --help.\n");
+      "\nEvery key of the file: swage help pipeline. Options of a verb: swage VERB --help.\n"
+      "Every model that is served: swage help architectures.\n");
 }
 
 }  // namespace
@@ -147,9 +161,10 @@ absl::Status help(const Arguments& arguments) {
   const std::string& topic = arguments.target;
   if (topic.empty()) return print_overview(catalog), absl::OkStatus();
   if (topic == "pipeline") return print_pipeline_keys(), absl::OkStatus();
+  if (topic == "architectures") return print_architectures(catalog), absl::OkStatus();
   if (const std::string text = verb_help(topic); !text.empty())
     return absl::PrintF("%s", text), absl::OkStatus();
-  std::vector<std::string> known = {"pipeline"};
+  std::vector<std::string> known = {"pipeline", "architectures"};
   bool found = false;
   for (const Verb& verb : verbs()) known.push_back(verb.name);
   for (const PluginEntry& plugin : catalog.plugins()) {

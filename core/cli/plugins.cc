@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "core/base/plain_output.h"
 #include "core/catalog/catalog.h"
 #include "core/cli/verbs.h"
 
@@ -38,13 +39,13 @@ Value to_value(const PluginEntry& plugin) {
                             {"components", std::move(components)}});
 }
 
-void print_json(const Catalog& catalog) {
+void print_for_programs(const Catalog& catalog) {
   Value::List plugins;
   for (const PluginEntry& plugin : catalog.plugins()) plugins.push_back(to_value(plugin));
   const auto& folders = catalog.directories();
   const Value all(Value::Table{{"plugins", std::move(plugins)},
                                {"directories", Value::List(folders.begin(), folders.end())}});
-  absl::PrintF("%s\n", to_json(all));
+  print_json(to_json(all));
 }
 
 void print_usable(const Catalog& catalog) {
@@ -64,7 +65,7 @@ void print_usable(const Catalog& catalog) {
 
 absl::Status plugins(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
-  if (arguments.json) return print_json(catalog), absl::OkStatus();
+  if (arguments.json) return print_for_programs(catalog), absl::OkStatus();
   print_usable(catalog);
   for (const PluginEntry& plugin : catalog.plugins()) {
     if (plugin.state == PluginState::kCompatible) continue;

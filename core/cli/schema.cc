@@ -1,6 +1,6 @@
 #include "core/config/schema.h"
 
-#include "absl/strings/str_format.h"
+#include "core/base/plain_output.h"
 #include "core/catalog/catalog.h"
 #include "core/cli/verbs.h"
 
@@ -8,7 +8,7 @@ namespace swage {
 
 absl::Status schema(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
-  absl::PrintF("%s\n", to_json(pipeline_schema(catalog)));
+  print_json(to_json(pipeline_schema(catalog)));
   return absl::OkStatus();
 }
 

@@ -8,6 +8,8 @@ namespace swage {
 absl::Status plugins(const Arguments& arguments);
 absl::Status help(const Arguments& arguments);
 absl::Status schema(const Arguments& arguments);
+absl::Status completion(const Arguments& arguments);
+absl::Status man(const Arguments& arguments);
 
 // Every verb that computes: checks what can be checked without LibTorch, then becomes
 // `swage-engine` with the same arguments. Returns only when that fails.

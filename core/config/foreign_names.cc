@@ -6,6 +6,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "core/config/keys.h"
 
 namespace swage {
 namespace {
@@ -17,19 +20,20 @@ struct Word {
 // `key`: our key with the same meaning, offered where it is known; `answer`: what to write and
 // where.
 constexpr Word kKeys[] = {
-    {"group_size", "group", "weight = { group = 128 }"},
-    {"groupsize", "group", "weight = { group = 128 }"},
-    {"q_group_size", "group", "weight = { group = 128 }"},
-    {"num_bits", "bits", "weight = { bits = 4 }"},
-    {"wbits", "bits", "weight = { bits = 4 }"},
-    {"w_bit", "bits", "weight = { bits = 4 }"},
-    {"w_bits", "bits", "weight = { bits = 4 }"},
-    {"nbits", "bits", "weight = { bits = 4 }"},
-    {"abits", "bits", "activation = { bits = 8 }"},
-    {"a_bits", "bits", "activation = { bits = 8 }"},
-    {"sym", "symmetric", "weight = { symmetric = true }"},
-    {"zero_point", "symmetric", "weight = { symmetric = false } for a zero point"},
-    {"strategy", "granularity", "weight = { granularity = \"group\" }"},
+    {"group_size", "group", "weight = { group = 128 } in a step or [scheme]"},
+    {"groupsize", "group", "weight = { group = 128 } in a step or [scheme]"},
+    {"q_group_size", "group", "weight = { group = 128 } in a step or [scheme]"},
+    {"num_bits", "bits", "weight = { bits = 4 } in a step or [scheme]"},
+    {"wbits", "bits", "weight = { bits = 4 } in a step or [scheme]"},
+    {"w_bit", "bits", "weight = { bits = 4 } in a step or [scheme]"},
+    {"w_bits", "bits", "weight = { bits = 4 } in a step or [scheme]"},
+    {"nbits", "bits", "weight = { bits = 4 } in a step or [scheme]"},
+    {"abits", "bits", "activation = { bits = 8 } in a step or [scheme]"},
+    {"a_bits", "bits", "activation = { bits = 8 } in a step or [scheme]"},
+    {"sym", "symmetric", "weight = { symmetric = true } in a step or [scheme]"},
+    {"zero_point", "symmetric",
+     "weight = { symmetric = false }, in a step or [scheme], for a zero point"},
+    {"strategy", "granularity", "weight = { granularity = \"group\" } in a step or [scheme]"},
     {"num_samples", "samples", "[calibration] samples = 128"},
     {"nsamples", "samples", "[calibration] samples = 128"},
     {"n_samples", "samples", "[calibration] samples = 128"},
@@ -62,6 +66,14 @@ constexpr Word kKeys[] = {
     {"device_map", "device", "[run] device = \"cpu\""},
     {"dtype", "compute", "[run] compute = \"float32\""},
     {"steps", "step", "[[step]], one table for each"},
+    {"modifiers", "step", "[[step]], one table for each"},
+    {"quantization", "step", "[[step]], one table for each"},
+    {"method", "use", "[[step]] with use = \"gptq\""},
+    {"quant_method", "use", "[[step]] with use = \"gptq\""},
+    {"algorithm", "use", "[[step]] with use = \"gptq\""},
+    {"calib", "calibration", "[calibration]"},
+    {"data", "calibration", "[calibration]"},
+    {"output", "export", "[[export]]"},
     {"recipe", "step", "[[step]], one table for each"},
     {"evaluation", "evaluate", "[[evaluate]]"},
     {"eval", "evaluate", "[[evaluate]]"},
@@ -132,6 +144,49 @@ bool is_hub_name(const std::string& path) {
          path.back() != '/' && !file;
 }
 
+// Where a key of ours belongs: "; it is a key of [calibration]".
+std::string own_key_elsewhere(const std::string& key) {
+  std::vector<std::string> places;
+  const auto look = [&](const std::vector<ParamManifest>& keys, const std::string& place) {
+    const bool found = std::any_of(keys.begin(), keys.end(),
+                                   [&](const ParamManifest& one) { return one.name == key; });
+    if (found) places.push_back(place);
+  };
+  for (const Section& section : sections()) {
+    const std::string place = section.is_list ? absl::StrCat("[[", section.name, "]]")
+                                              : absl::StrCat("[", section.name, "]");
+    look(section.keys, place);
+    const auto& tables = section.scheme_tables;
+    if (std::find(tables.begin(), tables.end(), key) != tables.end()) places.push_back(place);
+    if (section.name == key) places.push_back(absl::StrCat("the file: ", place));
+  }
+  look(override_keys(), "[[step.override]]");
+  for (const char* table : {"weight", "activation"})
+    look(scheme_keys(table), absl::StrCat(table, " = { … }"));
+  return places.empty() ? "" : absl::StrCat("; it is a key of ", absl::StrJoin(places, " and of "));
+}
+
+// The first line that says something.
+std::string first_line(const std::string& text) {
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    if (!line.empty() && line[0] != '#') return std::string(line);
+  }
+  return "";
+}
+
+// "quant_stage:", "- a", "key: value"
+bool begins_as_yaml(const std::string& line) {
+  if (line == "---" || absl::StartsWith(line, "- ")) return true;
+  const size_t colon = line.find(':');
+  if (colon == std::string::npos || colon == 0) return false;
+  const std::string word = line.substr(0, colon);
+  const bool plain = std::all_of(word.begin(), word.end(), [](unsigned char c) {
+    return absl::ascii_isalnum(c) || c == '_' || c == '-';
+  });
+  return plain && (colon + 1 == line.size() || line[colon + 1] == ' ');
+}
+
 }  // namespace
 
 std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
@@ -143,7 +198,8 @@ std::string foreign_key(const std::string& key, const std::vector<std::string>& 
     return here ? absl::StrCat("; here it is called \"", word.key, "\"")
                 : absl::StrCat("; write ", word.answer);
   }
-  return otherwise;
+  const std::string elsewhere = own_key_elsewhere(key);
+  return elsewhere.empty() ? otherwise : elsewhere;
 }
 
 std::string foreign_component(const std::string& kind, const std::string& name) {
@@ -154,10 +210,14 @@ std::string foreign_component(const std::string& kind, const std::string& name) 
   return "";
 }
 
+std::string foreign_home(const std::string& path) {
+  return path.empty() || path.front() != '~'
+             ? ""
+             : "; \"~\" is a word of the shell and not known here: write the home folder's path";
+}
+
 std::string foreign_path(const std::string& path) {
-  if (path.empty()) return "";
-  if (path.front() == '~')
-    return "; \"~\" is a word of the shell and not known here: write the home folder's path";
+  if (path.empty() || path.front() == '~') return foreign_home(path);
   if (is_data_set(path))
     return "; data sets are not fetched: give a text, .jsonl or .json file that holds it";
   if (is_hub_name(path))
@@ -165,6 +225,20 @@ std::string foreign_path(const std::string& path) {
         "; swage reads folders and fetches nothing: `hf download ", path,
         " --local-dir DIR` fetches a model of that name from the hub, DIR is then its path");
   return "";
+}
+
+std::string foreign_text(const std::string& text) {
+  const std::string line = first_line(text);
+  const char* const language = absl::StartsWith(line, "{") ? "JSON"
+                               : begins_as_yaml(line)      ? "YAML"
+                               : absl::StartsWith(line, "from ") ||
+                                       absl::StartsWith(line, "import ") ||
+                                       absl::StartsWith(line, "def ")
+                                   ? "Python"
+                                   : nullptr;
+  if (language == nullptr) return "";
+  return absl::StrCat("; it looks like ", language,
+                      ", and a pipeline is written in TOML: `swage help` shows one");
 }
 
 absl::Status foreign_pipeline(const std::string& file) {

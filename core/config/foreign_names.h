@@ -10,7 +10,8 @@ namespace swage {
 // (foreign_names.cc); each answer begins with "; " and is empty where there is none to give.
 
 // For a key that is not known where it stands: "; here it is called "group"". Where that key is
-// none of `known`, the answer says where it belongs; `otherwise` where the word is not foreign.
+// none of `known`, the answer says where it belongs, as for a key of ours that stands elsewhere;
+// `otherwise` where the word is neither.
 std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
                         const std::string& otherwise);
 
@@ -19,6 +20,11 @@ std::string foreign_component(const std::string& kind, const std::string& name);
 
 // For a path that does not exist: names of models and of data sets on a hub, "~".
 std::string foreign_path(const std::string& path);
+// The same for "~" alone: for paths that are no models and no data.
+std::string foreign_home(const std::string& path);
+
+// For a file that is no TOML: what it looks like.
+std::string foreign_text(const std::string& text);
 
 // An error for a file that is a recipe of YAML or JSON.
 absl::Status foreign_pipeline(const std::string& file);

@@ -183,9 +183,11 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
   const auto found = catalog_.find(declared.kind, *use);
   if (!found.ok()) {
     const bool refused = exit_code(found.status()) == static_cast<int>(ExitCode::kPlugin);
+    const std::string foreign = refused ? "" : foreign_component(declared.kind, *use);
     problems_.add(document_.place(join_path(path, "use")).value,
-                  absl::StrCat(found.status().message(),
-                               refused ? "" : foreign_component(declared.kind, *use)),
+                  foreign.empty()
+                      ? std::string(found.status().message())
+                      : absl::StrCat("there is no ", declared.kind, " \"", *use, "\"", foreign),
                   refused ? ExitCode::kPlugin : ExitCode::kPipeline);
     return std::nullopt;
   }

@@ -50,6 +50,7 @@ class PipelineReader {
   WeightScheme weight_at(const Value& table, const std::string& path, const WeightScheme& base);
   ActivationScheme activation_at(const Value& table, const std::string& path,
                                  const ActivationScheme& base);
+  Value known_keys(const Value& table, const std::string& path, const std::string& kind);
   void add_scheme_problem(const absl::Status& status, const std::string& path);
   // The glob, or "" and a problem at `path` where it cannot be held against names.
   std::string glob_at(const std::string& glob, const std::string& path);
@@ -60,6 +61,8 @@ class PipelineReader {
   const Catalog& catalog_;
   Problems problems_;
   Pipeline pipeline_;
+  WeightScheme default_weight_;  // [scheme]
+  std::optional<ActivationScheme> default_activation_;
 };
 
 // The configuration as a tree with every default filled in (pipeline_effective.cc).

@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
+#include "core/base/suggest.h"
 #include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/pipeline_reader.h"
@@ -25,9 +26,9 @@ std::string leading_word(const std::string& message) {
   return message.substr(1, message.find('"', 1) - 1);
 }
 
-std::vector<std::string> scheme_words() {
+std::vector<std::string> scheme_words(const std::string& table) {
   std::vector<std::string> words;
-  for (const ParamManifest& key : scheme_keys("weight")) words.push_back(key.name);
+  for (const ParamManifest& key : scheme_keys(table)) words.push_back(key.name);
   return words;
 }
 
@@ -35,14 +36,33 @@ std::vector<std::string> scheme_words() {
 
 void PipelineReader::add_scheme_problem(const absl::Status& status, const std::string& path) {
   if (status.ok()) return;
-  const std::string word = leading_word(std::string(status.message()));
-  const std::string message = absl::StrCat(status.message(), foreign_key(word, scheme_words(), ""));
-  problems_.add(document_.place(join_path(path, leading_word(message))).key, message);
+  const std::string message(status.message());
+  const bool per_channel = absl::StartsWith(message, "\"group\" is -1");
+  problems_.add(document_.place(join_path(path, leading_word(message))).key,
+                absl::StrCat(message, per_channel ? "; for one scale a row write granularity = "
+                                                    "\"channel\""
+                                                  : ""));
+}
+
+// Every key that is none is told; what is left is read, so that one look shows all mistakes.
+Value PipelineReader::known_keys(const Value& table, const std::string& path,
+                                 const std::string& kind) {
+  if (table.table() == nullptr) return table;
+  const std::vector<std::string> words = scheme_words(kind);
+  Value::Table known = *table.table();
+  for (const auto& [key, value] : *table.table()) {
+    if (lists(words, key)) continue;
+    known.erase(key);
+    problems_.add(document_.place(join_path(path, key)).key,
+                  absl::StrCat("\"", key, "\" is no key of a scheme",
+                               foreign_key(key, words, suggestion(key, words))));
+  }
+  return Value(std::move(known));
 }
 
 WeightScheme PipelineReader::weight_at(const Value& table, const std::string& path,
                                        const WeightScheme& base) {
-  auto scheme = parse_weight_scheme(table, base);
+  auto scheme = parse_weight_scheme(known_keys(table, path, "weight"), base);
   if (scheme.ok() && scheme->format == NumberFormat::kDense) {
     scheme = absl::InvalidArgumentError(
         "\"format\" is \"dense\"; to leave linears in floats write [[step.override]] with keep = "
@@ -54,7 +74,7 @@ WeightScheme PipelineReader::weight_at(const Value& table, const std::string& pa
 
 ActivationScheme PipelineReader::activation_at(const Value& table, const std::string& path,
                                                const ActivationScheme& base) {
-  const auto scheme = parse_activation_scheme(table, base);
+  const auto scheme = parse_activation_scheme(known_keys(table, path, "activation"), base);
   add_scheme_problem(scheme.status(), path);
   return scheme.ok() ? *scheme : base;
 }
@@ -78,6 +98,11 @@ bool PipelineReader::takes_scheme(const Entry& entry, const std::string& table,
 
 void PipelineReader::read_steps() {
   read_section("scheme");
+  // Once, whether steps take them or not.
+  const Value& defaults = root_["scheme"];
+  default_weight_ = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
+  if (defaults.has("activation"))
+    default_activation_ = activation_at(defaults["activation"], "scheme.activation", {});
   for (const Entry& entry : read_entries("step")) pipeline_.steps.push_back(read_step(entry));
 }
 
@@ -119,16 +144,12 @@ void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
   const Value& own = *entry.table;
   step->takes_weight = lists(entry.component->schemes, "weight");
   if (step->takes_weight) {
-    step->weight = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
-    step->weight = weight_at(own["weight"], entry.path + ".weight", step->weight);
+    step->weight = weight_at(own["weight"], entry.path + ".weight", default_weight_);
     step->weight_given = own.has("weight") || defaults.has("weight");
   } else if (own.has("weight")) {
     takes_scheme(entry, "weight", entry.path);
   }
-  const bool default_activation =
-      defaults.has("activation") && lists(entry.component->schemes, "activation");
-  if (default_activation)
-    step->activation = activation_at(defaults["activation"], "scheme.activation", {});
+  if (lists(entry.component->schemes, "activation")) step->activation = default_activation_;
   if (own.has("activation") && takes_scheme(entry, "activation", entry.path)) {
     step->activation = activation_at(own["activation"], entry.path + ".activation",
                                      step->activation.value_or(ActivationScheme{}));

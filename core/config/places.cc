@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/base/shell_quoted.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -82,8 +83,10 @@ std::string why_not_writable(const std::string& path) {
                       ")");
 }
 
-std::string why_not_vacant(const ExportSpec& spec) {
+// Empty, or why an export cannot be made; `filled`: there is a folder that holds something.
+std::string why_not_vacant(const ExportSpec& spec, bool* filled) {
   std::error_code error;
+  *filled = false;
   const fs::file_status status = fs::symlink_status(spec.path, error);
   if (!fs::exists(status)) return "";
   if (fs::is_symlink(status)) return "is a link, which an export does not replace";
@@ -94,14 +97,15 @@ std::string why_not_vacant(const ExportSpec& spec) {
       own.st_dev != above.st_dev) {
     return "is a mount point, which cannot be replaced; name a folder in it";
   }
-  return fs::is_empty(spec.path, error) && !error ? "" : "exists already";
+  *filled = !fs::is_empty(spec.path, error) || error;
+  return *filled ? "exists already" : "";
 }
 
 absl::Status at(const SourceLocation& where, const std::string& text, ExitCode code) {
   return with_exit_code(absl::AlreadyExistsError(absl::StrCat(where.text(), ": ", text)), code);
 }
 
-absl::Status check_work(const Pipeline& pipeline) {
+absl::Status check_work(const Pipeline& pipeline, const Earlier* earlier) {
   const std::string& work = pipeline.run.work;
   const SourceLocation where{pipeline.file};
   std::error_code error;
@@ -119,7 +123,17 @@ absl::Status check_work(const Pipeline& pipeline) {
               ExitCode::kPipeline);
   };
   if (!fs::is_directory(status)) return refuse("is no folder");
-  if (fs::exists(work + "/run.db", error)) return absl::OkStatus();  // the journal answers
+  if (fs::exists(work + "/run.db", error)) {
+    if (earlier != nullptr) return annotate(earlier->work(work), where.text());
+    return at(where,
+              absl::StrCat("the work folder \"", work,
+                           "\" holds an earlier run; continue it with "
+                           "`swage resume ",
+                           shell_quoted(work),
+                           "`, replace it with --overwrite, "
+                           "or name another folder with --work"),
+              ExitCode::kUsage);
+  }
   // What a run makes before and beside its journal, and leaves where it could not begin.
   const std::set<std::string> own = {"lock", "parts", "state", "result.json"};
   for (fs::directory_iterator it(work, error), end; !error && it != end; it.increment(error)) {
@@ -223,16 +237,20 @@ absl::Status check_names(const Pipeline& pipeline) {
 
 }  // namespace
 
-absl::Status check_vacant(const Pipeline& pipeline) {
+absl::Status check_vacant(const Pipeline& pipeline, const Earlier* earlier) {
   SWAGE_RETURN_IF_ERROR(check_names(pipeline));
-  SWAGE_RETURN_IF_ERROR(check_work(pipeline));
+  SWAGE_RETURN_IF_ERROR(check_work(pipeline, earlier));
   for (const ExportSpec& spec : pipeline.exports) {
     const std::string name = absl::StrCat("\"", spec.path, "\"");
-    const std::string taken = why_not_vacant(spec);
-    if (!taken.empty()) {
+    bool filled = false;
+    const std::string taken = why_not_vacant(spec, &filled);
+    if (filled && earlier != nullptr) {
+      SWAGE_RETURN_IF_ERROR(annotate(earlier->exported(spec.path), spec.where.text()));
+    } else if (!taken.empty()) {
       return at(spec.where,
                 absl::StrCat(name, " ", taken, "; remove it, or name another path (--set export.",
-                             spec.name, ".path=…)"),
+                             spec.name, ".path=…)",
+                             filled ? "; --overwrite replaces an export of an earlier run" : ""),
                 ExitCode::kPipeline);
     }
     const std::string wrong = why_not_writable(fs::path(spec.path).parent_path().string());

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,14 @@ std::string why_no_file_name(const std::string& name);
 // each be given its name? Looks at paths alone, so it holds for runs that go on, too.
 void check_places(const Pipeline& pipeline, const Document& document, Problems* problems);
 
+// May what an earlier run left in a folder be replaced? An error says what is not Swage's.
+struct Earlier {
+  std::function<absl::Status(const std::string&folder)> work, exported;
+};
+
 // Before a run starts: is there room for what it makes? Exports must not exist or be empty folders
-// on the file system of their parent; what is there already is never taken. A work folder may hold
-// nothing but an earlier run (which the journal answers for). All must be in writable folders.
-absl::Status check_vacant(const Pipeline& pipeline);
+// on the file system of their parent, and the work folder must hold nothing; what is there already
+// is never taken, but for what `earlier` passes (null: nothing). All must be in writable folders.
+absl::Status check_vacant(const Pipeline& pipeline, const Earlier* earlier);
 
 }  // namespace swage

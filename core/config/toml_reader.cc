@@ -11,8 +11,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/shell_quoted.h"
 #include "core/config/foreign_names.h"
 #include "core/config/toml_depth.h"
+#include "core/config/toml_text.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -27,21 +29,6 @@ constexpr size_t kMaxSetWords = 8;  // step.NAME.weight.bits has four
 
 absl::Status error_at(const SourceLocation& where, const std::string& text) {
   return absl::InvalidArgumentError(absl::StrCat(where.text(), ": ", text));
-}
-
-// What the parser found, without what it was about to do and the names of its own code.
-std::string parser_text(std::string text) {
-  const size_t colon = text.find(": ");
-  if (absl::StartsWith(text, "Error while parsing") && colon != std::string::npos)
-    text = absl::StrCat("this is not valid TOML: ", text.substr(colon + 2));
-  const std::pair<const char*, const char*> ours[] = {
-      {"utf-8", "this is not UTF-8, in which TOML is written"},
-      {"control character", "this is not valid TOML: a control byte where none may stand"}};
-  for (const auto& [theirs, words] : ours) {
-    if (absl::StrContains(text, theirs)) return words;
-  }
-  const size_t own = text.find(" (TOML_");
-  return own == std::string::npos ? text : text.substr(0, own);
 }
 
 class Converter {
@@ -145,13 +132,17 @@ class FileReader {
   absl::StatusOr<Document> read(const std::string& file) {
     std::error_code error;
     if (!fs::is_regular_file(file, error)) {
-      return absl::NotFoundError(
-          absl::StrCat("\"", file, "\" is ", what_instead(file), "; expected a pipeline in TOML"));
+      return absl::NotFoundError(absl::StrCat("\"", file, "\" is ", what_instead(file),
+                                              "; expected a pipeline in TOML", other_verb(file)));
     }
     SWAGE_RETURN_IF_ERROR(foreign_pipeline(file));
     SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(file, kMaxFileBytes));
     bytes_ += static_cast<int64_t>(text.size());
-    SWAGE_ASSIGN_OR_RETURN(Document own, parse_toml(text, file));
+    auto parsed = parse_toml(text, file);
+    if (!parsed.ok())
+      return absl::InvalidArgumentError(
+          absl::StrCat(parsed.status().message(), foreign_text(text)));
+    Document own = *std::move(parsed);
     Value::Table& root = *own.root.table();
     const auto include = root.find("include");
     if (include == root.end()) return own;
@@ -178,6 +169,19 @@ class FileReader {
     if (error && error != std::errc::no_such_file_or_directory)
       return absl::StrCat("no file (", error.message(), ")");
     return "no file";
+  }
+
+  // What such an argument is meant for.
+  static std::string other_verb(const std::string& file) {
+    std::error_code error;
+    if (fs::exists(file + "/run.db", error))
+      return absl::StrCat(": `swage resume ", shell_quoted(file), "` continues the run in it");
+    if (fs::exists(file + "/config.json", error))
+      return absl::StrCat(
+          " that names this model in [model] path: `swage help` shows one, `swage "
+          "inspect ",
+          shell_quoted(file), "` what the model is made of");
+    return foreign_home(file);
   }
 
   absl::StatusOr<Document> read_included(const Value& value, const std::string& file,
@@ -260,8 +264,9 @@ absl::StatusOr<Document> parse_toml(std::string_view text, const std::string& or
     SWAGE_ASSIGN_OR_RETURN(document.root, Converter(origin, &document).convert(table, ""));
     return document;
   } catch (const toml::parse_error& error) {
-    return error_at(Converter(origin, &document).at(error.source()),
-                    parser_text(std::string(error.description())));
+    return error_at(
+        Converter(origin, &document).at(error.source()),
+        absl::StrCat("this is not valid TOML: ", toml_problem(std::string(error.description()))));
   }
 }
 

@@ -9,10 +9,12 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/earlier.h"
 #include "core/engine/file_digest.h"
 #include "swage/status.h"
 
@@ -48,12 +50,37 @@ absl::Status file_error(const std::string& path, const char* what, int error) {
   return absl::UnavailableError(text);
 }
 
+// What SQLite found, in our words.
+std::string words_of(int code, sqlite3* database) {
+  switch (code) {
+    case SQLITE_NOMEM:
+      return "there is no memory to read it";
+    case SQLITE_FULL:
+      return "the disk is full";
+    case SQLITE_IOERR:
+      return "it cannot be read or written";
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      return "it cannot be opened for writing";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "it is in use";
+    case SQLITE_CORRUPT:
+      return "the file is damaged";
+    case SQLITE_NOTADB:
+      return "this is no SQLite file";
+    default:
+      return sqlite3_errmsg(database);
+  }
+}
+
 // The last error of the connection. Nothing of the commit at work is kept.
 absl::Status database_error(sqlite3* database, const std::string& path) {
   const int code = sqlite3_errcode(database);
   // SQLite remembers the system's error of a statement, but not that of a COMMIT.
   const int error = sqlite3_system_errno(database) != 0 ? sqlite3_system_errno(database) : errno;
-  const std::string text = absl::StrCat(path, ": ", sqlite3_errmsg(database));
+  const std::string text = absl::StrCat(path, ": ", words_of(code, database));
   switch (code) {
     case SQLITE_NOMEM:
       return absl::ResourceExhaustedError(text);
@@ -328,19 +355,34 @@ absl::StatusOr<Journal> Journal::open(const std::string& work) {
   return journal;
 }
 
+bool Journal::is_one(const std::string& work) {
+  constexpr size_t kHeaderBytes = 100, kIdAt = 68;
+  std::string header(kHeaderBytes, '\0');
+  std::error_code error;
+  if (!fs::is_regular_file(work + "/run.db", error)) return false;
+  if (!std::ifstream(work + "/run.db", std::ios::binary).read(header.data(), kHeaderBytes))
+    return false;
+  uint32_t id = 0;
+  for (size_t i = 0; i < 4; ++i) id = id << 8 | static_cast<uint8_t>(header[kIdAt + i]);
+  return header.rfind("SQLite format 3", 0) == 0 && id == kApplicationId;
+}
+
 absl::Status Journal::discard(const std::string& work) {
   std::error_code error;
   if (!fs::exists(work + "/run.db", error)) return absl::OkStatus();
-  // A damaged one may go; not one that is at work: it holds its lock.
-  const absl::StatusOr<Journal> held = open(work);
-  if (absl::IsFailedPrecondition(held.status())) return held.status();
-  // run.db last: until then the folder still tells what it is.
-  for (const char* name :
-       {"state", "parts", "result.json", "run.db-wal", "run.db-shm", "run.db-journal", "run.db"}) {
-    fs::remove_all(fs::path(work) / name, error);
-    if (error) return file_error(work + "/" + name, "removed", error.value());
+  if (!is_one(work)) {
+    return with_exit_code(
+        absl::FailedPreconditionError(absl::StrCat(
+            work,
+            ": run.db is no journal of swage; move it away, or choose another folder with "
+            "--work")),
+        ExitCode::kUsage);
   }
-  return absl::OkStatus();
+  // A damaged one may go; not one that is at work: it holds its lock.
+  SWAGE_ASSIGN_OR_RETURN(const int held, lock(work));
+  const absl::Status removed = remove_earlier_work(work);
+  ::close(held);
+  return removed;
 }
 
 absl::Status Journal::commit(const std::vector<Entry>& entries) {

@@ -33,8 +33,10 @@ class Journal {
   // (it holds WORK/lock while it lives).
   static absl::StatusOr<Journal> open(const std::string& work);
 
+  // Does the folder hold a journal, damaged or not? What SQLite's header says of run.db.
+  static bool is_one(const std::string& work);
   // Removes the run that lies in the folder: what Swage made there, and nothing else. Nothing where
-  // there is no run. FailedPrecondition: another process works on it.
+  // there is no run. FailedPrecondition: another process works on it, or run.db is no journal.
   static absl::Status discard(const std::string& work);
 
   Journal(Journal&&) noexcept;

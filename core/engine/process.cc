@@ -21,6 +21,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/base/shell_quoted.h"
 #include "core/load/crash_handler.h"
 #include "swage/status.h"
 
@@ -38,15 +39,34 @@ int64_t status_bytes(const std::string& key) {
 }
 
 std::atomic<int> signals{0};
+std::atomic<bool> bar_drawn{false};
+std::atomic<bool> commits{false};
+bool on_terminal = false;
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler must not wait");
+
+// Only what is allowed in a signal handler.
+void say(const char* text) {
+  const ssize_t ignored = write(STDERR_FILENO, text, std::strlen(text));
+  static_cast<void>(ignored);
+}
 
 extern "C" void on_interrupt(int) {
   const int saved = errno;
+  // Behind the terminal's own ^C.
+  if (bar_drawn.exchange(false))
+    say("\r\x1b[K");
+  else if (on_terminal)
+    say("\n");
   if (signals.fetch_add(1) > 0) end_process(static_cast<int>(ExitCode::kInterrupted));
-  const char text[] = "\nstopping once the block at work is committed; again to stop at once\n";
-  const ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
-  static_cast<void>(ignored);
+  say(commits ? "stopping once the block at work is committed; again to stop at once\n"
+              : "stopping; again to stop at once\n");
   errno = saved;
+}
+
+// Written by the thread of the run alone; the handler does not look.
+std::string& committed_work() {
+  static auto* const work = new std::string();
+  return *work;
 }
 
 absl::Status device_error(const std::string& text) {
@@ -143,6 +163,7 @@ absl::Status use_threads(int64_t count) {
 
 void install_interrupt_handler() {
   signals = 0;
+  on_terminal = isatty(STDERR_FILENO) != 0;
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
   action.sa_flags = SA_RESTART;  // a write at work goes on
@@ -151,11 +172,19 @@ void install_interrupt_handler() {
   sigaction(SIGTERM, &action, nullptr);
 }
 
+void bar_is_drawn(bool drawn) { bar_drawn = drawn; }
+
+void commits_go_to(const std::string& work) {
+  committed_work() = work;
+  commits = !work.empty();
+}
+
 absl::Status interrupted() {
   if (signals == 0) return absl::OkStatus();
+  if (!commits) return absl::CancelledError("interrupted; nothing was written");
   return absl::CancelledError(
-      "interrupted; everything committed so far is kept, \"swage resume\" with the work folder "
-      "continues there");
+      absl::StrCat("interrupted; everything committed so far is kept, go on with: swage resume ",
+                   shell_quoted(committed_work())));
 }
 
 absl::StatusOr<c10::Device> open_device(const std::string& name) {

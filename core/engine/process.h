@@ -21,9 +21,13 @@ double cpu_seconds();          // user and system, all threads
 absl::Status use_threads(int64_t count);
 
 // Ctrl-C and SIGTERM: the first asks to stop after the block at work, a second one ends the process
-// at once (exit code 130; nothing committed is lost).
+// at once (exit code 130; nothing committed is lost). A bar on the terminal is cleared before
+// anything is said.
 void install_interrupt_handler();
-// Cancelled, with what to do next, once the first signal has come.
+void bar_is_drawn(bool drawn);
+// The work folder of the run that is committed from now on: what `swage resume` continues.
+void commits_go_to(const std::string& work);
+// Cancelled, with the command that goes on, once the first signal has come.
 absl::Status interrupted();
 
 // "cpu", "cuda" (which is "cuda:0"), "cuda:1". For a CUDA device libtorch_cuda, which nothing

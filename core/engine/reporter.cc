@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/base/log.h"
+#include "core/base/plain_output.h"
 #include "core/engine/process.h"
 #include "core/engine/progress_bar.h"
 #include "swage/printable.h"
@@ -36,8 +37,11 @@ double seconds_since(Clock::time_point start) {
 
 class StderrReporter final : public Reporter {
  public:
-  StderrReporter(std::ofstream events, std::string events_path, bool draws)
-      : events_(std::move(events)), events_path_(std::move(events_path)), draws_(draws) {}
+  StderrReporter(std::ofstream events, std::string events_path, bool quiet)
+      : events_(std::move(events)),
+        events_path_(std::move(events_path)),
+        quiet_(quiet),
+        draws_(!quiet && draws_on_terminal()) {}
   ~StderrReporter() override { clear(); }
 
   void begin_phase(const std::string& phase, int64_t total, int64_t done) override {
@@ -110,6 +114,11 @@ class StderrReporter final : public Reporter {
 
   void finish() override { clear(); }
 
+  void print(std::string_view text) override {
+    clear();
+    if (!quiet_) std::fprintf(stdout, "%.*s", static_cast<int>(text.size()), text.data());
+  }
+
  private:
   void log_unit(const std::string& what, Value::Table figures) const {
     double seconds = 0;
@@ -130,9 +139,10 @@ class StderrReporter final : public Reporter {
   }
 
   void draw() {
-    if (!draws_ || progress_.phase.empty()) return;
+    if (!draws_ || progress_.phase.empty() || !interrupted().ok()) return;
     progress_.seconds_left = time_left();
     progress_.bytes = current_host_bytes();
+    bar_is_drawn(true);  // before it is: a signal may come in between
     std::fprintf(stderr, "\r%s\x1b[K", bar_line(progress_, terminal_width()).c_str());
     std::fflush(stderr);
     drawn_ = Clock::now();
@@ -144,11 +154,12 @@ class StderrReporter final : public Reporter {
     std::fputs("\r\x1b[K", stderr);
     std::fflush(stderr);
     visible_ = false;
+    bar_is_drawn(false);
   }
 
   std::ofstream events_;
   const std::string events_path_;
-  const bool draws_;
+  const bool quiet_, draws_;
   bool visible_ = false;
   Progress progress_;
   int64_t begun_with_ = 0;
@@ -168,8 +179,7 @@ absl::StatusOr<std::unique_ptr<Reporter>> Reporter::create(const Options& option
                             ExitCode::kUsage);
   }
   if (options.quiet) set_log_level(LogLevel::kWarning);
-  return std::make_unique<StderrReporter>(std::move(events), options.events,
-                                          !options.quiet && isatty(STDERR_FILENO) != 0);
+  return std::make_unique<StderrReporter>(std::move(events), options.events, options.quiet);
 }
 
 }  // namespace swage

@@ -23,7 +23,7 @@ class Reporter {
  public:
   struct Options {
     std::string events;  // file to add JSON Lines to; "" = none
-    bool quiet = false;  // warnings and errors only, of the whole process (set_log_level)
+    bool quiet = false;  // warnings and errors only, of the whole process; no table on stdout
   };
   // An error when the events file cannot be opened.
   static absl::StatusOr<std::unique_ptr<Reporter>> create(const Options& options);
@@ -44,8 +44,10 @@ class Reporter {
   virtual void warning(std::string_view text) = 0;
   // Anything else for programs: {"time": …, "event": name, …figures}.
   virtual void event(const std::string& name, const Value& figures) = 0;
-  // Clears the bar, so that a table can be printed.
+  // Clears the bar.
   virtual void finish() = 0;
+  // What the run was asked for, on stdout; nothing when it shall be quiet.
+  virtual void print(std::string_view text) = 0;
 };
 
 }  // namespace swage

@@ -56,7 +56,7 @@ void add_metrics(const Value& metrics, Table* table) {
       if (figures == nullptr) continue;
       for (const auto& [figure, value] : *figures) {
         auto& [before, after] = rows[figure];
-        (side[0] == 'o' ? before : after) = figure_text(value);
+        (std::string_view(side) == "compressed" ? after : before) = figure_text(value);
       }
     }
     for (const auto& [figure, row] : rows) {
@@ -103,7 +103,8 @@ void add_zeros(const Value& result, Table* table) {
 
 std::string result_table(const Value& result, const std::string& work) {
   Table table;
-  table.row("", "original", "compressed");
+  const bool one = result["command"].str("verb", "") == "eval";
+  table.row("", one ? "checkpoint" : "original", one ? "" : "compressed");
   add_sizes(result, &table);
   add_metrics(result["metrics"], &table);
   add_data(result["data"], &table);

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "core/base/exit_codes.h"
 #include "core/config/places.h"
+#include "core/engine/earlier.h"
 #include "core/engine/process.h"
 #include "core/engine/result.h"
 #include "core/engine/run_record.h"
@@ -80,6 +81,14 @@ absl::Status still_there(const ExportSpec& spec) {
       ExitCode::kVerdictFailed);
 }
 
+// The export that the new one replaced goes once the journal knows that this one is there.
+absl::Status drop_replaced(ExportWriter& writer, const Journal& journal, Reporter& reporter) {
+  SWAGE_ASSIGN_OR_RETURN(const Value replaced, journal.get("replaced", writer.spec().name));
+  const std::string kept = writer.place().drop(replaced);
+  if (!kept.empty()) reporter.warning(kept);
+  return absl::OkStatus();
+}
+
 absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journal) {
   const std::string& name = writer.spec().name;
   const std::string key = "export/" + name;
@@ -93,7 +102,8 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   if (writer.place().is_published(before)) return record.commit(journal, "phase", key);
   SWAGE_ASSIGN_OR_RETURN(const std::string folder, writer.place().begin(before));
   SWAGE_ASSIGN_OR_RETURN(const Value identity, writer.place().identity());
-  SWAGE_RETURN_IF_ERROR(journal.commit({{"folder", name, identity}}));
+  SWAGE_RETURN_IF_ERROR(
+      journal.commit({{"folder", name, identity}, {"replaced", name, writer.place().replaced()}}));
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
   for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
@@ -103,6 +113,7 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   record.stored(writer.spec().name, carried);
   SWAGE_RETURN_IF_ERROR(check_side_files(setup.model->checkpoint(), setup.side_files));
   SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, parts, folder));
+  SWAGE_RETURN_IF_ERROR(write_export_record(folder));
   SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
   return record.commit(journal, "phase", key);
@@ -139,16 +150,18 @@ absl::Status accept_plugins(Journal& journal, const Value& identity,
 }  // namespace
 
 Value to_value(const RunCommand& command) {
-  return Value(Value::Table{{"verb", command.verb},
-                            {"folder", command.folder},
-                            {"pipeline", command.pipeline},
-                            {"sets", texts(command.sets)},
-                            {"plugin_path", texts(command.plugin_path)}});
+  Value::Table table = {{"verb", command.verb},
+                        {"folder", command.folder},
+                        {"pipeline", command.pipeline},
+                        {"sets", texts(command.sets)},
+                        {"plugin_path", texts(command.plugin_path)}};
+  if (command.overwrite) table["overwrite"] = true;
+  return Value(std::move(table));
 }
 
 RunCommand command_from(const Value& value) {
-  return {value.str("verb", "run"), value.str("folder", ""), value.str("pipeline", ""),
-          words(value["sets"]), words(value["plugin_path"])};
+  return {value.str("verb", "run"), value.str("folder", ""),     value.str("pipeline", ""),
+          words(value["sets"]),     words(value["plugin_path"]), value.flag("overwrite", false)};
 }
 
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
@@ -184,9 +197,46 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
   return set_up_run(std::move(loaded));
 }
 
+absl::Status check_room(const Pipeline& pipeline, bool overwrite) {
+  if (!overwrite) return check_vacant(pipeline, nullptr);
+  const Earlier earlier = {check_earlier_work, [](const std::string& folder) {
+                             return EarlierExport::look(folder).status();
+                           }};
+  return check_vacant(pipeline, &earlier);
+}
+
+// What an earlier run left beside the exports, as its journal tells where there is one that can be
+// read.
+absl::Status clear_places(RunSetup& setup, bool overwrite) {
+  const std::string& work = setup.pipeline.run.work;
+  std::optional<Journal> earlier;
+  if (overwrite && Journal::is_one(work)) {
+    auto opened = Journal::open(work);
+    if (absl::IsFailedPrecondition(opened.status())) return opened.status();  // at work
+    if (opened.ok()) earlier = *std::move(opened);
+  }
+  for (ExportWriter& writer : setup.writers) {
+    const std::string& name = writer.spec().name;
+    Value unfinished, replaced;
+    if (earlier) {
+      SWAGE_ASSIGN_OR_RETURN(unfinished, earlier->get("folder", name));
+      SWAGE_ASSIGN_OR_RETURN(replaced, earlier->get("replaced", name));
+    }
+    SWAGE_RETURN_IF_ERROR(writer.place().clear(unfinished, replaced));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command) {
-  SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline));
-  for (ExportWriter& writer : setup.writers) SWAGE_RETURN_IF_ERROR(writer.place().reserve());
+  // Earlier exports are looked at by their places, once.
+  const Earlier earlier = {check_earlier_work, [](const std::string&) { return absl::OkStatus(); }};
+  SWAGE_RETURN_IF_ERROR(check_vacant(setup.pipeline, command.overwrite ? &earlier : nullptr));
+  for (ExportWriter& writer : setup.writers) {
+    SWAGE_RETURN_IF_ERROR(
+        annotate(writer.place().reserve(command.overwrite), writer.spec().where.text()));
+  }
+  SWAGE_RETURN_IF_ERROR(clear_places(setup, command.overwrite));
+  if (command.overwrite) SWAGE_RETURN_IF_ERROR(Journal::discard(setup.pipeline.run.work));
   return Journal::create(setup.pipeline.run.work, {{"run", "command", to_value(command)},
                                                    {"run", "identity", setup.identity()},
                                                    {"run", "origin", origin_of(setup)}});
@@ -240,8 +290,8 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
     RunRecord record;
     SWAGE_ASSIGN_OR_RETURN(const auto items, recorded_items(journal, spec.name));
     SWAGE_ASSIGN_OR_RETURN(const Verdict verdict, verify_export(setup, writer, items, reporter));
-    SWAGE_RETURN_IF_ERROR(io::write_file_atomically(
-        (fs::path(spec.path) / "swage_verdict.json").string(), to_json(to_value(verdict)) + "\n"));
+    SWAGE_RETURN_IF_ERROR(io::write_file_atomically((fs::path(spec.path) / kVerdictFile).string(),
+                                                    to_json(to_value(verdict)) + "\n"));
     if (verdict.ok()) {
       record.set("verdict", to_value(verdict));
       record.seconds("verify", watch.lap());
@@ -264,17 +314,19 @@ absl::Status verify_exports(RunSetup& setup, Journal& journal, Reporter& reporte
 
 // The places of exports that are still to be written.
 absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
+  SWAGE_ASSIGN_OR_RETURN(const Value command, journal.get("run", "command"));
   for (ExportWriter& writer : setup.writers) {
     const std::string& name = writer.spec().name;
     SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal, "phase", "export/" + name));
     SWAGE_ASSIGN_OR_RETURN(const Value folder, journal.get("folder", name));
     if (!done && !writer.place().is_published(folder))
-      SWAGE_RETURN_IF_ERROR(writer.place().reserve());
+      SWAGE_RETURN_IF_ERROR(writer.place().reserve(command_from(command).overwrite));
   }
   return absl::OkStatus();
 }
 
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
+  commits_go_to(journal.work());
   SWAGE_RETURN_IF_ERROR(setup.shards->take_up(journal));
   SWAGE_RETURN_IF_ERROR(reserve_places(setup, journal));
   tell_origin(setup, reporter);
@@ -285,6 +337,7 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   }
   for (ExportWriter& writer : setup.writers) {
     SWAGE_RETURN_IF_ERROR(write_export(setup, writer, journal));
+    SWAGE_RETURN_IF_ERROR(drop_replaced(writer, journal, reporter));
     SWAGE_RETURN_IF_ERROR(interrupted());
   }
   if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter));
@@ -296,8 +349,7 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   std::error_code ignored;  // hidden states are of no more use
   fs::remove(setup.state_file(static_cast<int64_t>(setup.model->blocks().size())), ignored);
   reporter.event("result", result);
-  reporter.finish();
-  std::fputs(result_table(result, setup.pipeline.run.work).c_str(), stdout);
+  reporter.print(result_table(result, setup.pipeline.run.work));
   return absl::OkStatus();
 }
 

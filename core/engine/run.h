@@ -19,6 +19,7 @@ struct RunCommand {
   std::string folder;    // current folder; relative paths of the command start there
   std::string pipeline;  // file
   std::vector<std::string> sets, plugin_path;
+  bool overwrite = false;  // exports and the work folder of an earlier run may be replaced
 };
 Value to_value(const RunCommand& command);
 RunCommand command_from(const Value& value);
@@ -33,7 +34,12 @@ absl::StatusOr<std::unique_ptr<RunSetup>> reopen_run(const Journal& journal,
                                                      std::optional<int64_t> threads,
                                                      std::optional<int64_t> micro_batch);
 
-// Starts a run: refuses a work directory that holds one, and export folders that exist.
+// Is there room for what the run makes? With `overwrite` an earlier run may go, which is looked at
+// whole.
+absl::Status check_room(const Pipeline& pipeline, bool overwrite);
+// Starts a run: refuses a work directory that holds one, and export folders that exist, unless the
+// command replaces them. The earlier journal goes; earlier exports stay until the new ones are
+// whole.
 absl::StatusOr<Journal> start_journal(RunSetup& setup, const RunCommand& command);
 // FailedPrecondition names every difference between the run of the journal and this setup. Plugins
 // that were built again may differ with `accept_plugin_change`, which the result then notes.

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
-#include "core/base/log.h"
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
@@ -144,7 +143,7 @@ void choose_verification(RunSetup& setup) {
 }
 
 // Static scales are those of what was seen; a linear that no token reaches has none.
-void warn_of_unreached(const RunSetup& setup, const std::vector<LinearSummary>& planned) {
+void warn_of_unreached(RunSetup& setup, const std::vector<LinearSummary>& planned) {
   if (setup.pipeline.calibration && setup.pipeline.calibration->experts_seen < 0) return;
   const auto is_static = [](const LinearSummary& linear) {
     return linear.kept_by.empty() && linear.activation && !linear.activation->dynamic;
@@ -156,7 +155,7 @@ void warn_of_unreached(const RunSetup& setup, const std::vector<LinearSummary>& 
     return is_static(linear) && unsure.count(linear.name) > 0;
   });
   if (count == 0) return;
-  log_warning(absl::StrCat(
+  setup.remarks.push_back(absl::StrCat(
       count,
       " linears have static activation scales although only some tokens reach them (experts): "
       "where none does, the run ends; [calibration] experts = \"all\" lets every token in, dynamic "

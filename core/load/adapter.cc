@@ -225,11 +225,12 @@ absl::Status check_keys(const ComponentManifest& adapter, const Value& config, c
     if (!is_neutral(value) && !is_harmless(key) && !read.has(key)) unread.push_back(key);
   }
   if (unread.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "config.json: the adapter \"", adapter.name, "\" knows no model_type \"",
-      config["model_type"].text() != nullptr ? *config["model_type"].text() : "",
-      "\" of this architecture, and does not read ", absl::StrJoin(unread, ", "),
-      ": it may be another network; [model] adapter = \"", adapter.name, "\" insists on it"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("config.json: the adapter \"", adapter.name, "\" knows no model_type \"",
+                   config["model_type"].text() != nullptr ? *config["model_type"].text() : "",
+                   "\" of this architecture, and does not read ", absl::StrJoin(unread, ", "),
+                   ": it may be another network; [model] adapter = \"", adapter.name,
+                   "\" insists on it (--adapter ", adapter.name, " with inspect and forward)"));
 }
 
 }  // namespace

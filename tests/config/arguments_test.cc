@@ -70,15 +70,39 @@ TEST(Arguments, AreHelpWhenThereIsNoVerb) {
 TEST(Arguments, RefuseUnknownVerbsAndOptionsByName) {
   EXPECT_EQ(refusal({"rnu", "p.toml"}), "\"rnu\" is no verb of swage; did you mean \"run\"?");
   EXPECT_EQ(refusal({"serve"}),
-            "\"serve\" is no verb of swage; known are check, eval, forward, help, inspect, "
-            "plugins, resume, run, schema, verify");
+            "\"serve\" is no verb of swage; known are check, completion, eval, forward, help, "
+            "inspect, man, plugins, resume, run, schema, verify");
   EXPECT_EQ(refusal({"run", "p.toml", "--thread", "3"}),
             "\"--thread\" is not expected here; did you mean \"--threads\"?");
   EXPECT_EQ(refusal({"run", "p.toml", "q.toml"}), "\"q.toml\" is not expected here");
-  EXPECT_EQ(refusal({"run"}), "FILE is required");
+}
+
+TEST(Arguments, SayWhatIsWrongInTheirOwnWords) {
+  EXPECT_EQ(refusal({"run"}), "FILE is missing: Pipeline file; see `swage run --help`");
+  EXPECT_EQ(refusal({"forward", "m", "--input", "a"}),
+            "--output is missing: safetensors to write: hidden_0 … hidden_L, logits; see `swage "
+            "forward --help`");
   EXPECT_EQ(refusal({"run", "p.toml", "--threads", "-1"}),
-            "--threads: Value -1 not in range 0 to 4096");
-  EXPECT_EQ(refusal({"forward", "m", "--input", "a"}), "--output is required");
+            "--threads: \"-1\" is given; expected a whole number, 0 to 4096; see `swage run "
+            "--help`");
+  EXPECT_THAT(refusal({"run", "p.toml", "--threads", "two"}), HasSubstr("\"two\" is given"));
+  EXPECT_THAT(refusal({"run", "p.toml", "--threads", "1.5"}), HasSubstr("expected a whole number"));
+  EXPECT_EQ(refusal({"run", "p.toml", "--work"}), "--work needs a value; see `swage run --help`");
+  EXPECT_EQ(refusal({"run", "p.toml", "--work", "a", "--work", "b"}),
+            "--work is given twice; see `swage run --help`");
+  EXPECT_EQ(refusal({"run", "p.toml", "--quiet=3"}),
+            "--quiet takes no value; see `swage run --help`");
+  EXPECT_THAT(refusal({"completion", "tcsh"}), HasSubstr("expected bash, zsh or fish"));
+  EXPECT_THAT(refusal({"completion"}), HasSubstr("SHELL is missing: bash, zsh or fish"));
+  const std::vector<const char*> forward = {"forward", "m", "--input", "a", "--output", "b"};
+  for (const char* tolerance : {"-1", "nan", "inf", "much"}) {
+    auto words = forward;
+    words.insert(words.end(), {"--compare", "c", "--tolerance", tolerance});
+    EXPECT_THAT(refusal(words), HasSubstr("expected a number, 0 or more")) << tolerance;
+  }
+  auto alone = forward;
+  alone.insert(alone.end(), {"--tolerance", "1"});
+  EXPECT_EQ(refusal(alone), "--tolerance judges what --compare FILE finds; give both");
 }
 
 }  // namespace

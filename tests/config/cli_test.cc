@@ -28,15 +28,19 @@ class Command : public testing_support::FolderTest {
     FolderTest::SetUp();
     const char* build = std::getenv("SWAGE_BUILD_DIR");
     ASSERT_NE(build, nullptr) << "SWAGE_BUILD_DIR names the build folder";
-    command_ = std::string("cd '") + folder_.string() + "' && '" + build + "/bin/swage' ";
+    command_ = std::string("'") + build + "/bin/swage' ";
   }
   Answer swage(const std::string& arguments) {
     Answer answer;
-    FILE* pipe = popen((command_ + arguments + " 2>&1").c_str(), "r");
+    const std::string line =
+        "cd '" + folder_.string() + "' && " + environment_ + " " + command_ + arguments + " 2>&1";
+    FILE* pipe = popen(line.c_str(), "r");
     for (int c; (c = std::fgetc(pipe)) != EOF;) answer.out += static_cast<char>(c);
     answer.code = WEXITSTATUS(pclose(pipe));
     return answer;
   }
+
+  std::string environment_;  // "LC_ALL=C"
 
  private:
   std::string command_;
@@ -178,6 +182,19 @@ TEST_F(Command, ShowsControlBytesAsText) {
   EXPECT_EQ(swage("\"$(printf 'a\\033]0;b')\"").out.find('\033'), std::string::npos);
 }
 
+TEST_F(Command, SaysWhichVerbAnArgumentIsFor) {
+  write("p.toml", "[model]\npath = \"model\"\n");
+  write("model/config.json", "{}");
+  std::filesystem::create_directories(folder_ / "it's work");
+  write("it's work/run.db", "");
+  EXPECT_THAT(swage("run model").out, HasSubstr("`swage inspect model`"));
+  EXPECT_THAT(swage("run \"it's work\"").out, HasSubstr("`swage resume 'it'\\''s work'`"));
+  EXPECT_THAT(swage("resume p.toml").out, HasSubstr("is started with `swage run p.toml`"));
+  for (const char* arguments : {"run '~/p.toml'", "resume '~/run'", "inspect '~/m'",
+                                "forward model --input '~/x' --output y"})
+    EXPECT_THAT(swage(arguments).out, HasSubstr("is a word of the shell")) << arguments;
+}
+
 TEST_F(Command, KnowsTheWordsOfOtherPrograms) {
   write("p.toml",
         "[model]\npath = \"meta-llama/Llama-3.1-8B\"\n[calibration]\nsource = \"wikitext2\"\n"
@@ -195,6 +212,87 @@ TEST_F(Command, KnowsTheWordsOfOtherPrograms) {
   EXPECT_EQ(yaml.code, 3);
   EXPECT_THAT(yaml.out, HasSubstr("a pipeline is written in TOML, and this is YAML"));
   EXPECT_THAT(swage("inspect '~/model'").out, HasSubstr("is a word of the shell"));
+}
+
+TEST_F(Command, ListsArchitectures) {
+  EXPECT_EQ(swage("help architectures").code, 0);
+  EXPECT_THAT(swage("help").out, HasSubstr("swage help architectures"));
+}
+
+// What bash offers for the words of a command line, the last of which is being typed.
+TEST_F(Command, CompletesInBash) {
+  ASSERT_EQ(swage("completion bash > c.bash").code, 0);
+  const auto offered = [&](const std::string& words, int word) {
+    const std::string file = write("t.bash", "source ./c.bash\ncompopt() { :; }\nCOMP_WORDS=(" +
+                                                 words + ")\nCOMP_CWORD=" + std::to_string(word) +
+                                                 "\n_swage\necho \"${COMPREPLY[*]}\"\n");
+    FILE* pipe = popen(("cd '" + folder_.string() + "' && bash '" + file + "' 2>&1").c_str(), "r");
+    std::string out;
+    for (int c; (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
+    pclose(pipe);
+    return out;
+  };
+  EXPECT_EQ(offered("swage re", 1), "resume\n");
+  EXPECT_EQ(offered("swage --pl", 1), "--plugin-path\n");
+  EXPECT_EQ(offered("swage run --ov", 2), "--overwrite\n");
+  EXPECT_EQ(offered("swage check --mic", 2), "\n");  // an option of other verbs
+  EXPECT_EQ(offered("swage --plugin-path x forward --tol", 4), "--tolerance\n");
+  EXPECT_EQ(offered("swage run te", 2), "text.txt\n");
+  EXPECT_EQ(offered("swage resume m", 2), "model\n");
+  EXPECT_EQ(offered("swage run p --work mo", 4), "model\n");
+  EXPECT_EQ(offered("swage run p --set run.thr", 4), "run.threads=\n");
+  EXPECT_EQ(offered("swage help pipe", 2), "pipeline\n");
+  EXPECT_EQ(offered("swage completion f", 2), "fish\n");
+}
+
+TEST_F(Command, DescribesEveryOptionToShellsAndManual) {
+  const std::string bash = swage("completion bash").out, zsh = swage("completion zsh").out,
+                    fish = swage("completion fish").out, man = swage("man").out;
+  EXPECT_THAT(zsh, StartsWith("#compdef swage\n"));
+  EXPECT_THAT(man, StartsWith(".TH SWAGE 1 "));
+  int options = 0;
+  for (const char* verb : {"run", "resume", "check", "eval", "verify", "forward", "inspect",
+                           "plugins", "help", "schema", "completion", "man"}) {
+    // The options that --help names.
+    const std::string help = swage(std::string(verb) + " --help").out;
+    const std::string name = verb;
+    EXPECT_THAT(man, HasSubstr("\\fBswage " + name + "\\fR"));
+    EXPECT_THAT(zsh, HasSubstr("    " + name + ") _arguments"));
+    EXPECT_THAT(fish, HasSubstr("__fish_use_subcommand -a " + name + " "));
+    for (size_t at = help.find("\n  --"); at != std::string::npos;
+         at = help.find("\n  --", at + 1)) {
+      const std::string option = help.substr(at + 3, help.find_first_of(" ,\n", at + 3) - at - 3);
+      const std::string dashed = option.substr(2);
+      std::string escaped;
+      for (const char c : option) escaped += c == '-' ? std::string("\\-") : std::string(1, c);
+      EXPECT_THAT(bash, HasSubstr(option)) << verb;
+      EXPECT_THAT(zsh, HasSubstr(option + "[")) << verb;
+      EXPECT_THAT(fish, HasSubstr(" -l " + dashed)) << verb;
+      EXPECT_THAT(man, HasSubstr(escaped)) << verb;
+      ++options;
+    }
+  }
+  EXPECT_GT(options, 30);
+}
+
+TEST_F(Command, PrintsPlainTextWhereNoTerminalDraws) {
+  for (const char* locale : {"LC_ALL=C", "LC_ALL=C.UTF-8 TERM=dumb", "LC_ALL=C.UTF-8 NO_COLOR=1"}) {
+    for (const char* arguments : {"help", "help pipeline", "forward --help", "plugins", "schema"}) {
+      environment_ = locale;
+      const std::string out = swage(arguments).out;
+      EXPECT_THAT(out, testing::Each(testing::AllOf(testing::Ge('\n'), testing::Le('~')))) << out;
+    }
+  }
+  const std::string name = "gr\xc3\xbc\xc3\x9f.toml";
+  environment_ = "LC_ALL=C";
+  EXPECT_THAT(swage("check " + name).out, StartsWith("error: \"gr\\xc3\\xbc\\xc3\\x9f.toml\""));
+  environment_ = "LC_ALL=C.UTF-8";
+  EXPECT_THAT(swage("check " + name).out, StartsWith("error: \"" + name + "\""));
+  // JSON says the same in both.
+  environment_ = "LC_ALL=C";
+  const auto json = parse_json(swage("check " + name + " --json").out, "stdout");
+  ASSERT_TRUE(json.ok()) << json.status();
+  EXPECT_THAT((*(*json)["problems"].list())[0].str("message", ""), HasSubstr(name));
 }
 
 #ifndef __SANITIZE_ADDRESS__

@@ -320,6 +320,71 @@ TEST_F(PipelineFile, NamesAnUnknownComponent) {
               testing::StartsWith("./p.toml:4:7: "));
 }
 
+// Wherever they stand.
+TEST_F(PipelineFile, AnswersKeysOfOtherProgramsWithItsOwn) {
+  const std::string model = kModel;
+  const std::string places[] = {
+      "@" + model,
+      model + "[scheme]\n@",
+      model + "[scheme.weight]\n@",
+      model + "[scheme.activation]\n@",
+      model + "[run]\n@",
+      model + "[calibration]\nsource = \"text.txt\"\n@",
+      model + "[[step]]\nuse = \"round\"\n@",
+      model + "[[step]]\nuse = \"round\"\n[step.weight]\n@",
+      model + "[[step]]\nuse = \"round\"\n[[step.override]]\nmatch = \"*\"\nkeep = true\n@",
+      model + "[[evaluate]]\nuse = \"score\"\nsource = \"text.txt\"\n@",
+      model + "[[export]]\nuse = \"writer\"\npath = \"x\"\n@"};
+  for (const auto& [key, ours] : {std::pair("group_size", "group"),
+                                  {"num_samples", "samples"},
+                                  {"max_seq_length", "length"},
+                                  {"damp_percent", "damping"},
+                                  {"actorder", "order"},
+                                  {"sym", "symmetric"},
+                                  {"ignore", "keep"}}) {
+    for (std::string text : places) {
+      text.replace(text.find('@'), 1, std::string(key) + " = 1\n");
+      const std::string told = problems(text);
+      EXPECT_THAT(told, testing::HasSubstr("\"" + std::string(key) + "\" is no "));
+      EXPECT_THAT(told, testing::ContainsRegex("(here it is called|write [^\n]*)" +
+                                               std::string(".*") + ours))
+          << text;
+    }
+  }
+}
+
+TEST_F(PipelineFile, SaysWhereAKeyOfItsOwnBelongs) {
+  const std::string model = kModel;
+  EXPECT_THAT(
+      problems(model + "[scheme]\nbits = 4\n[[step]]\nuse = \"round\"\n"),
+      testing::HasSubstr("\"bits\" is no key of [scheme]; it is a key of weight = { … } and "
+                         "of activation = { … }"));
+  EXPECT_THAT(problems("samples = 4\n" + model),
+              testing::HasSubstr("is no section of a pipeline file; it is a key of [calibration]"));
+  EXPECT_THAT(problems(model + "[[step]]\nuse = \"round\"\nthreads = 1\n"),
+              testing::HasSubstr("\"threads\" is no key of step \"round\"; it is a key of [run]"));
+}
+
+TEST_F(PipelineFile, TellsEveryUnknownKeyOfAScheme) {
+  EXPECT_EQ(problems(std::string(kModel) +
+                     "[[step]]\nuse = \"round\"\nweight = { bit = 4, group = -1, zp = 1 }\n"),
+            "./p.toml:5:12: \"bit\" is no key of a scheme; did you mean \"bits\"?\n"
+            "./p.toml:5:33: \"zp\" is no key of a scheme; known are bits, convention, format, "
+            "granularity, group, group_tail, range, scale_dtype, symmetric\n"
+            "./p.toml:5:21: \"group\" is -1; expected the number of columns that share a scale, "
+            "for example 64 or 128; for one scale a row write granularity = \"channel\"");
+}
+
+TEST_F(PipelineFile, KnowsRecipesOfOtherLanguages) {
+  for (const auto& [text, language] :
+       {std::pair("# a recipe\nquant_stage:\n  quant_modifiers:\n", "YAML"),
+        {"---\na: 1\n", "YAML"},
+        {"{\"bits\": 4}", "JSON"},
+        {"from llmcompressor import oneshot\n", "Python"}})
+    EXPECT_THAT(problems(text), testing::HasSubstr(std::string("it looks like ") + language));
+  EXPECT_THAT(problems("[model\n"), testing::Not(testing::HasSubstr("looks like")));
+}
+
 TEST_F(PipelineFile, ResolvesPluginFoldersAgainstTheFile) {
   const auto source =
       read_pipeline(write("q.toml", "[plugins]\npath = [\"lib\"]\n"), {"model.path=x"});

@@ -1,5 +1,6 @@
 #include "core/config/toml_reader.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -48,6 +49,26 @@ TEST(TomlReader, NamesLineAndColumnOfASyntaxError) {
             "p.toml:1:5: this is not UTF-8, in which TOML is written");
   EXPECT_EQ(parse_error("a = \"b\x01\""),
             "p.toml:1:7: this is not valid TOML: a control byte where none may stand");
+}
+
+TEST(TomlReader, SaysMistakesInItsOwnWords) {
+  for (const auto& [text, words] :
+       {std::pair("a = \"b\n", "a closing quote is missing"),
+        {"a = 1\na = 2\n", "\"a\" is given twice"},
+        {"a = word\n", "texts stand in quotes"},
+        {"a = ", "the file ends too early"},
+        {"a = { b = 1, }\n", "a comma too many"},
+        {"a = [1 2]\n", "a comma or the closing ] is missing"},
+        {"[a\nb = 1\n", "a closing ] is missing"},
+        {"a 1\n", "a = is missing behind the key"},
+        {"a = \"C:\\dir\"\n", "a text holds a \\ that TOML does not know"},
+        {"a = 1 b = 2\n", "a line holds one key"},
+        {"= 1\n", "a key is expected here"},
+        {"a = 1__0\n", "a number is written as TOML has none"},
+        {"a = \"\xff\"\n", "bytes that are no UTF-8"}}) {
+    EXPECT_THAT(parse_error(text), testing::HasSubstr(std::string("this is not valid TOML: ")));
+    EXPECT_THAT(parse_error(text), testing::HasSubstr(words)) << text;
+  }
 }
 
 TEST(TomlReader, RefusesDatesAndInfiniteNumbers) {

@@ -37,6 +37,50 @@ TEST_F(CheckTest, WhatItPassesRuns) {
   EXPECT_THAT(answer.out, HasSubstr("pipeline.toml holds\n  model     llama: 14 linears"));
 }
 
+TEST_F(CheckTest, TellsProgramsWhatItFound) {
+  std::ofstream("pipeline.toml") << pipeline(rtn("bits = 4, group = 32") + perplexity());
+  const Answer good = swage({"check", "pipeline.toml", "--json"});
+  EXPECT_EQ(good.code, 0) << good.err;
+  const Value report = must(parse_json(good.out, "stdout"));
+  EXPECT_TRUE(report.flag("ok", false));
+  EXPECT_EQ(report["problems"].list()->size(), 0u);
+  EXPECT_EQ(report["model"].i64("linears", 0), 14);
+  EXPECT_EQ((*report["steps"].list())[0].str("weight", ""), "w4 g32 symmetric");
+  EXPECT_EQ(report["data"]["evaluate"]["perplexity"].i64("windows", 0), 4);
+  EXPECT_EQ(report["pipeline"]["run"].i64("seed", -1), 0);
+}
+
+TEST_F(CheckTest, TellsProgramsEveryProblemWithItsPlace) {
+  const auto problems = [](const Answer& answer, int code) {
+    EXPECT_EQ(answer.code, code);
+    EXPECT_EQ(answer.err, "");
+    const Value report = must(parse_json(answer.out, "stdout"));
+    EXPECT_FALSE(report.flag("ok", true));
+    EXPECT_EQ(report.i64("exit_code", 0), code);
+    return *report["problems"].list();
+  };
+  // Found by the launcher, then by the engine.
+  std::ofstream("a.toml") << "[model]\npath = \"model\"\nfoo = 1\n[run]\nthread = 2\n";
+  const auto early = problems(swage({"check", "a.toml", "--json"}), 3);
+  ASSERT_EQ(early.size(), 3u);
+  EXPECT_EQ(early[0].str("file", ""), "a.toml");
+  EXPECT_EQ(early[0].i64("line", 0), 3);
+  EXPECT_EQ(early[0].i64("column", 0), 1);
+  EXPECT_EQ(early[0].str("message", ""),
+            "\"foo\" is no key of [model]; known are adapter, path, "
+            "towers");
+  EXPECT_EQ(early[2].str("file", ""), "a.toml");
+  EXPECT_TRUE(early[2]["line"].is_null());
+  std::ofstream("b.toml") << pipeline(rtn("bits = 4, group = 7"));
+  const auto late = problems(swage({"check", "b.toml", "--json"}), 3);
+  ASSERT_FALSE(late.empty());
+  EXPECT_EQ(late[0].i64("line", 0), 7);
+  EXPECT_THAT(late[0].str("message", ""), HasSubstr("does not divide the input width"));
+  EXPECT_EQ(problems(swage({"check", "gone.toml", "--json"}), 3).size(), 1u);
+  EXPECT_EQ(problems(swage({"check", "--json"}), 2).size(), 1u);
+  EXPECT_EQ(problems(swage({"check", "b.toml", "--json", "--work"}), 2).size(), 1u);
+}
+
 TEST_F(CheckTest, RefusesWhatAFormatCannotHold) {
   EXPECT_EQ(both(rtn("bits = 4, group = 64, group_tail = \"short\"")).code, 3);
   EXPECT_EQ(both(rtn("format = \"fp8-e5m2\", granularity = \"channel\"")).code, 3);

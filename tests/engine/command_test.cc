@@ -4,6 +4,7 @@
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <sstream>
 
 #include "core/base/exit_codes.h"
@@ -117,6 +118,70 @@ TEST_F(Verb, ForwardRefusesInputsThatTheModelDoesNotKnow) {
   EXPECT_FALSE(fs::exists("out.safetensors"));
 }
 
+TEST_F(Verb, ForwardJudgesDifferencesByATolerance) {
+  const std::string reference = (test_data() / "parity/llama/io.safetensors").string();
+  const auto compare = [&](const std::string& file, const std::string& tolerance) {
+    return swage({"forward", "model", "--input", reference, "--output", "out.safetensors",
+                  "--compare", file, "--tolerance", tolerance});
+  };
+  EXPECT_EQ(compare(reference, "2e-5").code, 0);
+  const Answer beyond = compare(reference, "0");
+  expect_refused(beyond, static_cast<int>(ExitCode::kVerdictFailed),
+                 "differs by more than --tolerance 0: hidden_1 by up to ");
+  EXPECT_THAT(beyond.out, HasSubstr("logits       largest difference"));  // as without it
+  fs::copy_file("out.safetensors", "own.safetensors");
+  EXPECT_EQ(compare("own.safetensors", "0").code, 0);
+  const auto computed = must(io::open_safetensors({"out.safetensors"}));
+  ASSERT_OK(io::write_safetensors("nan.safetensors",
+                                  {{"logits", must(computed->read("logits")).mul(std::nan(""))}}));
+  EXPECT_EQ(compare("nan.safetensors", "1e9").code, static_cast<int>(ExitCode::kVerdictFailed));
+  expect_refused(swage({"forward", "model", "--input", reference, "--output", "out.safetensors",
+                        "--tolerance", "1"}),
+                 kUsage, "--compare FILE");
+}
+
+TEST_F(Verb, AnAdapterIsChosenByItsName) {
+  Value config = must(parse_json(read_text("model/config.json"), "config.json"));
+  (*config.table())["architectures"] = Value(Value::List{"LamaForCausalLM"});
+  (*config.table())["model_type"] = "lama";
+  std::ofstream("model/config.json") << to_json(config);
+  write_ids("ids.safetensors", at::arange(8, at::kLong).view({1, 8}));
+  const Answer without = swage({"inspect", "model"});
+  expect_refused(without, kInput, "the nearest that are served: LlamaForCausalLM");
+  EXPECT_THAT(without.err, HasSubstr("`swage help architectures` lists all"));
+  EXPECT_LT(without.err.size(), 700u);
+  EXPECT_EQ(swage({"inspect", "model", "--adapter", "llama"}).code, 0);
+  EXPECT_EQ(swage({"forward", "model", "--input", "ids.safetensors", "--output", "out.safetensors",
+                   "--adapter", "llama"})
+                .code,
+            0);
+  expect_refused(swage({"inspect", "model", "--adapter", "lama"}), kUsage,
+                 "did you mean \"llama\"?");
+}
+
+TEST_F(Verb, InspectPrintsTheSameForPrograms) {
+  const Answer answer = swage({"inspect", "model", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  const Value report = must(parse_json(answer.out, "stdout"));
+  EXPECT_TRUE(report.flag("ok", false));
+  EXPECT_EQ(report["adapter"].str("name", ""), "llama");
+  EXPECT_EQ(report.i64("parameters", 0), 94528);
+  const Value& blocks = (*(*report["towers"].list())[0]["alike"].list())[0];
+  EXPECT_EQ(blocks.str("prefix", ""), "model.layers.");
+  EXPECT_EQ(to_json(blocks["indices"], -1), "[0,1]");
+  const Value& linear = (*(*blocks["subsets"].list())[0]["linears"].list())[0];
+  EXPECT_EQ(linear.str("name", ""), "model.layers.0.self_attn.q_proj");
+  EXPECT_EQ(to_json(linear["shape"], -1), "[64,64]");
+  EXPECT_EQ(report["problems"].list()->size(), 0u);
+  const Answer gone = swage({"inspect", "gone", "--json"});
+  EXPECT_EQ(gone.code, kInput);
+  EXPECT_THAT(gone.err, IsEmpty());
+  const Value error = must(parse_json(gone.out, "stdout"));
+  EXPECT_FALSE(error.flag("ok", true));
+  EXPECT_EQ(error.i64("exit_code", 0), kInput);
+  EXPECT_THAT((*error["problems"].list())[0].str("message", ""), HasSubstr("does not exist"));
+}
+
 TEST_F(Verb, EvalOfAnExportGivesTheFigureOfTheRun) {
   write_pipeline();
   EXPECT_THAT(run_pipeline().out, HasSubstr("perplexity"));
@@ -125,11 +190,13 @@ TEST_F(Verb, EvalOfAnExportGivesTheFigureOfTheRun) {
   for (int time = 0; time < 2; ++time) {  // a measurement replaces the one before
     const Answer answer = swage({"eval", "packed", "pipeline.toml"});
     ASSERT_EQ(answer.code, 0) << answer.err;
-    EXPECT_EQ(figure("runs/eval-packed", "original"), compressed);
+    EXPECT_EQ(figure("runs/eval-packed", "checkpoint"), compressed);
+    EXPECT_EQ(figure("runs/eval-packed", "original"), compressed);  // as it was called before
     EXPECT_EQ(figure("runs/eval-packed", "compressed"), -1);
+    EXPECT_EQ(lines_of(answer.out).at(0).find_last_not_of(' '), answer.out.find("checkpoint") + 9);
   }
   ASSERT_EQ(swage({"eval", "model/", "pipeline.toml", "--work", "measured"}).code, 0);
-  EXPECT_EQ(figure("measured", "original"), figure("runs/pipeline", "original"));
+  EXPECT_EQ(figure("measured", "checkpoint"), figure("runs/pipeline", "original"));
 }
 
 TEST_F(Verb, EvalKeepsAnEarlierMeasurementWhereItsChecksFail) {
@@ -200,14 +267,20 @@ TEST_F(Verb, RunWritesEventsThatAProgramCanRead) {
   EXPECT_EQ(count["result"], 1);
 }
 
-TEST_F(Verb, QuietLeavesTheTableAlone) {
+TEST_F(Verb, QuietSaysNothingWhereAllIsWell) {
   write_pipeline();
   const Answer answer = run_pipeline({"--quiet"});
-  EXPECT_THAT(answer.err, IsEmpty());
-  EXPECT_THAT(answer.out, HasSubstr("perplexity"));
-  const Answer again = swage({"resume", "runs/pipeline", "--quiet"});
-  EXPECT_EQ(again.code, 0);
-  EXPECT_EQ(again.out, answer.out);
+  EXPECT_THAT(answer.out + answer.err, IsEmpty());
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"resume", "runs/pipeline", "--quiet"},
+        {"verify", "runs/pipeline", "--quiet"},
+        {"eval", "packed", "pipeline.toml", "--quiet"}}) {
+    const Answer again = swage(arguments);
+    EXPECT_EQ(again.code, 0) << arguments[0];
+    EXPECT_THAT(again.out + again.err, IsEmpty()) << arguments[0];
+  }
+  EXPECT_THAT(swage({"resume", "runs/pipeline"}).out, HasSubstr("perplexity"));
+  expect_refused(swage({"run", "pipeline.toml", "--quiet"}), kUsage, "holds an earlier run");
 }
 
 // It could be run, but never resumed: its journal is JSON.
@@ -222,7 +295,7 @@ TEST_F(Verb, RunRefusesPathsThatAJournalCannotHold) {
 TEST_F(Verb, RunRefusesToWriteOverWhatIsThere) {
   write_pipeline();
   run_pipeline();
-  expect_refused(swage({"run", "pipeline.toml"}), kPipeline, "\"");
+  expect_refused(swage({"run", "pipeline.toml", "--work", "other"}), kPipeline, "exists already");
   fs::remove_all("packed");
   const Answer answer = swage({"run", "pipeline.toml"});
   EXPECT_NE(answer.code, 0);

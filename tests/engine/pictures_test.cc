@@ -190,6 +190,7 @@ class StoppingReporter final : public Reporter {
   void warning(std::string_view) override {}
   void event(const std::string&, const Value&) override {}
   void finish() override {}
+  void print(std::string_view) override {}
 
  private:
   int64_t left_;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/base/exit_codes.h"
@@ -79,6 +80,53 @@ TEST(Process, StopsAtTheFirstSignalAndEndsAtTheSecond) {
               }),
               130);
   }
+}
+
+// What a child with these standard errors writes to it.
+template <class Work>
+std::string said(Work work) {
+  int ends[2];
+  if (pipe(ends) != 0) return "";
+  in_child([&] {
+    dup2(ends[1], STDERR_FILENO);
+    work();
+    return 0;
+  });
+  close(ends[1]);
+  std::string text(4096, '\0');
+  const ssize_t got = read(ends[0], text.data(), text.size());
+  close(ends[0]);
+  text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  return text;
+}
+
+TEST(Process, ClearsABarBeforeItSaysThatItStops) {
+  EXPECT_EQ(said([] {
+              install_interrupt_handler();
+              bar_is_drawn(true);
+              raise(SIGTERM);
+            }),
+            "\r\x1b[Kstopping; again to stop at once\n");
+  EXPECT_EQ(said([] {
+              install_interrupt_handler();
+              commits_go_to("/w");
+              raise(SIGINT);
+            }),
+            "stopping once the block at work is committed; again to stop at once\n");
+}
+
+TEST(Process, SaysTheCommandThatGoesOn) {
+  EXPECT_EQ(in_child([] {
+              close(STDERR_FILENO);
+              install_interrupt_handler();
+              raise(SIGINT);
+              if (interrupted().message() != "interrupted; nothing was written") return 1;
+              commits_go_to("/runs/it's mine");
+              const std::string text(interrupted().message());
+              const std::string end = "go on with: swage resume '/runs/it'\\''s mine'";
+              return text.substr(text.size() - std::min(text.size(), end.size())) == end ? 0 : 2;
+            }),
+            0);
 }
 
 }  // namespace

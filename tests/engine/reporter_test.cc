@@ -153,6 +153,15 @@ TEST_F(ReporterTest, KeepsToWarningsWhenItShallBeQuiet) {
   EXPECT_EQ(events().size(), 6u);
 }
 
+TEST_F(ReporterTest, PrintsResultsUnlessItShallBeQuiet) {
+  for (const bool quiet : {false, true}) {
+    testing::internal::CaptureStdout();
+    const auto made = Reporter::create({"", quiet});
+    (*made)->print("a table\n");
+    EXPECT_EQ(testing::internal::GetCapturedStdout(), quiet ? "" : "a table\n");
+  }
+}
+
 TEST_F(ReporterTest, AddsEventsToTheFile) {
   run(false);
   run(false);

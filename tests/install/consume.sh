@@ -22,6 +22,9 @@ cp -R "$SWAGE_SOURCE_DIR/tests/install/consumer" consumer
 "$cmake" --build build
 
 swage=moved/bin/swage
+for page in man/man1/swage.1 bash-completion/completions/swage zsh/site-functions/_swage fish/vendor_completions.d/swage.fish; do
+  grep -q -e --overwrite -e '-l overwrite' -e '\\-\\-overwrite' "moved/share/$page" || fail "$page does not describe the command"
+done
 export XDG_CACHE_HOME="$folder/cache"
 unset SWAGE_BUILD_DIR
 "$swage" --plugin-path build plugins | tee plugins.txt

@@ -17,7 +17,7 @@ def perplexity(swage, model, work):
     command = [swage, "eval", model, os.path.join(work, "eval.toml"), "--work", folder, "--threads", "1", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(folder, "result.json")) as source:
-        return json.load(source)["metrics"]["perplexity"]["original"]["perplexity"]
+        return json.load(source)["metrics"]["perplexity"]["checkpoint"]["perplexity"]
 
 
 def main():

@@ -145,7 +145,8 @@ TEST_F(CatalogFolder, FindsModelsByArchitectureBeforeModelType) {
   EXPECT_THAT(
       std::string(catalog.find_model(config("Unknown", "odd")).status().message()),
       StartsWith("no model adapter serves config.json with architectures Unknown and model_type "
-                 "odd; installed adapters serve SmallForCausalLM; looked in "));
+                 "odd; installed adapters serve SmallForCausalLM; `swage help architectures` lists "
+                 "all, docs/add-a-model.md adds one; looked in "));
   EXPECT_THAT(std::string(catalog.find_model(Value(3)).status().message()),
               HasSubstr("architectures nothing and model_type nothing"));
 }
@@ -158,7 +159,8 @@ TEST_F(CatalogFolder, LeavesTheChoiceBetweenAdaptersOfOneArchitectureToThePipeli
   const Value config(Value::Table{{"architectures", Value::List{"SmallForCausalLM"}}});
   EXPECT_EQ(std::string(catalog.find_adapter(config).status().message()),
             "SmallForCausalLM is served by \"one\" of " + one + " and \"two\" of " + two +
-                "; [model] adapter = \"<name>\" in the pipeline file chooses one");
+                "; [model] adapter = \"<name>\" in the pipeline file chooses one, as --adapter "
+                "does for inspect and forward");
   catalog.choose_adapter("two");
   EXPECT_EQ(catalog.find_adapter(config)->component->name, "two");
   catalog.choose_adapter("tow");

@@ -5,6 +5,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/passage.h"
 #include "core/engine/prepared_inputs.h"
@@ -48,10 +50,13 @@ absl::StatusOr<Tensors> forward_all(const OpenedModel& model, const PreparedInpu
   return outputs;
 }
 
-// The largest difference of every tensor that both have.
-absl::Status compare(const Tensors& outputs, const std::string& file) {
+// The largest difference of every tensor that both have. One beyond the tolerance (a NaN is beyond
+// all) is an error that names the tensors.
+absl::Status compare(const Tensors& outputs, const std::string& file,
+                     const std::optional<double>& tolerance) {
   SWAGE_ASSIGN_OR_RETURN(const auto reference, io::open_safetensors({file}));
   int64_t compared = 0;
+  std::vector<std::string> beyond;
   for (const auto& [name, tensor] : outputs) {
     if (!reference->has(name)) continue;
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor stored, reference->read(name));
@@ -63,8 +68,15 @@ absl::Status compare(const Tensors& outputs, const std::string& file) {
     const double largest = (tensor - expected).abs().max().item<double>();
     std::printf("%-12s largest difference %.3e, of values up to %.3e\n", name.c_str(), largest,
                 expected.abs().max().item<double>());
+    if (tolerance && !(largest <= *tolerance))
+      beyond.push_back(absl::StrFormat("%s by up to %.3e", name, largest));
     ++compared;
   }
+  if (!beyond.empty())
+    return with_exit_code(absl::DataLossError(absl::StrCat(
+                              file, ": what was computed differs by more than --tolerance ",
+                              *tolerance, ": ", absl::StrJoin(beyond, ", "))),
+                          ExitCode::kVerdictFailed);
   if (compared > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(file, ": holds neither hidden states nor logits; expected hidden_0 … logits"));
@@ -102,7 +114,8 @@ absl::Status check_output(const Arguments& arguments) {
 
 absl::Status forward(const Arguments& arguments) {
   SWAGE_RETURN_IF_ERROR(check_output(arguments));
-  const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  SWAGE_RETURN_IF_ERROR(choose_adapter(arguments, &catalog));
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model,
                          OpenedModel::open(arguments.target, catalog, loader, LoadOptions()));
@@ -116,7 +129,8 @@ absl::Status forward(const Arguments& arguments) {
   SWAGE_ASSIGN_OR_RETURN(const Tensors outputs,
                          forward_all(model, inputs, arguments.micro_batch.value_or(0)));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(arguments.output, outputs));
-  return arguments.compare.empty() ? absl::OkStatus() : compare(outputs, arguments.compare);
+  return arguments.compare.empty() ? absl::OkStatus()
+                                   : compare(outputs, arguments.compare, arguments.tolerance);
 }
 
 }  // namespace swage

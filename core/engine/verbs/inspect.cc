@@ -1,269 +1,230 @@
-#include <filesystem>
-#include <set>
+#include <cstdio>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/bytes.h"
+#include "core/base/plain_output.h"
 #include "core/catalog/catalog.h"
-#include "core/config/model_check.h"
 #include "core/config/model_summary.h"
-#include "core/engine/opened_model.h"
-#include "core/engine/shape_source.h"
+#include "core/engine/model_report.h"
 #include "core/engine/source_header.h"
 #include "core/engine/verbs/verbs.h"
 #include "swage/io/checkpoint.h"
-#include "swage/io/gguf_header.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
+const Value::List& list_of(const Value& value) {
+  static const auto* const none = new Value::List();
+  return value.list() != nullptr ? *value.list() : *none;
+}
+
 void print_line(const char* what, const std::string& text) {
   if (!text.empty()) absl::PrintF("  %-14s %s\n", what, text);
 }
 
-std::string adapter_line(const Catalog::Found& found) {
-  const Manifest& plugin = found.plugin->manifest;
-  return absl::StrCat(found.component->name, " of plugin ", plugin.id, " ", plugin.version);
+std::string adapter_line(const Value& adapter) {
+  if (adapter.is_null()) return "";
+  return absl::StrCat(adapter.str("name", ""), " of plugin ", adapter.str("plugin", ""), " ",
+                      adapter.str("version", ""));
 }
 
-std::string architectures(const Value& config) {
-  std::vector<std::string> names;
-  if (const Value::List* list = config["architectures"].list()) {
-    for (const Value& item : *list) {
-      if (item.text() != nullptr) names.push_back(*item.text());
-    }
-  }
-  return names.empty() ? config.str("model_type", "") : absl::StrJoin(names, ", ");
-}
-
-// By the types of the file; those of GGUF are finer than what its tensors are handed out in.
-absl::StatusOr<std::map<std::string, ModelSummary::Size>> stored_sizes(
-    const std::string& path, const ModelSummary& summary) {
-  if (!std::filesystem::is_regular_file(path)) return summary.types;
-  SWAGE_ASSIGN_OR_RETURN(const io::GgufFile file, io::read_gguf(path));
-  std::map<std::string, ModelSummary::Size> sizes;
-  for (const auto& [name, tensor] : file.tensors) {
-    ModelSummary::Size& size = sizes[io::gguf_type_name(tensor.type)];
-    size.tensors += 1;
-    size.bytes += tensor.end - tensor.begin;
-  }
-  return sizes;
-}
-
-absl::StatusOr<std::string> sizes_text(const std::string& path, const ModelSummary& summary) {
-  SWAGE_ASSIGN_OR_RETURN(const auto sizes, stored_sizes(path, summary));
-  int64_t bytes = 0;
+std::string sizes_line(const Value& report) {
   std::vector<std::string> types;
-  for (const auto& [type, size] : sizes) {
-    bytes += size.bytes;
-    types.push_back(absl::StrCat(type, " ", bytes_to_text(size.bytes), " in ", size.tensors,
-                                 size.tensors == 1 ? " tensor" : " tensors"));
+  for (const Value& type : list_of(report["types"])) {
+    const int64_t tensors = type.i64("tensors", 0);
+    types.push_back(absl::StrCat(type.str("type", ""), " ", bytes_to_text(type.i64("bytes", 0)),
+                                 " in ", tensors, tensors == 1 ? " tensor" : " tensors"));
   }
-  return absl::StrCat(bytes_to_text(bytes), ": ", absl::StrJoin(types, ", "));
+  return absl::StrCat(bytes_to_text(report.i64("bytes", 0)), ": ", absl::StrJoin(types, ", "));
 }
 
-absl::Status print_model(const OpenedModel& model, const ModelSummary& summary) {
-  const std::string& path = model.checkpoint().path();
-  SWAGE_ASSIGN_OR_RETURN(const std::string sizes, sizes_text(path, summary));
-  std::vector<std::string> towers;
-  for (const Tower& tower : model.shape().towers)
-    towers.push_back(absl::StrCat(tower.name, " (", tower.block_count, " blocks)"));
-  absl::PrintF("%s\n", path);
-  print_line("adapter", adapter_line(model.rules().adapter));
-  if (model.rules().language) print_line("language", adapter_line(*model.rules().language));
-  if (model.quantized()) print_line("compressed", model.form().name);
-  print_line("architecture", architectures(model.checkpoint().config()));
-  if (!model.quantized()) print_line("parameters", absl::StrCat(summary.parameters));
-  print_line("size", sizes);
-  print_line("vocabulary", absl::StrCat(model.shape().vocab_size));
-  print_line("context", absl::StrCat(model.shape().context_length));
-  print_line("hidden size", absl::StrCat(model.shape().hidden_size));
-  print_line("embeddings", model.shape().tied_embeddings ? "tied: the head's weight is theirs"
-                                                         : "apart from the head's weight");
-  print_line("towers", absl::StrJoin(towers, ", "));
-  return absl::OkStatus();
+std::string texts_line(const Value& list) {
+  return absl::StrJoin(list_of(list), ", ", [](std::string* out, const Value& item) {
+    absl::StrAppend(out, item.text() != nullptr ? *item.text() : "");
+  });
 }
 
-// Names without what all tensors of the block begin with.
+std::string towers_line(const Value& report) {
+  return absl::StrJoin(list_of(report["towers"]), ", ", [](std::string* out, const Value& tower) {
+    absl::StrAppend(out, tower.str("name", ""), " (", tower.i64("blocks", 0), " blocks)");
+  });
+}
+
+std::string number_line(const Value& value) {
+  return value.integer() != nullptr ? absl::StrCat(*value.integer()) : "";
+}
+
+void print_head(const Value& report) {
+  const bool readable = report.flag("readable", false);
+  absl::PrintF("%s\n", report.str("path", ""));
+  print_line("adapter", adapter_line(report["adapter"]));
+  print_line("language", adapter_line(report["language_adapter"]));
+  if (report["compressed"].text() != nullptr)
+    print_line("compressed", *report["compressed"].text());
+  print_line("architecture", texts_line(report["architectures"]));
+  print_line("parameters", number_line(report["parameters"]));
+  print_line("size", sizes_line(report));
+  print_line("vocabulary", number_line(report["vocabulary"]));
+  print_line("context", number_line(report["context"]));
+  print_line("hidden size", number_line(report["hidden_size"]));
+  if (!readable) return;
+  print_line("embeddings", report.flag("tied_embeddings", false)
+                               ? "tied: the head's weight is theirs"
+                               : "apart from the head's weight");
+  print_line("towers", towers_line(report));
+}
+
+// Blocks that are alike; names without what all tensors of a block begin with.
 class BlockPrinter {
  public:
-  BlockPrinter(Block& block, std::string prefix) : block_(block), prefix_(std::move(prefix)) {}
+  explicit BlockPrinter(const Value& blocks) : blocks_(blocks) {
+    for (const Value& index : list_of(blocks["indices"])) indices_.push_back(*index.integer());
+    const std::string own = blocks.str("prefix", "");
+    if (!own.empty()) prefix_ = absl::StrCat(own, indices_.front(), ".");
+  }
 
-  void print() {
-    std::set<const Linear*> shown;
-    for (const Subset& subset : block_.subsets()) {
-      print(subset);
-      shown.insert(subset.linears.begin(), subset.linears.end());
-    }
+  void print(const std::string& tower) const {
+    const std::string own = blocks_.str("prefix", "");
+    absl::PrintF("\n%s, %s %s%s\n", tower, indices_.size() == 1 ? "block" : "blocks",
+                 ranges_text(indices_), own.empty() ? "" : absl::StrCat(": ", own, "N"));
+    for (const Value& subset : list_of(blocks_["subsets"])) print_subset(subset);
     std::vector<std::string> others;
-    for (const Linear& linear : block_.linears()) {
-      if (shown.count(&linear) == 0) others.push_back(text(linear));
-    }
-    for (const Parameter& parameter : block_.parameters())
-      others.push_back(absl::StrCat(relative(parameter.name), " ", shape(parameter.value)));
+    for (const Value& linear : list_of(blocks_["other_linears"])) others.push_back(text(linear));
+    for (const Value& parameter : list_of(blocks_["parameters"]))
+      others.push_back(absl::StrCat(name_of(parameter), " ", shape(parameter)));
     if (!others.empty()) absl::PrintF("  others         %s\n", absl::StrJoin(others, ", "));
   }
 
  private:
-  std::string relative(const std::string& name) const {
+  std::string name_of(const Value& item) const {
+    const std::string name = item.str("name", "");
     return absl::StartsWith(name, prefix_) ? name.substr(prefix_.size()) : name;
   }
 
-  static std::string shape(const at::Tensor& tensor) {
-    return absl::StrCat("[", absl::StrJoin(tensor.sizes(), ", "), "]");
+  static std::string shape(const Value& item) {
+    return absl::StrCat("[",
+                        absl::StrJoin(list_of(item["shape"]), ", ",
+                                      [](std::string* out, const Value& size) {
+                                        absl::StrAppend(out, *size.integer());
+                                      }),
+                        "]");
   }
 
-  std::string text(const Linear& linear) const {
-    return absl::StrCat(relative(linear.name), " ", shape(linear.weight),
-                        linear.result() ? ", " + describe(linear.result()->scheme) : "",
-                        linear.bias.defined() ? " with bias" : "",
-                        linear.kept_by.empty() ? "" : absl::StrCat(", kept: ", linear.kept_by));
+  std::string text(const Value& linear) const {
+    const std::string* const scheme = linear["scheme"].text();
+    const std::string* const kept = linear["kept"].text();
+    return absl::StrCat(name_of(linear), " ", shape(linear),
+                        scheme != nullptr ? ", " + *scheme : "",
+                        linear.flag("bias", false) ? " with bias" : "",
+                        kept != nullptr ? absl::StrCat(", kept: ", *kept) : "");
   }
 
-  std::string fold(const FoldTarget& target) const {
-    switch (target.kind) {
-      case FoldTarget::Kind::kNorm:
-        return absl::StrCat("norm ", relative(target.norm_weight->name),
-                            target.norm_offset ? ", which multiplies by 1 + weight" : "");
-      case FoldTarget::Kind::kLinearRows: {
-        const at::Tensor rows = target.row_of_channel.cpu().contiguous();
-        const int64_t* row = rows.const_data_ptr<int64_t>();
-        const auto distinct =
-            static_cast<int64_t>(std::set<int64_t>(row, row + rows.numel()).size());
-        return absl::StrCat("rows of ", relative(target.linear->name),
-                            distinct == rows.numel()
-                                ? ""
-                                : absl::StrCat(", ", distinct, " for ", rows.numel(), " channels"));
-      }
-      case FoldTarget::Kind::kNone:
-        break;
+  std::string fold(const Value& target) const {
+    const std::string kind = target.str("kind", "");
+    if (kind == "norm")
+      return absl::StrCat("norm ", name_of(target),
+                          target.flag("multiplies_by_one_plus_weight", false)
+                              ? ", which multiplies by 1 + weight"
+                              : "");
+    if (kind == "rows") {
+      const int64_t rows = target.i64("rows", 0), channels = target.i64("channels", 0);
+      return absl::StrCat(
+          "rows of ", name_of(target),
+          rows == channels ? "" : absl::StrCat(", ", rows, " for ", channels, " channels"));
     }
-    return absl::StrCat("nowhere",
-                        target.why_none.empty() ? "" : absl::StrCat(": ", target.why_none));
+    const std::string* const why = target["why"].text();
+    return absl::StrCat("nowhere", why != nullptr ? absl::StrCat(": ", *why) : "");
   }
 
-  void print(const Subset& subset) const {
-    absl::PrintF("  %s\n", subset.name);
-    for (const Linear* linear : subset.linears) absl::PrintF("    %s\n", text(*linear));
-    for (const Linear* reader : subset.readers)
-      absl::PrintF("    %s, which only follows a fold\n", text(*reader));
-    if (!subset.parts.empty())
+  void print_subset(const Value& subset) const {
+    absl::PrintF("  %s\n", subset.str("name", ""));
+    for (const Value& linear : list_of(subset["linears"])) absl::PrintF("    %s\n", text(linear));
+    for (const Value& reader : list_of(subset["readers"]))
+      absl::PrintF("    %s, which only follows a fold\n", text(reader));
+    if (subset.i64("experts", 0) > 0)
       absl::PrintF("    experts        %d, each by the tokens that reach it\n",
-                   subset.parts.size());
-    if (!subset.route.empty())
-      absl::PrintF("    tokens         those with %d in %s\n", subset.route.expert,
-                   subset.route.slot);
-    absl::PrintF("    folds into     %s\n", fold(subset.fold));
-    absl::PrintF("    a search sees  %s\n",
-                 subset.inspect_module ? "the output of the module" : "the outputs of the linears");
+                   subset.i64("experts", 0));
+    if (const Value& route = subset["route"]; !route.is_null())
+      absl::PrintF("    tokens         those with %d in %s\n", route.i64("expert", 0),
+                   route.str("slot", ""));
+    absl::PrintF("    folds into     %s\n", fold(subset["folds_into"]));
+    absl::PrintF("    a search sees  %s\n", subset.str("search_sees", "") == "module"
+                                                ? "the output of the module"
+                                                : "the outputs of the linears");
   }
 
-  Block& block_;
-  const std::string prefix_;
+  const Value& blocks_;
+  std::vector<int64_t> indices_;
+  std::string prefix_;
 };
 
-std::vector<std::string> tensor_names(Block& block) {
-  std::vector<std::string> names;
-  for (const Linear& linear : block.linears()) names.push_back(linear.name + ".weight");
-  for (const Parameter& parameter : block.parameters()) names.push_back(parameter.name);
-  return names;
-}
-
-// Weights of a compressed checkpoint are read, since only they say what they are; of one in floats
-// nothing is.
-absl::StatusOr<std::shared_ptr<Block>> load_block(const OpenedModel& model,
-                                                  const ShapeSource& shapes, const BlockId& id) {
-  if (model.quantized()) return model.load_block(id);
-  SWAGE_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, model.load_shapes(id, shapes));
-  return block;
-}
-
-absl::Status print_tower(const OpenedModel& model, const ShapeSource& shapes,
-                         const io::Header& header, const Tower& tower) {
-  if (tower.block_count == 0) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(auto block, load_block(model, shapes, {tower.name, 0}));
-  const std::string prefix = numbered_prefix(tensor_names(*block), 0);
-  for (const auto& alike : alike_blocks(header, prefix, tower.block_count)) {
-    const int64_t index = alike.front();
-    if (index != 0) {
-      block.reset();  // one at a time
-      SWAGE_ASSIGN_OR_RETURN(block, load_block(model, shapes, {tower.name, index}));
-    }
-    // Later blocks of a tower may lie elsewhere (Llama 3.2 Vision's global ones).
-    const std::string own = numbered_prefix(tensor_names(*block), index);
-    absl::PrintF("\n%s, %s %s%s\n", tower.name, alike.size() == 1 ? "block" : "blocks",
-                 ranges_text(alike), own.empty() ? "" : absl::StrCat(": ", own, "N"));
-    BlockPrinter(*block, own.empty() ? "" : absl::StrCat(own, index, ".")).print();
-  }
-  return absl::OkStatus();
-}
-
-void print_schemes(const ModelSummary& summary) {
-  const std::string title = absl::StrCat("all ", summary.linears.size(), " linears as");
+void print_schemes(const Value& report) {
+  if (list_of(report["schemes"]).empty()) return;
+  const std::string title = absl::StrCat("all ", report.i64("linears", 0), " linears as");
   absl::PrintF("\n%-28sbits per weight  model\n", title);
-  for (const SchemeWeight& weight : weigh_common_schemes(summary)) {
-    absl::PrintF("  %-26s", describe(weight.scheme));
-    if (weight.uneven == 0) {
-      absl::PrintF("%15.3f  %s\n", weight.bits_per_weight, bytes_to_text(weight.bytes));
+  for (const Value& scheme : list_of(report["schemes"])) {
+    absl::PrintF("  %-26s", scheme.str("scheme", ""));
+    if (scheme.has("bytes")) {
+      absl::PrintF("%15.3f  %s\n", scheme.f64("bits_per_weight", 0),
+                   bytes_to_text(scheme.i64("bytes", 0)));
     } else {
-      absl::PrintF("groups do not divide the input width %d\n", weight.uneven);
+      absl::PrintF("groups do not divide the input width %d\n", scheme.i64("does_not_divide", 0));
     }
   }
 }
 
-// What the ledger refuses: a run would say the same.
-void print_problems(const OpenedModel& model) {
-  const absl::Status status = model.check_whole();
-  if (status.ok()) return;
-  absl::PrintF("\n%s would refuse this checkpoint: %s\n",
-               model.quantized() ? "eval and forward" : "a run", status.message());
+void print(const Value& report, const std::string& carried) {
+  print_head(report);
+  if (!report.flag("readable", false)) {
+    absl::PrintF("\nswage does not read this form: start from the original\n");
+    return;
+  }
+  for (const Value& tower : list_of(report["towers"])) {
+    for (const Value& blocks : list_of(tower["alike"]))
+      BlockPrinter(blocks).print(tower.str("name", ""));
+  }
+  print_schemes(report);
+  if (!carried.empty()) absl::PrintF("\ncarried into exports unchanged: %s\n", carried);
+  const char* const who = report["compressed"].is_null() ? "a run" : "eval and forward";
+  const Value::List& problems = list_of(report["problems"]);
+  for (size_t i = 0; i < problems.size(); ++i)
+    absl::PrintF("%s%s\n",
+                 i == 0 ? absl::StrCat("\n", who, " would refuse this checkpoint: ") : "",
+                 *problems[i].text());
 }
 
-// Compressed by something that nothing here reads: what it holds.
-absl::Status print_unread(const io::Checkpoint& checkpoint, const io::Header& header,
-                          const StoredForm& form) {
-  SWAGE_ASSIGN_OR_RETURN(const std::string sizes,
-                         sizes_text(checkpoint.path(), summarize(header, {})));
-  absl::PrintF("%s\n", checkpoint.path());
-  print_line("compressed", form.name);
-  print_line("architecture", architectures(checkpoint.config()));
-  print_line("size", sizes);
-  absl::PrintF("\nswage does not read this form: start from the original\n");
-  return absl::OkStatus();
+void answer(const Arguments& arguments, const Value& report, const std::string& carried) {
+  if (arguments.json)
+    print_json(to_json(report));
+  else
+    print(report, carried);
 }
 
 }  // namespace
 
 absl::Status inspect(const Arguments& arguments) {
-  const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
+  SWAGE_RETURN_IF_ERROR(choose_adapter(arguments, &catalog));
   Loader loader(catalog);
   {
     SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(arguments.target));
     SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(checkpoint->weights()));
     const StoredForm form = stored_form(checkpoint->config(), header);
-    if (form.compressed && !catalog.find_reader(form.method).ok())
-      return print_unread(*checkpoint, header, form);
+    if (form.compressed && !catalog.find_reader(form.method).ok()) {
+      SWAGE_ASSIGN_OR_RETURN(const Value report, unread_report(*checkpoint, header, form));
+      answer(arguments, report, "");
+      return absl::OkStatus();
+    }
   }
   SWAGE_ASSIGN_OR_RETURN(
       const OpenedModel model,
       OpenedModel::open(arguments.target, catalog, loader, {}, OpenedModel::Compare::kSampled));
-  const WeightSource& weights = model.checkpoint().weights();
-  SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(weights));
-  const io::Header& seen = model.quantized() ? header : model.header();
-  const ModelSummary summary = summarize(seen, model.rules().manifest);
-  SWAGE_RETURN_IF_ERROR(print_model(model, summary));
-  SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
-  for (const Tower& tower : model.shape().towers) {
-    const absl::Status status = print_tower(model, *shapes, seen, tower);
-    if (!status.ok() && model.check_whole().ok()) return status;  // else the ledger says it below
-  }
-  if (!summary.linears.empty() && !model.quantized()) print_schemes(summary);
-  if (!model.ledger().carried.empty())
-    absl::PrintF("\ncarried into exports unchanged: %s\n", carried_text(model.ledger()));
-  print_problems(model);
+  SWAGE_ASSIGN_OR_RETURN(const Value report, model_report(model));
+  answer(arguments, report, model.ledger().carried.empty() ? "" : carried_text(model.ledger()));
   return absl::OkStatus();
 }
 

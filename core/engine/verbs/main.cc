@@ -6,28 +6,28 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <string>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "core/base/address_space.h"
 #include "core/base/exit_codes.h"
 #include "core/base/log.h"
+#include "core/base/plain_output.h"
+#include "core/base/say_error.h"
 #include "core/base/standard_files.h"
 #include "core/engine/process.h"
 #include "core/engine/verbs/verbs.h"
 #include "core/load/crash_handler.h"
 #include "core/load/loader.h"
 #include "swage/border.h"
-#include "swage/printable.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
-absl::Status dispatch(int argc, char** argv) {
-  const auto arguments = parse_arguments(argc, argv);
-  if (!arguments.ok()) return arguments.status();
+absl::Status dispatch(int argc, char** argv, Arguments* arguments) {
+  SWAGE_ASSIGN_OR_RETURN(*arguments, parse_arguments(argc, argv));
   SWAGE_RETURN_IF_ERROR(use_threads(0));
   if (arguments->quiet) set_log_level(LogLevel::kWarning);
   const std::pair<const char*, absl::Status (*)(const Arguments&)> served[] = {
@@ -41,18 +41,12 @@ absl::Status dispatch(int argc, char** argv) {
       ExitCode::kUsage);
 }
 
-// Text from files and plugins changes nothing on a terminal.
-void say_error(const absl::Status& status) {
-  if (status.ok()) return;
-  for (absl::string_view line : absl::StrSplit(status.message(), '\n'))
-    std::fprintf(stderr, "error: %s\n", printable({line.data(), line.size()}).c_str());
-}
-
 }  // namespace
 }  // namespace swage
 
 int main(int argc, char** argv) {
   swage::open_standard_files();
+  swage::plain_output();
   // Free memory is joined when a large piece is asked for; between the names of 90,000 tensors that
   // would happen all the time.
   mallopt(M_MXFAST, 0);
@@ -60,7 +54,8 @@ int main(int argc, char** argv) {
   swage::install_interrupt_handler();
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
   signal(SIGXFSZ, SIG_IGN);  // a file above the limit of `ulimit -f` is an error like a full disk
-  absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv); });
+  swage::Arguments arguments;
+  absl::Status status = swage::guarded({}, [&] { return swage::dispatch(argc, argv, &arguments); });
   if (status.ok()) status = swage::flush_standard_output();
   // Libraries have texts of their own for a request of memory that was refused.
   const int told = swage::exit_code(status);
@@ -70,7 +65,11 @@ int main(int argc, char** argv) {
             absl::StrCat("out of memory: the limit of the address space (ulimit -v) is used up: ",
                          status.message())),
         swage::ExitCode::kResources);
-  swage::say_error(status);
+  constexpr absl::string_view kThrown = "exception: ";  // by the host itself
+  if (absl::StartsWith(status.message(), kThrown) && swage::exit_code(status) == 1)
+    status = absl::InternalError(absl::StrCat(status.message().substr(kThrown.size()),
+                                              " (a bug of swage, please report it)"));
+  swage::say_error(status, arguments.json, arguments.pipeline);
   const absl::Status late = swage::Loader::shutdown();
   swage::say_error(late);
   const int code = swage::exit_code(status.ok() ? late : status);

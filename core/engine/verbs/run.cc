@@ -7,8 +7,12 @@
 namespace swage {
 
 absl::Status run(const Arguments& arguments) {
-  const RunCommand command = {"run", std::filesystem::current_path().string(), arguments.pipeline,
-                              arguments.sets, arguments.plugin_path};
+  const RunCommand command = {"run",
+                              std::filesystem::current_path().string(),
+                              arguments.pipeline,
+                              arguments.sets,
+                              arguments.plugin_path,
+                              arguments.overwrite};
   return start_run(command, {arguments.events, arguments.quiet});
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "absl/status/status.h"
+#include "core/catalog/catalog.h"
 #include "core/cli/arguments.h"
 
 namespace swage {
@@ -13,5 +14,8 @@ absl::Status eval(const Arguments& arguments);
 absl::Status verify(const Arguments& arguments);
 absl::Status forward(const Arguments& arguments);
 absl::Status inspect(const Arguments& arguments);
+
+// --adapter, of verbs that read no pipeline file. An error where there is none of that name.
+absl::Status choose_adapter(const Arguments& arguments, Catalog* catalog);
 
 }  // namespace swage

@@ -1,4 +1,3 @@
-#include <cstdio>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -12,8 +11,7 @@ namespace swage {
 absl::Status verify(const Arguments& arguments) {
   const std::string work = std::filesystem::absolute(arguments.target).string();
   SWAGE_ASSIGN_OR_RETURN(Journal journal, Journal::open(work));
-  SWAGE_ASSIGN_OR_RETURN(const auto reporter,
-                         Reporter::create({arguments.events, arguments.quiet}));
+  SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create({"", arguments.quiet}));
   SWAGE_ASSIGN_OR_RETURN(const auto setup, reopen_run(journal, arguments.threads, {}));
   SWAGE_RETURN_IF_ERROR(compare_with_journal(*setup, journal));
   for (const ExportWriter& writer : setup->writers) {
@@ -25,9 +23,8 @@ absl::Status verify(const Arguments& arguments) {
         "\" yet; `swage resume ", arguments.target, "` continues it"));
   }
   SWAGE_RETURN_IF_ERROR(verify_exports(*setup, journal, *reporter));
-  reporter->finish();
   for (const ExportWriter& writer : setup->writers)
-    std::printf("%s: decodes to what the run computed\n", writer.spec().path.c_str());
+    reporter->print(absl::StrCat(writer.spec().path, ": decodes to what the run computed\n"));
   return absl::OkStatus();
 }
 

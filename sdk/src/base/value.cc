@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "json_text.h"
 #include "swage/key_log.h"
 
 namespace swage {
@@ -115,19 +116,8 @@ std::string position(std::string_view text, size_t byte) {
   return absl::StrCat(line, ":", column);
 }
 
-// What stands where the parser stopped, in our words.
-std::string found_at(std::string_view text, size_t byte) {
-  // Python's json writes what JSON does not have.
-  const std::string_view near = text.substr(std::min(text.size(), byte > 10 ? byte - 10 : 0), 20);
-  for (const char* word : {"NaN", "Infinity"}) {
-    if (near.find(word) != std::string_view::npos)
-      return std::string(word) + " is no number of JSON, though Python writes it";
-  }
-  if (byte == 0 || byte > text.size()) return "it ends too early";
-  const auto c = static_cast<unsigned char>(text[byte - 1]);
-  if (c < 0x20) return "a line feed or another control byte where none may stand";
-  if (c >= 0x80) return "a byte that is no UTF-8, or a character that may not stand there";
-  return std::string("unexpected '") + text[byte - 1] + "'";
+std::string_view around(std::string_view text, size_t byte) {
+  return text.substr(std::min(text.size(), byte > 10 ? byte - 10 : 0), 20);
 }
 
 // Files that are something else than what they are called.
@@ -202,12 +192,12 @@ absl::StatusOr<Value> parse_json(std::string_view text, std::string_view origin)
   } catch (const nlohmann::json::parse_error& error) {
     if (const char* other = other_kind(text))
       return absl::InvalidArgumentError(absl::StrCat(name, ": ", other));
-    return absl::InvalidArgumentError(absl::StrCat(name, ":", position(text, error.byte),
-                                                   ": this is not valid JSON (",
-                                                   found_at(text, error.byte), ")"));
-  } catch (const nlohmann::json::exception&) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": this is not valid JSON (a number that no double holds)"));
+        absl::StrCat(name, ":", position(text, error.byte), ": this is not valid JSON (",
+                     json_problem(error.what(), around(text, error.byte)), ")"));
+  } catch (const nlohmann::json::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": this is not valid JSON (", json_problem(error.what(), ""), ")"));
   }
 }
 

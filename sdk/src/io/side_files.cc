@@ -23,8 +23,9 @@ constexpr const char* kWeights[] = {".safetensors", ".bin",  ".pt",      ".pth",
                                     ".engine",      ".part", ".tmp",     ".onnx_data", ".mlmodel"};
 // config.json is written anew; the others would describe weights that are no longer there.
 constexpr const char* kOthers[] = {
-    "config.json",        "quantize_config.json", "quant_config.json",  "hf_quant_config.json",
-    "swage_verdict.json", "adapter_config.json",  "trainer_state.json", "__pycache__"};
+    "config.json",          "quantize_config.json", "quant_config.json",
+    "hf_quant_config.json", "swage_verdict.json",   "swage_export.json",
+    "adapter_config.json",  "trainer_state.json",   "__pycache__"};
 
 bool is_weights(const std::string& name) {
   if (absl::EndsWith(name, ".index.json")) return true;

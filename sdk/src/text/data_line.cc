@@ -240,8 +240,8 @@ absl::StatusOr<DataLine> read_data_line(std::string_view text) {
       R"(expected {"text": "…"}, {"messages": […]} or {"conversations": […]})";
   SWAGE_ASSIGN_OR_RETURN(const Value checked, parse_json(text, "this line"));
   if (checked.table() == nullptr)
-    return absl::InvalidArgumentError(
-        absl::StrCat("this line is a ", checked.type_name(), ", ", kExpected));
+    return absl::InvalidArgumentError(absl::StrCat("this line is ", checked.is_null() ? "" : "a ",
+                                                   checked.type_name(), ", ", kExpected));
   const ordered_json file = ordered_json::parse(text);
   DataLine line;
   absl::Status read;
@@ -249,9 +249,10 @@ absl::StatusOr<DataLine> read_data_line(std::string_view text) {
     read = read_text(file, &line);
   } else if (checked.has("messages") || checked.has("conversations")) {
     read = read_chat(file, &line);
-  } else if (checked.has("text")) {
-    read = absl::InvalidArgumentError(
-        absl::StrCat("\"text\" is a ", checked["text"].type_name(), ", ", kExpected));
+  } else if (checked.table()->count("text") > 0) {
+    const Value& found = checked["text"];
+    read = absl::InvalidArgumentError(absl::StrCat("\"text\" is ", found.is_null() ? "" : "a ",
+                                                   found.type_name(), ", ", kExpected));
   } else {
     std::vector<std::string> keys;
     for (const auto& [key, value] : *checked.table()) keys.push_back(key);

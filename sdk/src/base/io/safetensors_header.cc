@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "../json_text.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -122,7 +123,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::json::exception& error) override {
     problem_ = absl::StrCat("the header is not valid JSON at its byte ", position, " (",
-                            error.what(), ")");
+                            json_problem(error.what(), ""), ")");
     return false;
   }
 

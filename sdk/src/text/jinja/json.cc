@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "../../base/json_text.h"
 #include "../unicode.h"
 #include "operators.h"
 #include "repr.h"
@@ -42,9 +43,8 @@ class Reader : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return close(); }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    std::string what = error.what();  // "[json.exception.parse_error.101] parse error at …"
-    if (const size_t end = what.find("] "); end != std::string::npos) what = what.substr(end + 2);
-    fail(name_, ": ", what);
+    fail(name_, ": this is not valid JSON at its byte ", position, " (",
+         json_problem(error.what(), ""), ")");
   }
 
  private:
