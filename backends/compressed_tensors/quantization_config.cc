@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "experts.h"
 #include "hanging.h"
 #include "swage/status.h"
 #include "targets.h"
@@ -74,6 +75,20 @@ struct Groups {
     linears[index].push_back(linear);
   }
 
+  // transformers takes the first group that names "experts" for those of all layers, and a shared
+  // expert's name holds that word too.
+  void put_experts_first() {
+    const auto holds_experts = [](const std::vector<std::string>& names) {
+      return std::any_of(names.begin(), names.end(),
+                         [](const std::string& name) { return !experts_of(name).empty(); });
+    };
+    const auto found = std::find_if(linears.begin(), linears.end(), holds_experts);
+    if (found == linears.end()) return;
+    const auto index = found - linears.begin();
+    std::rotate(linears.begin(), found, found + 1);
+    std::rotate(tables.begin(), tables.begin() + index, tables.begin() + index + 1);
+  }
+
   std::string format() const {
     std::set<std::string> formats;
     for (const Value::Table& table : tables) formats.insert(*table.at("format").text());
@@ -123,6 +138,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   }
   if (groups.tables.empty()) return Value();
   const std::vector<std::string> modules = whole_modules(ignored, compressed);
+  groups.put_experts_first();
   const auto targets = groups.targets(ignored);
   ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());
