@@ -8,11 +8,12 @@ from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
 import checkpoint, vllm_kernels
 from comparison import Table, divergence, perplexity
-from recipe import Workbench
+from recipe import ALL, Workbench
 
 UNREAD = {"w3-asymmetric": "3 bits", "w8": "8 bits of weights alone", "mixed": "8 bits of weights alone",
+          "int4-dynamic": "4 bits of activations",
           "fp8-static": "static activations in fp8"}
-WEIGHTS = (("w4", "fp16"), ("w4", "bf16"), ("w4-asymmetric", "fp16"))
+WEIGHTS = (("w4", "fp16"), ("w4-asymmetric", "fp16"), *[("w4", "bf16")] * ALL)
 
 
 def logits(folder, ids, dtype):
@@ -71,7 +72,7 @@ def compare_activations(case, bench, table, saturate):
 
 
 def main(kind, folder):
-    bench = Workbench(kind, folder, 512, 4)
+    bench = Workbench(kind, folder, *((512, 4) if ALL else (256, 2)))
     table = Table("vLLM on CPUs, fp16 where weights alone are quantized, fp32 where activations are")
     current_platform.import_kernels()
     unread = dict(UNREAD)
