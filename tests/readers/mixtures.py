@@ -7,7 +7,7 @@ from recipe import ALL
 
 W4, A8 = 'weight = { bits = 4, granularity = "channel" }\n', "activation = { bits = 8 }\n"
 W8, FP8 = 'weight = { bits = 8, granularity = "channel" }\n', 'weight = { format = "fp8-e4m3", granularity = "channel" }\n'
-ASYMMETRIC = "weight = { bits = 4, group = 16, symmetric = false }\n"
+ASYMMETRIC = 'weight = { bits = 4, granularity = "channel", symmetric = false }\n'
 
 
 def override(match, what):
@@ -17,7 +17,7 @@ def override(match, what):
 # Name, step, whether transformers loads it as it is stored. What it does not load, compressed-tensors' own converter makes dense.
 MIXTURES = (
     ("4 bits", W4, True),
-    ("3 bits", 'weight = { bits = 3, group = 16 }\n', True),
+    ("3 bits", 'weight = { bits = 3, granularity = "channel" }\n', True),
     ("8 bits", W8, True),
     ("fp8", FP8, True),
     ("attention in 8 bits", W4 + override("*self_attn*", W8), True),
