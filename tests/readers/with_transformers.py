@@ -55,8 +55,10 @@ def compare_activations(name, case, bench, table, packed, own, floats):
         with patch.object(lifecycle, "compute_dynamic_scales_and_zp", kernel_scales):
             read = logits(model, bench.ids)
     # transformers multiplies codes by scales in fp32, as kernels do. Swage rounds the product to the type of the scales;
-    # where that is bf16, this alone gives many activations another code.
-    table.noise(name, divergence(own, read), effect, None if name.endswith("bf16") else 1 / 3)
+    # where that is bf16, this alone gives many activations another code. With M / 7.5 the largest of every token lies on the
+    # border of two codes: compressed-tensors in fp64 is 20 to 80 % of the effect off itself in fp32; with M / 7, 100 to 150 %.
+    limit = 1 if case == "int4-dynamic" else 1 / 3
+    table.noise(name, divergence(own, read), effect, None if name.endswith("bf16") else limit)
 
 
 def compare(case, scales, bench, table, flip, whole):
