@@ -7,7 +7,7 @@ RECIPE = """[model]
 path = "{model}"
 [calibration]
 source = "{text}"
-samples = 8
+samples = {samples}
 length = {length}
 [[step]]
 {step}
@@ -95,7 +95,7 @@ class Workbench:
         os.mkdir(folder)
         step = {**WEIGHTS, **ACTIVATIONS}[case].replace("GROUP", str(self.group)).replace("SCALES", scales)
         text = RECIPE.format(model=self.model if whole and case not in ACTIVATIONS else self.slice, step=step, text=self.text, folder=folder,
-                             length=self.length, every=self.every, windows=self.windows)
+                             length=self.length, every=self.every, windows=self.windows, samples=8 if ALL else 2)
         with open(folder + "/recipe.toml", "w") as file:
             file.write(text)
         self._call("run", folder + "/recipe.toml", "--quiet")
