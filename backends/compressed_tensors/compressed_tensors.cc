@@ -1,13 +1,12 @@
 // Checkpoints in the compressed-tensors format: tensors per linear, and quantization_config in
 // config.json.
-#include <map>
 #include <mutex>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "experts.h"
 #include "known_parts.h"
 #include "quantization_config.h"
 #include "stored_linear.h"
@@ -49,36 +48,6 @@ absl::StatusOr<std::vector<std::string>> other_matrices(const WeightSource& tens
     if (shape.size() == 2 && known.count(std::string(module)) == 0) found.emplace_back(module);
   }
   return found;
-}
-
-// "model.layers.3.mlp.experts" of "model.layers.3.mlp.experts.17.up_proj"; "" of all else.
-std::string experts_of(const std::string& linear) {
-  constexpr char kExperts[] = ".experts.";
-  const size_t at = linear.find(kExperts);
-  if (at == std::string::npos) return "";
-  const size_t index = at + sizeof(kExperts) - 1;
-  const bool numbered = index < linear.size() && absl::ascii_isdigit(linear[index]);
-  return numbered ? linear.substr(0, index - 1) : "";
-}
-
-// Readers run the experts of a layer as one: transformers computes garbage with two schemes there,
-// vLLM refuses to load them.
-absl::Status check_experts(const std::vector<LinearSummary>& planned) {
-  std::map<std::string, std::pair<std::string, std::string>> first;  // scheme and linear
-  for (const LinearSummary& linear : planned) {
-    const std::string experts = experts_of(linear.name);
-    if (experts.empty() || !linear.kept_by.empty()) continue;
-    std::string scheme = describe(linear.weight);
-    if (linear.activation) absl::StrAppend(&scheme, " with ", describe(*linear.activation));
-    const auto [known, added] = first.try_emplace(experts, scheme, linear.name);
-    if (added || known->second.first == scheme) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        linear.name, " is ", scheme, " and ", known->second.second, " is ", known->second.first,
-        ": readers of compressed-tensors take one scheme for the experts of a layer; give all "
-        "linears under ",
-        experts, " one scheme"));
-  }
-  return absl::OkStatus();
 }
 
 class CompressedTensors final : public Exporter {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "experts.h"
 #include "hanging.h"
 #include "swage/status.h"
 #include "targets.h"
@@ -59,10 +60,28 @@ Value::Table make_group(const Quantization& quantization, Layout layout) {
           {"output_activations", Value()}};
 }
 
+bool hold_experts(const std::vector<std::string>& linears) {
+  return std::any_of(linears.begin(), linears.end(),
+                     [](const std::string& name) { return !experts_of(name).empty(); });
+}
+
+// A group of linears that `ignore` names too, which wins in every reader. transformers looks for
+// the scheme of experts even where all are kept, takes any, and fails on floats unless it is fp8.
+Value::Table kept_experts() {
+  WeightScheme scheme;
+  scheme.format = NumberFormat::kFp8E4M3;
+  scheme.bits = 8;
+  scheme.granularity = Granularity::kChannel;
+  Value::Table group = make_group({scheme, std::nullopt}, Layout::kFloat);
+  group["targets"] = Value::List{"re:.*\\.experts\\.\\d+\\..*"};
+  return group;
+}
+
 // Linears with equal groups, in order of their first linear.
 struct Groups {
   std::vector<Value::Table> tables;
   std::vector<std::vector<std::string>> linears;
+  bool keeps_experts = false;
 
   void add(const std::string& linear, Value::Table table) {
     const auto found = std::find(tables.begin(), tables.end(), table);
@@ -74,9 +93,21 @@ struct Groups {
     linears[index].push_back(linear);
   }
 
+  // transformers takes the first group that names "experts" for those of all layers, and a shared
+  // expert's name holds that word too.
+  void put_experts_first() {
+    const auto found = std::find_if(linears.begin(), linears.end(), hold_experts);
+    if (found == linears.end()) return;
+    keeps_experts = false;
+    const auto index = found - linears.begin();
+    std::rotate(linears.begin(), found, found + 1);
+    std::rotate(tables.begin(), tables.begin() + index, tables.begin() + index + 1);
+  }
+
   std::string format() const {
     std::set<std::string> formats;
     for (const Value::Table& table : tables) formats.insert(*table.at("format").text());
+    if (keeps_experts) formats.insert(format_name(Layout::kFloat));
     return formats.size() == 1 ? *formats.begin() : "mixed-precision";
   }
 
@@ -92,11 +123,15 @@ struct Groups {
 
   Value::Table config_groups(const std::vector<std::vector<std::string>>& targets) const {
     Value::Table groups;
+    const auto put = [&groups](Value::Table group) {
+      groups[absl::StrCat("group_", groups.size())] = std::move(group);
+    };
+    if (keeps_experts && format() != format_name(Layout::kFloat)) put(kept_experts());
     for (size_t i = 0; i < tables.size(); ++i) {
       Value::Table group = tables[i];
       Value::List names(targets[i].begin(), targets[i].end());
       group["targets"] = tables.size() == 1 ? Value::List{"Linear"} : std::move(names);
-      groups[absl::StrCat("group_", i)] = std::move(group);
+      put(std::move(group));
     }
     return groups;
   }
@@ -123,6 +158,8 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   }
   if (groups.tables.empty()) return Value();
   const std::vector<std::string> modules = whole_modules(ignored, compressed);
+  groups.keeps_experts = hold_experts(ignored);
+  groups.put_experts_first();
   const auto targets = groups.targets(ignored);
   ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());

@@ -14,6 +14,8 @@
 #include "core/engine/sequence_source.h"
 #include "core/engine/side_file_digests.h"
 #include "swage/border.h"
+#include "swage/printable.h"
+#include "swage/remark.h"
 #include "swage/status.h"
 #include "swage/text/calibration.h"
 
@@ -176,7 +178,10 @@ absl::Status make_exporters(RunSetup& setup) {
         auto exporter,
         setup.loader->exporter(spec.use, spec.params, absl::StrCat("export \"", spec.name, "\"")));
     setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);
+    const RemarkLog said;
     SWAGE_RETURN_IF_ERROR(setup.writers.back().check(planned));
+    for (const std::string& text : said.texts())
+      setup.remarks.push_back(absl::StrCat("export \"", spec.name, "\": ", printable(text)));
   }
   return absl::OkStatus();
 }

@@ -356,6 +356,23 @@ TEST(FakeQuantize, TakesOneScalePerTokenAndPassesGradients) {
   EXPECT_TRUE(at::equal(leaf.grad(), at::ones_like(x)));
 }
 
+// compressed-tensors: amax / ((2^bits - 1) / 2), codes from -2^(bits-1) to 2^(bits-1) - 1. Kernels
+// for 8 bits: amax / 127.
+TEST(FakeQuantize, DynamicScalesAreThoseOfTheReaders) {
+  const at::Tensor x = at::randn({5, 64}) * 3;
+  x[1].fill_(0.7);  // a token of equal values is no special case
+  x[2].zero_();
+  for (const int bits : {4, 6, 8}) {
+    ActivationScheme scheme;
+    scheme.bits = bits;
+    const double half = bits == 8 ? 127 : ((1 << bits) - 1) / 2.;
+    const at::Tensor scale = at::clamp_min(x.abs().amax(-1, true) / half, 1e-12);
+    const int edge = 1 << (bits - 1);
+    const at::Tensor expected = at::clamp(at::round(x / scale), -edge, edge - 1) * scale;
+    EXPECT_TRUE(at::equal(quant::fake_quantize(x, {scheme, {}, {}}), expected)) << bits;
+  }
+}
+
 TEST(FakeQuantize, TokenDoesNotSeeItsNeighbours) {
   const at::Tensor x = f5().input.to(at::kFloat);
   const ActivationQuantizer quantizer{ActivationScheme{}, {}, {}};

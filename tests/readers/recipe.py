@@ -7,7 +7,7 @@ RECIPE = """[model]
 path = "{model}"
 [calibration]
 source = "{text}"
-samples = 8
+samples = {samples}
 length = {length}
 [[step]]
 {step}
@@ -43,9 +43,15 @@ ACTIVATIONS = {
     "int8-dynamic": 'use = "rtn"\n' + INT8 + 'activation = { bits = 8 }\n',
     "int8-static": 'use = "rtn"\n' + INT8 + 'activation = { bits = 8, granularity = "tensor", dynamic = false }\n',
     "fp8-dynamic": 'use = "rtn"\n' + FP8 % "channel" + 'activation = { format = "fp8-e4m3" }\n',
+    "int4-dynamic": 'use = "rtn"\nweight = { bits = 4, granularity = "channel", scale_dtype = "SCALES" }\n'
+                    'activation = { bits = 4 }\n',
     "fp8-static": 'use = "rtn"\n' + FP8 % "tensor" +
                   'activation = { format = "fp8-e4m3", granularity = "tensor", dynamic = false }\n',
 }
+
+
+# The default proves each promise once, within minutes; SWAGE_READERS=all tries everything there is.
+ALL = os.environ.get("SWAGE_READERS") == "all"
 
 
 class Workbench:
@@ -82,13 +88,14 @@ class Workbench:
         if done.returncode:
             raise SystemExit(f"swage {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
-    def run(self, case, scales):
-        """Runs a recipe; returns its folder, with the exports `packed` and `dense`, and its perplexity."""
+    def run(self, case, scales, whole=True):
+        """Runs a recipe; returns its folder, with the exports `packed` and `dense`, and its perplexity. Quantized
+        activations magnify differences from block to block, so they are compared over two blocks only."""
         folder = os.path.join(self.folder, f"{case}-{scales}")
         os.mkdir(folder)
         step = {**WEIGHTS, **ACTIVATIONS}[case].replace("GROUP", str(self.group)).replace("SCALES", scales)
-        text = RECIPE.format(model=self.slice if case in ACTIVATIONS else self.model, step=step, text=self.text, folder=folder,
-                             length=self.length, every=self.every, windows=self.windows)
+        text = RECIPE.format(model=self.model if whole and case not in ACTIVATIONS else self.slice, step=step, text=self.text, folder=folder,
+                             length=self.length, every=self.every, windows=self.windows, samples=8 if ALL else 2)
         with open(folder + "/recipe.toml", "w") as file:
             file.write(text)
         self._call("run", folder + "/recipe.toml", "--quiet")

@@ -6,22 +6,27 @@
 namespace swage::quant {
 namespace {
 
-// Activations use the arithmetic of weights: a token is a row, the tensor one group.
+// Activations use the arithmetic of weights: a token is a row, the tensor one group. Scales that a
+// reader chooses itself are its reader's: kernels for 8 bits divide by 127, compressed-tensors, the
+// only definition of fewer bits, by half of all steps (7.5 for 4 bits).
 WeightScheme row_scheme(const ActivationScheme& scheme) {
+  constexpr int kKernelBits = 8;
   WeightScheme rows;
   rows.format = scheme.format;
   rows.bits = scheme.bits;
   rows.granularity =
       scheme.granularity == Granularity::kToken ? Granularity::kChannel : Granularity::kTensor;
   rows.symmetric = scheme.symmetric;
+  if (scheme.dynamic && scheme.bits < kKernelBits) rows.convention = Convention::kGptq;
   return rows;
 }
 
 template <class T>
 Level<T> level_of(const T* x, int64_t count, const WeightScheme& scheme) {
   T low, high;
+  // With zero in the range a token of equal values is no special case, as in the readers.
   if (row_ranges<T>(x, count, count, &low, &high))
-    return choose_level(low, high, scheme, at::kFloat);
+    return choose_level(std::min(low, T(0)), std::max(high, T(0)), scheme, at::kFloat);
   return {std::numeric_limits<T>::quiet_NaN(), T(0)};
 }
 
