@@ -42,11 +42,11 @@ using Header = std::map<std::string, TensorInfo, std::less<>>;
 SWAGE_API absl::StatusOr<Header> read_header(const std::string& path);
 
 // The safetensors files of a checkpoint folder (model.safetensors, or what the index names). The
-// index must not lead out of the folder, every named file must exist and hold the tensors the index
-// says. *.bin alone: an error with advice.
+// index must not lead out of the folder, every named file must exist. *.bin alone: an error with
+// advice.
 SWAGE_API absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder);
 
-// The same files with their headers.
+// The same files with their headers, in which lie the tensors that the index says.
 struct SWAGE_API CheckpointFile {
   std::string path;
   Header header;
