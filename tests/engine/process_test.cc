@@ -103,6 +103,7 @@ std::string said(Work work) {
 TEST(Process, ClearsABarBeforeItSaysThatItStops) {
   EXPECT_EQ(said([] {
               install_interrupt_handler();
+              commits_go_to("");
               bar_is_drawn(true);
               raise(SIGTERM);
             }),
@@ -119,6 +120,7 @@ TEST(Process, SaysTheCommandThatGoesOn) {
   EXPECT_EQ(in_child([] {
               close(STDERR_FILENO);
               install_interrupt_handler();
+              commits_go_to("");
               raise(SIGINT);
               if (interrupted().message() != "interrupted; nothing was written") return 1;
               commits_go_to("/runs/it's mine");

@@ -122,8 +122,12 @@ TEST_F(SmallRun, RefusesAWorkFolderAndExportsThatExist) {
   const std::string toml = pipeline(std::string(kGptq) + kPacked);
   ASSERT_OK(run(toml));
   const absl::Status again = run(toml);
-  EXPECT_EQ(exit_code(again), static_cast<int>(ExitCode::kPipeline));
-  EXPECT_THAT(std::string(again.message()), HasSubstr("packed\" exists already"));
+  EXPECT_EQ(exit_code(again), static_cast<int>(ExitCode::kUsage));
+  EXPECT_THAT(std::string(again.message()), HasSubstr("holds an earlier run"));
+  fs::remove_all(work_);
+  const absl::Status filled = run(toml);
+  EXPECT_EQ(exit_code(filled), static_cast<int>(ExitCode::kPipeline));
+  EXPECT_THAT(std::string(filled.message()), HasSubstr("packed\" exists already"));
 }
 
 TEST_F(SmallRun, ResumedAfterItsEndChangesNothing) {
