@@ -47,22 +47,32 @@ class SWAGE_API ExportContext {
   virtual absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const = 0;
 };
 
-// A codec in both directions: what encode() puts, decode() must read back to the last bit.
+// A codec in both directions: what encode() puts, decode() must read back to the last bit. The host
+// believes neither. It records every result, parameter and carried tensor before the exporter has
+// it, works the finished folder through decode() and by tensor names, and asks for these values, or
+// for these rounded once to bf16 or fp16; a tensor too few, too many or of other values is exit 6.
+// Then it runs windows through what was decoded. Calls get copies of their own.
 class SWAGE_API Exporter {
  public:
   virtual ~Exporter();
   // Before any work, with the planned schemes: can the format hold this? The error names the linear
-  // and the reason.
+  // and the reason. What its readers make of it that a user should know is a remark()
+  // (swage/remark.h). An object may only ever see this call, or a part of the blocks (`resume`).
   virtual absl::Status check(const std::vector<LinearSummary>& planned) = 0;
+  // Tensors of one linear under names of the exporter's choice, `linear.name` in front.
   virtual absl::Status encode(const CompressedLinear& linear, TensorSink& sink) = 0;
   // A tensor that is not a compressed linear (norm, embedding, bias, kept linear), value in compute
-  // or storage dtype. Default: puts it in `parameter.storage`.
+  // or storage dtype. It keeps its name: it is looked for under it. Default: puts it in
+  // `parameter.storage`.
   virtual absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink);
-  // The object that decode() gives for what encode() makes of `linear`: by default the same.
+  // The object that decode() gives for what encode() makes of `linear`: by default the same. A help
+  // for an exporter's own tests; the host does not ask for it.
   virtual CompressedLinear stored_form(const CompressedLinear& linear) const { return linear; }
+  // Writes all of context.tensors(), which holds beside what was put the tensors that are carried
+  // from the source, config.json and side files: files and folders, no links.
   virtual absl::Status finish(ExportContext& context) = 0;
   // Reads one linear of a checkpoint in this format: `tensors` are its files, `config` its
-  // config.json. NotFound: the checkpoint holds this linear as plain floats.
+  // config.json. NotFound: the checkpoint holds this linear as plain floats under its own name.
   virtual absl::StatusOr<CompressedLinear> decode(const std::string& linear,
                                                   const WeightSource& tensors,
                                                   const Value& config) = 0;
