@@ -15,6 +15,7 @@
 #include <climits>
 #include <clocale>
 #include <cstring>
+#include <mutex>
 
 namespace swage {
 namespace {
@@ -29,33 +30,60 @@ std::string c_locale() {
   return name == nullptr ? "C" : name;
 }
 
-// Copies of descriptors 0 to 2, above those that code closes in a loop; -1: there was none.
-struct StandardFiles {
-  static constexpr int kCount = 3, kAbove = 200;
-  std::array<int, kCount> copies;
-  StandardFiles() {
-    for (int i = 0; i < kCount; ++i) copies[i] = fcntl(i, F_DUPFD_CLOEXEC, kAbove);
+// Copies of descriptors 0 to 2, above those that code closes in a loop, while any thread is in a
+// call.
+class StandardFiles {
+ public:
+  void enter() {
+    const std::lock_guard lock(mutex_);
+    if (calls_++ > 0) return;
+    for (int i = 0; i < kCount; ++i) keep(i, &kept_[static_cast<size_t>(i)]);
   }
-};
 
-const StandardFiles& standard_files() {
-  static const StandardFiles files;
-  return files;
-}
-
-// Else the next file that is opened gets the number, and what is told goes into it.
-void restore_standard_files() {
-  for (int i = 0; i < StandardFiles::kCount; ++i) {
-    const int copy = standard_files().copies[static_cast<size_t>(i)];
-    struct stat now = {}, before = {};
-    const bool open_now = fstat(i, &now) == 0;
-    if (copy >= 0 && fstat(copy, &before) == 0) {
-      const bool same = now.st_dev == before.st_dev && now.st_ino == before.st_ino;
-      if (!open_now || !same) dup2(copy, i);
-    } else if (!open_now && open("/dev/null", O_RDWR) > i) {
-      continue;  // a lower one is closed, too, as it was before
+  // Else the next file that is opened gets the number, and what is told goes into it.
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    --calls_;
+    for (int i = 0; i < kCount; ++i) {
+      const Kept& kept = kept_[static_cast<size_t>(i)];
+      if (kept.copy < 0 || kept.is(i)) continue;
+      if (kept.is(kept.copy)) {
+        dup2(kept.copy, i);
+      } else if (fcntl(i, F_GETFD) < 0) {
+        static_cast<void>(open("/dev/null", O_RDWR));  // the copy was closed, too
+      }
     }
   }
+
+ private:
+  static constexpr int kCount = 3, kAbove = 200;
+  struct Kept {
+    int copy = -1;  // there is none
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool is(int file) const {
+      struct stat info = {};
+      return fstat(file, &info) == 0 && info.st_dev == device && info.st_ino == inode;
+    }
+  };
+
+  static void keep(int file, Kept* kept) {
+    if (kept->copy >= 0 && kept->is(file) && kept->is(kept->copy)) return;
+    if (kept->copy >= 0 && kept->is(kept->copy)) close(kept->copy);
+    struct stat info = {};
+    *kept = Kept();
+    if (fstat(file, &info) != 0) return;
+    *kept = {fcntl(file, F_DUPFD_CLOEXEC, kAbove), info.st_dev, info.st_ino};
+  }
+
+  std::mutex mutex_;
+  int calls_ = 0;
+  std::array<Kept, kCount> kept_;
+};
+
+StandardFiles& standard_files() {
+  static auto* const files = new StandardFiles;
+  return *files;
 }
 
 // A lower hard limit stays, but for those who may raise it.
@@ -86,7 +114,7 @@ ProcessState::ProcessState()
       dtype_(c10::typeMetaToScalarType(c10::get_default_dtype())),
       errno_(errno) {
   umask(umask_);
-  standard_files();
+  standard_files().enter();
   for (size_t i = 0; i < kLimits.size(); ++i) getrlimit(kLimits[i], &limits_[i]);
   std::fegetenv(&floats_);
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], nullptr, &handlers_[i]);
@@ -112,7 +140,7 @@ void ProcessState::restore() const {
   stop_timers();
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &handlers_[i], nullptr);
   for (size_t i = 0; i < kLimits.size(); ++i) restore_limit(kLimits[i], limits_[i]);
-  restore_standard_files();
+  standard_files().leave();
   pthread_sigmask(SIG_SETMASK, &blocked_, nullptr);
   errno = errno_;
 }

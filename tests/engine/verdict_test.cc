@@ -104,8 +104,8 @@ TEST_F(VerdictRun, SaysWhyNoWindowWasRun) {
               HasSubstr("(read back: ok; windows: none, because [run] verify_windows is 0)"));
   fs::remove_all("out");
   ASSERT_OK(
-      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\n[[export]]\nuse = "
-          "\"huggingface\"\npath = \"out\"\n[run]\nwork = \"other\"\n"));
+      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { bits = 4, group = 32 }\n"
+          "[[export]]\nuse = \"huggingface\"\npath = \"out\"\n[run]\nwork = \"other\"\n"));
   EXPECT_EQ(exported().str("why_no_windows", ""),
             "neither an evaluation nor a calibration draws any");
 }
