@@ -157,7 +157,7 @@ TEST_F(DataTest, ALinearTooSmallForItsScalesIsNamedWithTheWayOut) {
 TEST_F(DataTest, OutputsTooSmallForTheirScalesAreCounted) {
   const std::string linear = "model.layers.0.mlp.up_proj";
   change_weights(
-      linear, [](at::Tensor& tensor) { tensor.narrow(0, 2, 3).mul_(1e-7); }, at::kHalf);
+      linear, [](at::Tensor& tensor) { tensor.narrow(0, 2, 3).sign_().mul_(1e-7); }, at::kHalf);
   ASSERT_OK(run(absl::StrFormat(kRound, "auto")));
   EXPECT_THAT(notes(), Contains(AllOf(HasSubstr("all weights became 0 for 3 of "),
                                       HasSubstr("outputs of " + linear), HasSubstr("fp16"))));
