@@ -56,7 +56,8 @@ class SWAGE_API BlockTrainer {
   absl::StatusOr<double> loss();
   // Moves `parameters` (leaves that require gradients) and leaves in them the values of the start
   // or of the end of an epoch, whichever has the least loss: never worse than before. Stops early
-  // where a loss or a gradient is not finite. InvalidArgument: the float block's own outputs are not finite.
+  // where a loss or a gradient is not finite. InvalidArgument: the float block's own outputs are
+  // not finite.
   absl::StatusOr<Fit> fit(const std::vector<at::Tensor>& parameters, const Schedule& schedule);
 
  private:
