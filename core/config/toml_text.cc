@@ -8,7 +8,8 @@ namespace {
 
 // In order: the first that the parser's text holds.
 constexpr std::pair<const char*, const char*> kMeanings[] = {
-    {"unescaped control characters", "a text does not end on its line: a closing quote is missing"},
+    {"unescaped control characters",
+     "a line end or another control character stands within a text: is its closing quote missing?"},
     {"control character", "a control character stands here"},
     {"end-of-file", "the file ends too early"},
     {"saw EOF", "the file ends too early"},

@@ -28,6 +28,9 @@ class Misbehaving : public CommandTest {
   static void clean() {
     fs::remove_all("work");
     fs::remove_all("packed");
+    for (const auto& entry : fs::directory_iterator(".")) {
+      if (entry.path().extension() == ".part") fs::remove_all(entry.path());
+    }
   }
   // In a process of its own, as a user does.
   Answer run() const {

@@ -46,9 +46,10 @@ TEST(TomlReader, NamesLineAndColumnOfASyntaxError) {
   EXPECT_EQ(parse_error("[run]\nthreads = \n").substr(0, 11), "p.toml:2:11");
   EXPECT_EQ(parse_error("a = 1\na = 2\n").substr(0, 10), "p.toml:2:5");
   EXPECT_EQ(parse_error("a = \"\xff\xfe\""),
-            "p.toml:1:5: this is not UTF-8, in which TOML is written");
+            "p.toml:1:5: this is not valid TOML: it holds bytes that are no UTF-8");
   EXPECT_EQ(parse_error("a = \"b\x01\""),
-            "p.toml:1:7: this is not valid TOML: a control byte where none may stand");
+            "p.toml:1:7: this is not valid TOML: a line end or another control character stands "
+            "within a text: is its closing quote missing?");
 }
 
 TEST(TomlReader, SaysMistakesInItsOwnWords) {
