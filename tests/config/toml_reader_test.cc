@@ -54,7 +54,7 @@ TEST(TomlReader, NamesLineAndColumnOfASyntaxError) {
 
 TEST(TomlReader, SaysMistakesInItsOwnWords) {
   for (const auto& [text, words] :
-       {std::pair("a = \"b\n", "a closing quote is missing"),
+       {std::pair("a = \"b\n", "is its closing quote missing?"),
         {"a = 1\na = 2\n", "\"a\" is given twice"},
         {"a = word\n", "texts stand in quotes"},
         {"a = ", "the file ends too early"},
