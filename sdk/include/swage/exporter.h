@@ -48,9 +48,9 @@ class SWAGE_API ExportContext {
 };
 
 // A codec in both directions: what encode() puts, decode() must read back to the last bit, out of
-// the files alone. Created for every block anew, as an algorithm is: finish() has all of them in its
-// context. It copies side_files() as they are, and changes nothing in model_config() but what says
-// how weights are stored.
+// the files alone. Created for every block anew, as an algorithm is: finish() has all of them in
+// its context. It copies side_files() as they are, and changes nothing in model_config() but what
+// says how weights are stored.
 class SWAGE_API Exporter {
  public:
   virtual ~Exporter();
