@@ -75,7 +75,7 @@ absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   for (const std::string& file : {arguments.input, arguments.compare}) {
     if (!file.empty() && !fs::is_regular_file(file, error))
       return missing("file", file,
-                     fs::exists(file, error) ? "is no file; expected safetensors"
+                     fs::exists(file, error) ? "is no regular file; expected safetensors"
                                              : absl::StrCat("does not exist", foreign_home(file)));
   }
   return threads;

@@ -90,9 +90,10 @@ class SWAGE_API StepContext {
   virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
   // Dtype in which scales are stored for this linear.
   virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
-  // Makes `result` the linear's result; name, provenance and activation scheme are filled in when
-  // empty. An algorithm that still folds into this linear emits afterwards (from block_transform):
-  // a fold into an emitted linear is an error.
+  // Makes a copy of `result` the linear's result; name, provenance and activation scheme are filled
+  // in when empty. It is of weight_scheme() and activation_scheme(), unless dense or with a
+  // codebook. An algorithm that still folds into this linear emits afterwards (from
+  // block_transform): a fold into an emitted linear is an error.
   virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
   // A line in log, events and report: what a user should know (a Hessian that needed more damping,
   // say).
@@ -139,8 +140,10 @@ class SWAGE_API ModelContext {
   virtual uint64_t random(uint64_t counter) const = 0;
 };
 
-// An algorithm is created once per step, from `const Params&`. Calls come in the order of the
-// sweep, from one thread.
+// An algorithm is created from `const Params&` for every block anew, since a run that is resumed
+// has no other: members know one block. What has to outlive it belongs into weights and slots. Only
+// one that looked at embedding or head in model_transform() stays, since every start calls that
+// again. Calls come in the order of the sweep, from one thread.
 class SWAGE_API Algorithm {
  public:
   virtual ~Algorithm();

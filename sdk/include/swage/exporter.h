@@ -47,11 +47,15 @@ class SWAGE_API ExportContext {
   virtual absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const = 0;
 };
 
-// A codec in both directions: what encode() puts, decode() must read back to the last bit. The host
-// believes neither. It records every result, parameter and carried tensor before the exporter has
-// it, works the finished folder through decode() and by tensor names, and asks for these values, or
-// for these rounded once to bf16 or fp16; a tensor too few, too many or of other values is exit 6.
-// Then it runs windows through what was decoded. Calls get copies of their own.
+// A codec in both directions: what encode() puts, decode() must read back to the last bit, out of
+// the files alone. Created for every block anew, as an algorithm is: finish() has all of them in
+// its context. It copies side_files() as they are, and changes nothing in model_config() but what
+// says how weights are stored.
+//
+// The host believes neither direction. It records every result, parameter and carried tensor before
+// the exporter has it, works the finished folder through decode() and by tensor names, and asks for
+// these values, or for these rounded once to bf16 or fp16; a tensor too few, too many or of other
+// values is exit 6. Then it runs windows through what was decoded. Calls get copies of their own.
 class SWAGE_API Exporter {
  public:
   virtual ~Exporter();
