@@ -4,6 +4,8 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <c10/core/GradMode.h>
 
+#include "swage/one_piece.h"
+
 // Exported by LibTorch, though no installed header declares it: beta · result + alpha · a b.
 namespace at::native {
 void mkldnn_matmul(const Tensor& a, const Tensor& b, const Tensor& result, float beta, float alpha);
@@ -41,6 +43,7 @@ bool fast_product_fits(const at::Tensor& a, const at::Tensor& b) {
 }
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  const AllThreads threads;
   if (!fast_product_fits(a, b)) return at::mm(a, b);
   const int64_t rows = a.size(0);
   const at::Tensor padded =
@@ -52,6 +55,7 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
 }
 
 void add_product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, double alpha) {
+  const AllThreads threads;
   if (fast_product_fits(a, b) && out.scalar_type() == at::kFloat && onednn_serves()) {
     at::native::mkldnn_matmul(a, b, out, 1, static_cast<float>(alpha));
   } else {

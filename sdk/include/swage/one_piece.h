@@ -18,6 +18,18 @@ class SWAGE_API OnePiece {
   const int threads_;
 };
 
+// All threads again, within one: for work whose bits do not depend on them, such as product().
+class SWAGE_API AllThreads {
+ public:
+  AllThreads();
+  ~AllThreads();
+  AllThreads(const AllThreads&) = delete;
+  AllThreads& operator=(const AllThreads&) = delete;
+
+ private:
+  const int threads_;
+};
+
 // What `work` gives, done in one piece.
 template <class Work>
 auto in_one_piece(const Work& work) {

@@ -4,9 +4,10 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/ParallelGuard.h>
 
 #include <algorithm>
+
+#include "swage/one_piece.h"
 
 namespace swage::nn {
 
@@ -23,7 +24,7 @@ at::Tensor elementwise(const at::Tensor& x, const Operation& operation) {
   if (rest > 0) flat = at::constant_pad_nd(flat, {0, rest});
   at::Tensor y;
   if (x.requires_grad() && c10::GradMode::is_enabled()) {
-    const c10::ParallelGuard alone(true);
+    const OnePiece alone;
     y = operation(flat);
   } else {
     y = at::empty_like(flat);

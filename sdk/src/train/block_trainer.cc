@@ -1,10 +1,12 @@
 #include "swage/train/block_trainer.h"
 
 #include <c10/core/GradMode.h>
-#include <c10/util/ParallelGuard.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/adamw.h>
 
+#include <optional>
+
+#include "swage/one_piece.h"
 #include "swage/quant/search.h"
 #include "swage/status.h"
 
@@ -30,12 +32,11 @@ std::vector<Slots> split(const Slots& batch) {
   return sequences;
 }
 
-// LibTorch cuts work by the number of threads, and the ends of such cuts have other last bits:
-// around the products, which have threads of their own, it is done in one piece.
-using OnePiece = c10::ParallelGuard;
-
+// LibTorch cuts work by the number of threads, and the ends of such cuts have other last bits: what
+// has gradients is done in one piece around the products, which take all threads again.
 at::Tensor output_of(Block& block, const Slots& input) {
-  const OnePiece one_piece(c10::GradMode::is_enabled());
+  std::optional<OnePiece> alone;
+  if (c10::GradMode::is_enabled()) alone.emplace();
   Slots slots = input;
   block.forward(slots);
   return slots.take(kHidden);
@@ -149,7 +150,7 @@ absl::Status BlockTrainer::step(size_t first, size_t count) {
   for (size_t i = first; i < first + count; ++i) {
     const at::Tensor output = output_of(block_, sequences_[i].input);
     if (!output.requires_grad()) continue;
-    const OnePiece one_piece(true);
+    const OnePiece alone;
     output.backward((output.detach() - sequences_[i].target) *
                     (2.0 / static_cast<double>(elements)));
   }
@@ -179,7 +180,7 @@ absl::StatusOr<Fit> BlockTrainer::fit(const std::vector<at::Tensor>& parameters,
       SWAGE_RETURN_IF_ERROR(step(first, std::min(at_once, sequences_.size() - first)));
       // Parameters would no longer be numbers, and be blamed for it.
       if (!gradients_are_finite(parameters)) return finish();
-      const OnePiece one_piece(true);
+      const OnePiece alone;
       optimizer.step();
     }
     SWAGE_ASSIGN_OR_RETURN(const double now, loss());
