@@ -24,7 +24,12 @@ absl::Status verify(const Arguments& arguments) {
   }
   SWAGE_RETURN_IF_ERROR(verify_exports(*setup, journal, *reporter));
   for (const ExportWriter& writer : setup->writers)
-    reporter->print(absl::StrCat(writer.spec().path, ": decodes to what the run computed\n"));
+    reporter->print(
+        absl::StrCat(writer.spec().path, ": decodes to what the run computed",
+                     setup->why_no_windows.empty()
+                         ? ""
+                         : absl::StrCat("; windows: none, because ", setup->why_no_windows),
+                     "\n"));
   return absl::OkStatus();
 }
 
