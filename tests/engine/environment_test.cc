@@ -1,6 +1,8 @@
 // The command under environments and limits that change what libraries do.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "core/base/exit_codes.h"
 #include "tests/engine/command_support.h"
 
@@ -39,6 +41,27 @@ TEST_F(Environment, FewerThreadsThanAskedForGiveTheSameBytes) {
     EXPECT_EQ(answer.code, 0) << answer.err;
     EXPECT_TRUE(read_folder("packed") == expected);
   }
+}
+
+TEST_F(Environment, RunsAtOnceShareAReferenceCache) {
+  std::vector<pid_t> children;
+  for (int i = 0; i < 4; ++i) {
+    const std::string name = std::to_string(i);
+    std::ofstream(name + ".toml") << pipeline(
+        "[[step]]\nuse = \"rtn\"\nweight = { bits = 4, group = 32 }\n" + perplexity() +
+        "[run]\nthreads = 1\nreference_cache = \"cache\"\nwork = \"work-" + name + "\"\n");
+    children.push_back(start({"run", name + ".toml", "--quiet"}));
+  }
+  std::set<std::string> figures;
+  for (size_t i = 0; i < children.size(); ++i) {
+    EXPECT_EQ(finish(children[i]).code, 0);
+    const std::string file = "work-" + std::to_string(i) + "/result.json";
+    figures.insert(to_json(must(parse_json(read_text(file), file))["metrics"]));
+  }
+  EXPECT_EQ(figures.size(), 1u);
+  int64_t left = 0;  // one file, and nothing of those who lost
+  for (const auto& entry : fs::directory_iterator("cache")) left += entry.exists() ? 1 : 0;
+  EXPECT_EQ(left, 1);
 }
 
 TEST_F(Environment, LittleAddressSpaceIsSaidAndNeverACrash) {

@@ -119,6 +119,20 @@ TEST_F(Limits, ClosedStandardFilesAreNothingAndFullOnesAnError) {
   EXPECT_LT(full, 126);
 }
 
+TEST_F(Limits, NamesThatNoFileSystemTakesAreRefusedByCheck) {
+  for (const size_t length : {size_t{208}, size_t{255}, size_t{256}}) {
+    const std::string name(length, 'x');
+    const std::string at = "[[export]]\nuse = \"compressed-tensors\"\npath = \"" + name + "\"\n";
+    write("pipeline.toml", "[model]\npath = \"model\"\n" + std::string(kStep) + at);
+    expect_refused(prompt({"check", "pipeline.toml"}), "bytes, where");
+    write("pipeline.toml", pipeline_of("model") + "[run]\nwork = \"" + name + "\"\n");
+    expect_refused(prompt({"check", "pipeline.toml"}), "bytes, where");
+  }
+  write("pipeline.toml",
+        pipeline_of("model") + "[run]\nwork = \"" + std::string(207, 'x') + "\"\n");
+  EXPECT_EQ(prompt({"run", "pipeline.toml"}).code, 0);
+}
+
 TEST_F(Limits, AMountPointIsNoPlaceForAnExport) {
   struct stat inner = {}, outer = {};
   if (stat("/dev/shm", &inner) != 0 || stat("/dev", &outer) != 0 || inner.st_dev == outer.st_dev)
