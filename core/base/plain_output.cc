@@ -57,8 +57,8 @@ size_t unfinished_bytes(const std::string& text) {
 
 // One of the two streams.
 struct Output {
-  int descriptor;
-  bool utf8;
+  int descriptor = -1;
+  bool utf8 = false;
   std::string rest;  // the beginning of a character
 };
 
@@ -79,8 +79,10 @@ ssize_t write_plainly(void* cookie, const char* bytes, size_t count) {
 }
 
 FILE* plain_stream(int descriptor) {
-  auto* const output = new Output{descriptor, is_utf8(), ""};  // as long as the process
-  FILE* const stream = fopencookie(output, "w", {nullptr, write_plainly, nullptr, nullptr});
+  static auto* const outputs = new Output[3];  // by descriptor, as long as the process
+  outputs[descriptor] = {descriptor, is_utf8(), ""};
+  FILE* const stream =
+      fopencookie(&outputs[descriptor], "w", {nullptr, write_plainly, nullptr, nullptr});
   if (stream != nullptr) setvbuf(stream, nullptr, _IOLBF, BUFSIZ);
   return stream;
 }
