@@ -40,10 +40,11 @@ absl::Status check_sizes(const DecoderDescription& d) {
   }
   if (d.experts) {
     const Experts& e = *d.experts;
-    const bool fits =
-        e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 && e.active_groups >= 1 &&
-        e.active_groups <= e.groups && e.intermediate_size > 0 && e.count <= kLargestSize &&
-        e.intermediate_size <= kLargestSize && e.active <= e.count / e.groups * e.active_groups;
+    const bool groups_fit = e.groups == 1 || e.active_groups <= e.groups;
+    const bool fits = e.active >= 1 && e.groups >= 1 && e.count % e.groups == 0 &&
+                      e.active_groups >= 1 && groups_fit && e.intermediate_size > 0 &&
+                      e.count <= kLargestSize && e.intermediate_size <= kLargestSize &&
+                      e.active <= e.count / e.groups * std::min(e.active_groups, e.groups);
     if (!fits) {
       return absl::InvalidArgumentError(absl::StrCat(
           "config.json: ", e.active, " of ", e.count, " experts of ", e.intermediate_size,
