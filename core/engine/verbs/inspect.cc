@@ -192,8 +192,7 @@ void print(const Value& report, const std::string& carried) {
   const char* const who = report["compressed"].is_null() ? "a run" : "eval and forward";
   const Value::List& problems = list_of(report["problems"]);
   for (size_t i = 0; i < problems.size(); ++i)
-    absl::PrintF("%s%s\n",
-                 i == 0 ? absl::StrCat("\n", who, " would refuse this checkpoint: ") : "",
+    absl::PrintF("%s%s\n", i == 0 ? absl::StrCat("\n", who, " would refuse this checkpoint: ") : "",
                  *problems[i].text());
 }
 
