@@ -59,6 +59,15 @@ def vocabulary(folder):
     raise KeyError("vocab_size")
 
 
+def ids_of_text(folder):
+    """Token ids that stand for no picture."""
+    with open(os.path.join(folder, "config.json")) as file:
+        config = json.load(file)
+    special = {value for part in (config, config.get("vision_config", {}))
+               for key, value in part.items() if "token" in key and isinstance(value, int)}
+    return [token for token in range(4, vocabulary(folder)) if token not in special]
+
+
 def digest(folder):
     whole = hashlib.sha256()
     for name in sorted(os.listdir(folder)):
@@ -84,9 +93,9 @@ class Case:
             for name in ("config.json", "model.safetensors"):
                 shutil.copy(os.path.join(self.source, name), os.path.join(folder, "model"))
             ids = random.Random(7)
-            top = vocabulary(self.source)
+            tokens = ids_of_text(self.source)
             with open(os.path.join(folder, "ids.json"), "w") as file:
-                rows = [[ids.randrange(4, top) for _ in range(64)] for _ in range(8)]
+                rows = [[ids.choice(tokens) for _ in range(64)] for _ in range(8)]
                 json.dump({"input_ids": rows}, file)
             return {way: self.export(swage, folder, way) for way in ways}
 
