@@ -89,7 +89,8 @@ def internvl_internlm2(config, tensors):
     return config, {**tensors, **{prefix + name: tensor for name, tensor in own.items()}}
 
 
-ORIGINAL = {"vision_feature_layer": -1, "projector_hidden_act": "gelu", "downsample_ratio": 0.5, "tie_word_embeddings": False,
+# The original's norms of q and k obey layer_norm_eps, those of transformers have 1e-6 whatever it says.
+ORIGINAL = {"vision_config.layer_norm_eps": 1e-6, "vision_feature_layer": -1, "projector_hidden_act": "gelu", "downsample_ratio": 0.5, "tie_word_embeddings": False,
             "vision_config.use_mean_pooling": True, "vision_config.use_absolute_position_embeddings": True}
 LLAMA = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_hidden_layers": 2,
          "num_key_value_heads": 2, "max_position_embeddings": 512, "vocab_size": 128, "bos_token_id": 1, "eos_token_id": 2,
