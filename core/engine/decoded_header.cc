@@ -11,6 +11,7 @@
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/forwarding_source.h"
 #include "core/engine/ledger.h"
 #include "core/engine/shape_source.h"
 #include "swage/border.h"
@@ -24,27 +25,19 @@ constexpr int64_t kSmallBytes = 256;  // shapes, single scales
 constexpr int kMostFailures = 100;    // looked for
 
 // Small tensors as they are, zeros for the others.
-class SmallValues final : public WeightSource {
+class SmallValues final : public ForwardingSource {
  public:
   SmallValues(const WeightSource& source, const io::Header& header, const ShapeSource& shapes)
-      : source_(source), header_(header), shapes_(shapes) {}
+      : ForwardingSource(shapes), small_(source), header_(header) {}
 
-  std::vector<std::string> names() const override { return shapes_.names(); }
-  bool has(std::string_view name) const override { return shapes_.has(name); }
-  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
-    return shapes_.shape(name);
-  }
-  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
-    return shapes_.dtype(name);
-  }
   absl::StatusOr<at::Tensor> read(std::string_view name) const override {
-    auto zeros = shapes_.read(name);
-    return zeros.ok() && is_small(name) ? source_.read(name) : zeros;
+    auto zeros = ForwardingSource::read(name);
+    return zeros.ok() && is_small(name) ? small_.read(name) : zeros;
   }
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override {
-    auto zeros = shapes_.read_rows(name, begin, end);
-    return zeros.ok() && is_small(name) ? source_.read_rows(name, begin, end) : zeros;
+    auto zeros = ForwardingSource::read_rows(name, begin, end);
+    return zeros.ok() && is_small(name) ? small_.read_rows(name, begin, end) : zeros;
   }
 
  private:
@@ -53,9 +46,8 @@ class SmallValues final : public WeightSource {
     return found != header_.end() && found->second.end - found->second.begin <= kSmallBytes;
   }
 
-  const WeightSource& source_;
+  const WeightSource& small_;
   const io::Header& header_;
-  const ShapeSource& shapes_;
 };
 
 class Decoding {

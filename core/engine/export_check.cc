@@ -55,7 +55,7 @@ bool is_served(const std::string& name) {
 std::vector<std::string> ReadLog::unread() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> left;
-  for (std::string& name : source_.names()) {
+  for (std::string& name : source().names()) {
     if (read_.count(name) == 0) left.push_back(std::move(name));
   }
   return left;
@@ -66,7 +66,7 @@ absl::StatusOr<at::Tensor> ReadLog::read(std::string_view name) const {
     const std::lock_guard lock(mutex_);
     read_.emplace(name);
   }
-  return source_.read(name);
+  return source().read(name);
 }
 
 absl::StatusOr<at::Tensor> ReadLog::read_rows(std::string_view name, int64_t begin,
@@ -75,7 +75,7 @@ absl::StatusOr<at::Tensor> ReadLog::read_rows(std::string_view name, int64_t beg
     const std::lock_guard lock(mutex_);
     read_.emplace(name);
   }
-  return source_.read_rows(name, begin, end);
+  return source().read_rows(name, begin, end);
 }
 
 absl::StatusOr<at::Tensor> OtherValues::read(std::string_view name) const {

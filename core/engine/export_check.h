@@ -4,31 +4,22 @@
 #include <string>
 #include <vector>
 
+#include "core/engine/forwarding_source.h"
 #include "swage/value.h"
-#include "swage/weight_source.h"
 
 namespace swage {
 
 // Tensors of a checkpoint, and which of them were read.
-class ReadLog : public WeightSource {
+class ReadLog : public ForwardingSource {
  public:
-  explicit ReadLog(const WeightSource& source) : source_(source) {}
+  using ForwardingSource::ForwardingSource;
   std::vector<std::string> unread() const;
 
-  std::vector<std::string> names() const override { return source_.names(); }
-  bool has(std::string_view name) const override { return source_.has(name); }
-  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
-    return source_.shape(name);
-  }
-  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
-    return source_.dtype(name);
-  }
   absl::StatusOr<at::Tensor> read(std::string_view name) const override;
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override;
 
  private:
-  const WeightSource& source_;
   mutable std::mutex mutex_;
   mutable std::set<std::string, std::less<>> read_;
 };

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/files.h"
+#include "core/engine/forwarding_source.h"
 #include "core/engine/process.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
@@ -36,29 +37,18 @@ absl::Status check_finished(const std::string& folder) {
 }
 
 // Laying out takes as long as the disk does: Ctrl-C does not wait for it.
-class InterruptibleSource final : public WeightSource {
+class InterruptibleSource final : public ForwardingSource {
  public:
-  explicit InterruptibleSource(const WeightSource& source) : source_(source) {}
-  std::vector<std::string> names() const override { return source_.names(); }
-  bool has(std::string_view name) const override { return source_.has(name); }
-  absl::StatusOr<std::vector<int64_t>> shape(std::string_view name) const override {
-    return source_.shape(name);
-  }
-  absl::StatusOr<at::ScalarType> dtype(std::string_view name) const override {
-    return source_.dtype(name);
-  }
+  using ForwardingSource::ForwardingSource;
   absl::StatusOr<at::Tensor> read(std::string_view name) const override {
     SWAGE_RETURN_IF_ERROR(interrupted());
-    return source_.read(name);
+    return ForwardingSource::read(name);
   }
   absl::StatusOr<at::Tensor> read_rows(std::string_view name, int64_t begin,
                                        int64_t end) const override {
     SWAGE_RETURN_IF_ERROR(interrupted());
-    return source_.read_rows(name, begin, end);
+    return ForwardingSource::read_rows(name, begin, end);
   }
-
- private:
-  const WeightSource& source_;
 };
 
 class Context final : public ExportContext {

@@ -86,15 +86,6 @@ class OmniQuant final : public Algorithm {
   absl::Status subset_transform(SubsetContext&) override { return absl::OkStatus(); }
 
  private:
-  // Of the last step.
-  static bool overflowed(const std::vector<at::Tensor>& parameters) {
-    for (const at::Tensor& parameter : parameters) {
-      const at::Tensor& gradient = parameter.grad();
-      if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return true;
-    }
-    return false;
-  }
-
   static absl::Status round(StepContext& context, Linear& linear, const WeightScheme& scheme) {
     SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
                            quant::quantize(linear, scheme, context.scale_dtype(linear)));
@@ -152,8 +143,7 @@ class OmniQuant final : public Algorithm {
         "error of the outputs %.4g rounded to nearest, %.4g at the start, %.4g learned%s%s",
         rounded, fit.initial, fit.best,
         better ? absl::StrCat(" in ", fit.best_epoch, " epochs") : ": left as rounded",
-        overflowed(parameters) ? "; gradients left the range of fp32, which ended the learning"
-                               : ""));
+        fit.overflowed ? "; gradients left the range of fp32, which ended the learning" : ""));
     return absl::OkStatus();
   }
 

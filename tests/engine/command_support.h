@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 
 #include "tests/engine/run_support.h"
 
@@ -24,8 +25,9 @@ class CommandTest : public RunTest {
     ASSERT_NE(std::getenv("SWAGE_BUILD_DIR"), nullptr) << "names the build folder";
   }
 
-  // No file may grow beyond `file_bytes`.
-  static pid_t start(const std::vector<std::string>& arguments, rlim_t file_bytes = RLIM_INFINITY) {
+  // In the child, `prepare` comes before the command.
+  static pid_t start_with(const std::vector<std::string>& arguments,
+                          const std::function<void()>& prepare) {
     const std::string program = std::string(std::getenv("SWAGE_BUILD_DIR")) + "/bin/swage";
     std::vector<char*> argv = {const_cast<char*>(program.c_str())};
     for (const std::string& argument : arguments)
@@ -33,18 +35,27 @@ class CommandTest : public RunTest {
     argv.push_back(nullptr);
     const pid_t child = fork();
     if (child != 0) return child;
-    const int out = open("out.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    const int err = open("err.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    const rlimit limit = {file_bytes, file_bytes};
-    if (dup2(out, 1) < 0 || dup2(err, 2) < 0 || setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(126);
+    prepare();
     execv(program.c_str(), argv.data());
     _exit(127);
   }
-  static Answer finish(pid_t child) {
+  // No file may grow beyond `file_bytes`.
+  static pid_t start(const std::vector<std::string>& arguments, rlim_t file_bytes = RLIM_INFINITY) {
+    return start_with(arguments, [&] {
+      const int out = open("out.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      const int err = open("err.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      const rlimit limit = {file_bytes, file_bytes};
+      if (dup2(out, 1) < 0 || dup2(err, 2) < 0 || setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(126);
+    });
+  }
+  static int code_of(pid_t child) {
     int status = 0;
     waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text("out.txt"),
-            read_text("err.txt")};
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  static Answer finish(pid_t child) {
+    const int code = code_of(child);
+    return {code, read_text("out.txt"), read_text("err.txt")};
   }
   static Answer swage(const std::vector<std::string>& arguments) {
     return finish(start(arguments));

@@ -42,20 +42,7 @@ class Limits : public CommandTest {
   // The command with standard files as `prepare` leaves them.
   static int with_files(const std::vector<std::string>& arguments,
                         const std::function<void()>& prepare) {
-    const std::string program = std::string(std::getenv("SWAGE_BUILD_DIR")) + "/bin/swage";
-    std::vector<char*> argv = {const_cast<char*>(program.c_str())};
-    for (const std::string& argument : arguments)
-      argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    const pid_t child = fork();
-    if (child == 0) {
-      prepare();
-      execv(program.c_str(), argv.data());
-      _exit(127);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return code_of(start_with(arguments, prepare));
   }
 };
 

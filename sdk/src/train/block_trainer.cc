@@ -179,7 +179,8 @@ absl::StatusOr<Fit> BlockTrainer::fit(const std::vector<at::Tensor>& parameters,
       optimizer.zero_grad();
       SWAGE_RETURN_IF_ERROR(step(first, std::min(at_once, sequences_.size() - first)));
       // Parameters would no longer be numbers, and be blamed for it.
-      if (!gradients_are_finite(parameters)) return finish();
+      fit.overflowed = !gradients_are_finite(parameters);
+      if (fit.overflowed) return finish();
       const OnePiece alone;
       optimizer.step();
     }

@@ -33,7 +33,8 @@ struct SWAGE_API Schedule {
 struct SWAGE_API Fit {
   double initial = 0,
          best = 0;  // losses over all sequences: before, and of the parameters that were kept
-  int64_t best_epoch = 0;  // 0: those before
+  int64_t best_epoch = 0;   // 0: those before
+  bool overflowed = false;  // gradients left the range of fp32, which ended the learning
 };
 
 // Learns on the micro-batches `inputs` as they enter the block (BlockContext::inputs()). The target
