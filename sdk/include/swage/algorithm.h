@@ -7,10 +7,10 @@
 
 #include "absl/status/status.h"
 #include "swage/block.h"
+#include "swage/codec.h"
 #include "swage/export.h"
 #include "swage/model.h"
 #include "swage/params.h"
-#include "swage/scheme.h"
 
 namespace swage {
 
@@ -25,10 +25,13 @@ struct SWAGE_API Needs {
   bool wants_hessian = false;
   bool wants_absmax = false;
   bool wants_mean_abs = false;
+  bool wants_square_sum = false;
   bool wants_range = false;
   bool wants_whole_inputs = false;
   int64_t sample_tokens = 0;
   bool leaves_online_transforms = false;
+  bool leaves_sides = false;
+  bool leaves_masks = false;
 
   Needs& calibrate_on(Stream value) {
     stream = value;
@@ -46,6 +49,10 @@ struct SWAGE_API Needs {
     wants_mean_abs = true;
     return *this;
   }  // mean |x| per channel
+  Needs& square_sum() {
+    wants_square_sum = true;
+    return *this;
+  }  // Σ x² per channel, the diagonal of the Hessian: what a weighted fit calls importance
   Needs& range() {
     wants_range = true;
     return *this;
@@ -62,6 +69,15 @@ struct SWAGE_API Needs {
     leaves_online_transforms = true;
     return *this;
   }
+  // Results may have sides, or masks, which exporters are told as well.
+  Needs& sides() {
+    leaves_sides = true;
+    return *this;
+  }
+  Needs& masks() {
+    leaves_masks = true;
+    return *this;
+  }
   // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for
   // searches over inspect().
   Needs& sample(int64_t tokens) {
@@ -76,6 +92,7 @@ struct SWAGE_API SubsetStats {
   at::Tensor hessian;           // [in, in] Σ xᵀx, symmetric, fp32 (fp64 when computing in fp64)
   at::Tensor absmax;            // [in] fp32
   at::Tensor mean_abs;          // [in] fp32
+  at::Tensor square_sum;        // [in] fp32
   at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
   Slots sample;                 // the subset's input slot and what inspect() needs
 };
@@ -85,16 +102,16 @@ class SWAGE_API StepContext {
  public:
   virtual ~StepContext();
   virtual Block& block() = 0;
-  // Scheme of this linear after [scheme], the step's own table and its overrides.
-  virtual WeightScheme weight_scheme(const Linear& linear) const = 0;
-  virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
-  // Dtype in which scales are stored for this linear.
-  virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
+  // What this linear is to become after [scheme], the step's own table and its overrides: its
+  // format, the dtype of open scales and, where its scheme asks for them, the importance of its
+  // columns and the weights that engines multiply together with it.
+  virtual Target target(const Linear& linear) const = 0;
+  // Of its input; null: that stays in floats.
+  virtual std::shared_ptr<const Codec> activation_codec(const Linear& linear) const = 0;
   // Makes a copy of `result` the linear's result; name, provenance and activation scheme are filled
-  // in when empty. It is of weight_scheme() and activation_scheme(), unless dense or with a
-  // codebook. An algorithm that still folds into this linear emits afterwards (from
+  // in when empty. It is of target() and activation_codec(), unless in floats. An algorithm that still folds into this linear emits afterwards (from
   // block_transform): a fold into an emitted linear is an error.
-  virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
+  virtual absl::Status emit(Linear& linear, Result result) = 0;
   // A line in log, events and report: what a user should know (a Hessian that needed more damping,
   // say).
   virtual void note(std::string_view text) = 0;

@@ -63,3 +63,4 @@ void destroy(void* self) {
 #define SWAGE_ALGORITHM(Class, name) SWAGE_COMPONENT_(Class, Algorithm, "algorithm", name)
 #define SWAGE_EVALUATOR(Class, name) SWAGE_COMPONENT_(Class, Evaluator, "evaluator", name)
 #define SWAGE_EXPORTER(Class, name) SWAGE_COMPONENT_(Class, Exporter, "exporter", name)
+#define SWAGE_FORMAT(Class, name) SWAGE_COMPONENT_(Class, Codec, "format", name)

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/repeat_interleave.h>
 
 #include "quant/view.h"
 #include "solve/sweep_tile.h"
@@ -17,28 +18,31 @@ constexpr int64_t kBlock = 64;  // columns between two matrix products
 template <class T>
 class BlockedSweep {
  public:
-  BlockedSweep(const at::Tensor& weight, const Factor& factor, const quant::Grid& grid)
+  BlockedSweep(const at::Tensor& weight, const Factor& factor, const quant::ScalarGrid& grid,
+               const at::Tensor& mask)
       : factor_(factor),
+        table_(grid.table),
         rows_(weight.size(0)),
         columns_(weight.size(1)),
         stride_((rows_ + kLanes - 1) / kLanes * kLanes) {
     const auto options = weight.options().dtype(c10::CppTypeToScalarType<T>::value);
     errors_ = at::zeros({columns_, stride_}, options);
     errors_.narrow(1, 0, rows_).copy_(weight.to(options.dtype()).t().index_select(0, factor.order));
-    errors_.masked_fill_(factor.dead.index_select(0, factor.order).unsqueeze(1), 0);
     codes_ = at::empty({columns_, stride_}, options.dtype(at::kByte));
     loss_ = at::zeros({stride_}, options);
-    scales_ = spread(grid.scales, options, 1);
-    zeros_ = spread(grid.zeros.defined() ? grid.zeros : at::zeros_like(grid.scales), options, 0);
+    scales_ = spread(grid.scale, grid, options, 1);
+    zeros_ = spread(grid.zero.defined() ? grid.zero : at::zeros_like(grid.scale), grid, options, 0);
+    if (grid.offset.defined()) offsets_ = spread(grid.offset, grid, options, 0);
+    if (mask.defined()) {
+      keep_ = at::zeros({columns_, stride_}, options.dtype(at::kByte));
+      keep_.narrow(1, 0, rows_).copy_(mask.t().index_select(0, factor.order));
+    }
     r_ = factor.r.to(options.dtype());
-    const int64_t width = grid.scheme.group_width(columns_);
     const int64_t* order = factor.order.const_data_ptr<int64_t>();
-    for (int64_t c = 0; c < columns_; ++c) groups_.push_back(order[c] / width);
+    for (int64_t c = 0; c < columns_; ++c) groups_.push_back(order[c] / grid.width);
     tile_.stride = stride_;
-    tile_.low = T(quant::code_min(grid.scheme.bits));
-    tile_.high = T(quant::code_max(grid.scheme.bits));
-    tile_.format = grid.scheme.format;
-    tile_.storage = grid.scales.scalar_type();
+    tile_.table = grid.table.get();
+    tile_.storage = grid.decoded;
   }
 
   at::Tensor run(double* loss) {
@@ -56,15 +60,18 @@ class BlockedSweep {
         .narrow(1, 0, rows_)
         .t()
         .contiguous()
-        .view(quant::code_type(tile_.format));
+        .view(table_->type());
   }
 
  private:
-  at::Tensor spread(const at::Tensor& levels, const at::TensorOptions& options,
-                    double padding) const {
+  at::Tensor spread(const at::Tensor& levels, const quant::ScalarGrid& grid,
+                    const at::TensorOptions& options, double padding) const {
+    at::Tensor rows = levels.to(options.dtype());
+    if (grid.height > 1)
+      rows = rows.size(0) == 1 ? rows.expand({rows_, rows.size(1)})
+                               : rows.repeat_interleave(grid.height, 0).narrow(0, 0, rows_);
     at::Tensor result = at::empty({levels.size(1), stride_}, options).fill_(padding);
-    result.narrow(1, 0, rows_)
-        .copy_(levels.to(options.dtype()).expand({rows_, levels.size(1)}).t());
+    result.narrow(1, 0, rows_).copy_(rows.t());
     return result;
   }
 
@@ -80,6 +87,9 @@ class BlockedSweep {
         tile.group = groups_.data() + first;
         tile.scales = scales_.template const_data_ptr<T>() + row;
         tile.zeros = zeros_.template const_data_ptr<T>() + row;
+        if (offsets_.defined()) tile.offsets = offsets_.template const_data_ptr<T>() + row;
+        if (keep_.defined())
+          tile.keep = keep_.template const_data_ptr<uint8_t>() + first * stride_ + row;
         tile.carry = carry.template const_data_ptr<T>() + row;
         tile.weight = errors_.template mutable_data_ptr<T>() + first * stride_ + row;
         tile.codes = codes_.template mutable_data_ptr<uint8_t>() + first * stride_ + row;
@@ -90,36 +100,56 @@ class BlockedSweep {
   }
 
   const Factor& factor_;
+  const quant::ScalarTable::Pointer table_;
   const int64_t rows_, columns_, stride_;
   at::Tensor errors_;  // holds the weight until a column has been swept
-  at::Tensor codes_, loss_, scales_, zeros_, r_;
+  at::Tensor codes_, loss_, scales_, zeros_, offsets_, keep_, r_;
   std::vector<int64_t> groups_;
   SweepTile<T> tile_;
 };
 
+// The weight that the sweep aims at.
+at::Tensor aim(const Linear& linear, const Factor& factor, const SweepOptions& options) {
+  at::Tensor weight = linear.weight;
+  if (options.cross.defined())
+    weight = weight + product(weight, options.cross.to(weight.scalar_type()));
+  if (options.dead == Dead::kZero && factor.dead.any().item<bool>())
+    weight = weight.masked_fill(factor.dead.unsqueeze(0), 0);
+  if (linear.mask.defined()) weight = weight.masked_fill(linear.mask.logical_not(), 0);
+  return weight;
+}
+
 }  // namespace
 
-at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor, const quant::Grid& grid,
-                       double* loss) {
+at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor,
+                       const quant::ScalarGrid& grid, const at::Tensor& mask, double* loss) {
+  if (!weight.is_cpu()) return sweep_codes_plain(weight, factor, grid, mask, loss);
   if (weight.scalar_type() == at::kDouble)
-    return BlockedSweep<double>(weight, factor, grid).run(loss);
-  return BlockedSweep<float>(weight, factor, grid).run(loss);
+    return BlockedSweep<double>(weight, factor, grid, mask).run(loss);
+  return BlockedSweep<float>(weight, factor, grid, mask).run(loss);
 }
 
 absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor,
-                                   const WeightScheme& scheme, at::ScalarType scale_dtype) {
-  if (linear.in() != factor.r.size(0)) {
-    return absl::InvalidArgumentError(absl::StrCat(linear.name, ": its input has ", linear.in(),
+                                   const Target& target, const SweepOptions& options) {
+  const int64_t out = linear.out(), in = linear.in();
+  if (in != factor.r.size(0)) {
+    return absl::InvalidArgumentError(absl::StrCat(linear.name, ": its input has ", in,
                                                    " channels, the Hessian ", factor.r.size(0)));
   }
-  const bool any_dead = factor.dead.any().item<bool>();
-  const at::Tensor weight =
-      any_dead ? linear.weight.masked_fill(factor.dead.unsqueeze(0), 0) : linear.weight;
-  auto grid = quant::find_grid(weight, scheme, scale_dtype, linear.clip_low, linear.clip_high);
-  if (!grid.ok()) return annotate(std::move(grid).status(), linear.name);
+  const Codec& codec = *target.codec;
+  const at::Tensor weight = aim(linear, factor, options);
+  auto levels = codec.fit(weight, quant::request_for(linear, target));
+  if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
   Swept swept;
-  swept.result =
-      quant::make_result(linear.name, *grid, sweep_codes(weight, factor, *grid, &swept.loss));
+  Parts parts = *std::move(levels);
+  if (codec.block_columns() > 0) {
+    parts = sweep_blocks(weight, factor, codec, std::move(parts), linear.mask, &swept.loss);
+  } else {
+    SWAGE_ASSIGN_OR_RETURN(const quant::ScalarGrid grid, codec.grid(parts, out, in));
+    parts.insert_or_assign("codes", sweep_codes(weight, factor, grid, linear.mask, &swept.loss));
+  }
+  swept.result = Result(linear.name, target.codec, out, in, std::move(parts));
+  if (linear.mask.defined()) swept.result.set_mask(linear.mask);
   return swept;
 }
 

@@ -26,6 +26,7 @@ Accumulator::Accumulator(const Needs& needs, int64_t in, at::ScalarType compute,
   const auto options = at::TensorOptions().dtype(compute).device(device);
   if (needs_.wants_hessian) stats_.hessian = at::zeros({in, in}, options);
   if (needs_.wants_mean_abs) stats_.mean_abs = at::zeros({in}, options);
+  if (needs_.wants_square_sum) stats_.square_sum = at::zeros({in}, options);
 }
 
 void Accumulator::add(const at::Tensor& x, const std::vector<int64_t>& lengths) {
@@ -41,6 +42,7 @@ void Accumulator::add(const at::Tensor& x, const std::vector<int64_t>& lengths) 
         stats_.absmax = merged(stats_.absmax, magnitude.amax(0), at::maximum);
       if (needs_.wants_mean_abs) stats_.mean_abs += magnitude.sum(0);
     }
+    if (needs_.wants_square_sum) stats_.square_sum += sequence.square().sum(0);
     if (needs_.wants_range) {
       const auto [least, greatest] = at::aminmax(sequence);
       stats_.minimum = merged(stats_.minimum, least.view({1}), at::minimum);
@@ -55,7 +57,8 @@ SubsetStats Accumulator::finish() {
   if (needs_.wants_hessian) mirror_upper(stats_.hessian);
   if (needs_.wants_mean_abs)
     stats_.mean_abs /= static_cast<double>(std::max<int64_t>(stats_.tokens, 1));
-  for (at::Tensor* tensor : {&stats_.absmax, &stats_.mean_abs, &stats_.minimum, &stats_.maximum}) {
+  for (at::Tensor* tensor : {&stats_.absmax, &stats_.mean_abs, &stats_.square_sum, &stats_.minimum,
+                             &stats_.maximum}) {
     if (tensor->defined()) *tensor = tensor->to(at::kFloat);
   }
   return std::exchange(stats_, {});

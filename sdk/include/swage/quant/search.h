@@ -2,20 +2,19 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "swage/codec.h"
 #include "swage/export.h"
-#include "swage/scheme.h"
 
 // Kernels of searches that round a weight many times over (Lin et al. 2023, AWQ). Ranges are the
 // least and greatest value of each group: a search that compares thousands of roundings leaves
-// range = "mse" to the final one. fp32, or fp64 where the weight is fp64; the same bytes for every
+// other rules to the final one. fp32, or fp64 where the weight is fp64; the same bytes for every
 // number of threads.
 namespace swage::quant {
 
 // decode(encode(w · s)) / s in one pass: what the weight [out, in] would compute if its input
-// channels were scaled by s [in]. Errors are those of find_grid.
+// channels were scaled by s [in]. Errors are those of Codec::fit.
 SWAGE_API absl::StatusOr<at::Tensor> round_trip_scaled(const at::Tensor& weight,
-                                                       const at::Tensor& scale,
-                                                       const WeightScheme& scheme,
+                                                       const at::Tensor& scale, const Codec& codec,
                                                        at::ScalarType scale_dtype);
 
 // Σ a · b over all entries of two equal shapes, in fp64.
@@ -39,11 +38,10 @@ struct SWAGE_API LimitSearch {
 
 // For every row and group the limits with the least error e H_gg eᵀ of that group's share of the
 // output, H_gg the group's diagonal block of H = Σ xᵀx [in, in] (all tokens, not a sample). The
-// widest of equally good ranges wins. Integer formats with a scale per channel or group only:
-// anything else is InvalidArgument.
+// widest of equally good ranges wins. InvalidArgument: a format without ranges of its own for every
+// group of a row (Codec::takes_limits()).
 SWAGE_API absl::StatusOr<Limits> search_limits(const at::Tensor& weight, const at::Tensor& hessian,
-                                               const WeightScheme& scheme,
-                                               at::ScalarType scale_dtype,
+                                               const Codec& codec, at::ScalarType scale_dtype,
                                                const LimitSearch& search);
 
 }  // namespace swage::quant

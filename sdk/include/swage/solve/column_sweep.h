@@ -8,6 +8,7 @@
 #include "swage/export.h"
 #include "swage/linear.h"
 #include "swage/quant/quantizer.h"
+#include "swage/quant/scalar_grid.h"
 
 // The column sweep: columns are quantized in order and each rounding error is spread over the
 // columns that follow (Frantar et al. 2022), in the H = R Rᵀ form (R upper triangular; U of the
@@ -29,25 +30,45 @@ struct SWAGE_API Factor {
 };
 
 // H [in, in] = Σ xᵀx. The factor is built in own tiles (same bytes for every thread count) and
-// `hessian` is left as it is.
-SWAGE_API absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Order order);
+// `hessian` is left as it is. Columns stay side by side in blocks of `block`, where a format rounds
+// as many at once (Codec::block_columns): blocks are then ordered by the largest diagonal of theirs.
+SWAGE_API absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Order order,
+                                           int64_t block = 1);
+
+// What becomes of columns whose inputs never were non-zero: nothing is known about them.
+enum class Dead { kZero, kNearest };
+
+struct SWAGE_API SweepOptions {
+  Dead dead = Dead::kZero;
+  // [in, in] in the original order, or undefined: what the target of a column gains beyond the
+  // errors before it, target = W + (what errors leave) + W · cross. Methods that make up for inputs
+  // that are compressed already state it.
+  at::Tensor cross;
+};
 
 struct SWAGE_API Swept {
-  CompressedLinear result;
+  Result result;
   double loss = 0;  // ½ Σ ((w' - q) R_cc)², the paper's loss
 };
 
-// Sweeps the linear's weight under a scheme. Groups are static: grids come from the weight before
+// Sweeps the linear's weight under a target. Levels are static: they come from the weight before
 // the sweep (honouring its clip limits), so codes stay in original column order whatever
-// `factor.order` is. Rows are independent. Dead columns are quantized as zero.
+// `factor.order` is. Rows are independent; what the linear's mask prunes stays zero, and its error
+// is spread like any other.
 SWAGE_API absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor,
-                                             const WeightScheme& scheme,
-                                             at::ScalarType scale_dtype);
-// The same on a given grid, tensors only: codes [out, in]. The reference version is the plain loop
-// over columns.
+                                             const Target& target,
+                                             const SweepOptions& options = {});
+
+// The same on a given grid, tensors only: codes [out, in]. `mask` [out, in] may be undefined. The
+// plain version is the loop over columns in tensor operations, on any device.
 SWAGE_API at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor,
-                                 const quant::Grid& grid, double* loss);
-SWAGE_API at::Tensor sweep_codes_reference(const at::Tensor& weight, const Factor& factor,
-                                           const quant::Grid& grid, double* loss);
+                                 const quant::ScalarGrid& grid, const at::Tensor& mask,
+                                 double* loss);
+SWAGE_API at::Tensor sweep_codes_plain(const at::Tensor& weight, const Factor& factor,
+                                       const quant::ScalarGrid& grid, const at::Tensor& mask,
+                                       double* loss);
+// Blocks of columns for a codec that rounds them at once: the parts with codes.
+SWAGE_API Parts sweep_blocks(const at::Tensor& weight, const Factor& factor, const Codec& codec,
+                             Parts levels, const at::Tensor& mask, double* loss);
 
 }  // namespace swage::solve
