@@ -32,7 +32,7 @@ absl::StatusOr<Scheme> scheme_from(const Value& table) {
   if (format == nullptr || format->empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a scheme is a table with the name of its format, found ",
-        table.table() == nullptr ? absl::StrCat("a ", table.type_name()) : "one without"));
+        table.table() == nullptr ? a_type(table) : "one without"));
   }
   Scheme scheme{*format, *table.table()};
   scheme.keys.erase("format");

@@ -7,6 +7,11 @@
 
 namespace swage {
 
+// "an integer", "a table": what a message calls a value's type.
+inline std::string a_type(const Value& value) {
+  return std::string(value.integer() != nullptr ? "an " : "a ") + value.type_name();
+}
+
 // Typed members of a table that was checked against a manifest before. A name or type that does not
 // fit is a bug, not bad input, and throws std::out_of_range.
 class TypedKeys {
@@ -41,8 +46,7 @@ class TypedKeys {
   template <class T>
   const T& expect(const T* found, std::string_view name, const Value& value,
                   const char* wanted) const {
-    if (found == nullptr)
-      wrong(name, std::string("is a ") + value.type_name() + ", asked for " + wanted);
+    if (found == nullptr) wrong(name, "is " + a_type(value) + ", asked for " + wanted);
     return *found;
   }
   [[noreturn]] void wrong(std::string_view name, const std::string& text) const {
