@@ -63,11 +63,14 @@ std::vector<std::string> param_keys(const std::string& kind, const std::string& 
   return keys;
 }
 
+bool stands_in(const ParamManifest& param, const std::string& table) {
+  return std::count(param.tables.begin(), param.tables.end(), table) > 0;
+}
+
 bool share_a_table(const ParamManifest& a, const ParamManifest& b) {
   return a.tables.empty() ||
-         std::any_of(a.tables.begin(), a.tables.end(), [&](const std::string& table) {
-           return std::count(b.tables.begin(), b.tables.end(), table) > 0;
-         });
+         std::any_of(a.tables.begin(), a.tables.end(),
+                     [&](const std::string& table) { return stands_in(b, table); });
 }
 
 // Reads one manifest; the first mistake wins and later reads do nothing.
@@ -171,6 +174,7 @@ class ManifestReader {
                                          std::vector<std::string> absent) {
     if (!has(path, key)) return absent;
     std::vector<std::string> result = texts(path, key);
+    if (result.empty() && !absent.empty()) fail(path, key, "names no table");
     for (const std::string& table : result) {
       if (std::count(kTables.begin(), kTables.end(), table) > 0) continue;
       fail(path, key, absl::StrCat("found \"", table, "\", expected \"weight\" or \"activation\""));
@@ -197,10 +201,10 @@ class ManifestReader {
   void check_condition(const std::string& path, const std::string& key, const std::string& name,
                        const Value::List& values, const std::string& table,
                        const ComponentManifest& owner) {
-    const std::vector<ParamManifest> keys = keys_in(owner.params, table);
-    const auto other = std::find_if(keys.begin(), keys.end(),
-                                    [&](const ParamManifest& one) { return one.name == name; });
-    if (other == keys.end()) {
+    const auto other = std::find_if(
+        owner.params.begin(), owner.params.end(),
+        [&](const ParamManifest& one) { return one.name == name && stands_in(one, table); });
+    if (other == owner.params.end()) {
       fail(path, key,
            absl::StrCat("\"", name, "\" is no parameter of the table ", table,
                         " that is declared before this one"));
@@ -426,7 +430,7 @@ std::vector<ParamManifest> keys_in(const std::vector<ParamManifest>& params,
                                    const std::string& table) {
   std::vector<ParamManifest> keys;
   for (const ParamManifest& param : params) {
-    if (std::count(param.tables.begin(), param.tables.end(), table) > 0) keys.push_back(param);
+    if (stands_in(param, table)) keys.push_back(param);
   }
   return keys;
 }

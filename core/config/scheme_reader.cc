@@ -125,11 +125,11 @@ class SchemeReader {
       const auto other = relied_.find(condition.key);
       if (!allows(condition, now)) {
         if (stated_.count(condition.key) > 0 || other != relied_.end()) {
-          add(at,
-              absl::StrCat(who, " needs ", condition_text(condition), ", found ", to_json(now, -1),
-                           stated_.count(condition.key) > 0
-                               ? ""
-                               : absl::StrCat(", which ", other->second, " needs")));
+          const std::string found =
+              stated_.count(condition.key) > 0
+                  ? absl::StrCat("found ", to_json(now, -1))
+                  : absl::StrCat("but ", other->second, " beside it needs ", to_json(now, -1));
+          add(at, absl::StrCat(who, " needs ", condition_text(condition), ", ", found));
           continue;
         }
         values_[condition.key] = condition.values.front();

@@ -262,7 +262,9 @@ TEST_F(Command, CompletesInBash) {
   EXPECT_EQ(offered("swage resume m", 2), "model\n");
   EXPECT_EQ(offered("swage run p --work mo", 4), "model\n");
   EXPECT_EQ(offered("swage run p --set run.thr", 4), "run.threads=\n");
+  EXPECT_EQ(offered("swage run p --set scheme.weight.gran", 4), "scheme.weight.granularity=\n");
   EXPECT_EQ(offered("swage help pipe", 2), "pipeline\n");
+  EXPECT_EQ(offered("swage help sche", 2), "scheme schema\n");
   EXPECT_EQ(offered("swage completion f", 2), "fish\n");
 }
 

@@ -104,11 +104,11 @@ TEST(ReadScheme, DoesNotOverruleWhatTheTableItselfSays) {
   EXPECT_EQ(refusal({{"symmetric", true}, {"zero", "int"}}),
             "zero: \"zero\" needs symmetric = false, found true");
   EXPECT_EQ(refusal({{"group", 64}, {"block_rows", 64}}),
-            "block_rows: \"block_rows\" needs granularity = \"block\", found \"group\", which "
-            "\"group\" needs");
+            "block_rows: \"block_rows\" needs granularity = \"block\", but \"group\" "
+            "beside it needs \"group\"");
   EXPECT_EQ(refusal({{"group", 64}, {"block_rows", 64}}, weight({{"granularity", "block"}})),
-            "block_rows: \"block_rows\" needs granularity = \"block\", found \"group\", which "
-            "\"group\" needs")
+            "block_rows: \"block_rows\" needs granularity = \"block\", but \"group\" "
+            "beside it needs \"group\"")
       << "whatever the base is";
 }
 

@@ -195,6 +195,7 @@ TEST(Manifest, RefusesConditionsOfAFormatThatCannotHold) {
               HasSubstr("\"measured\": is no key of a parameter of type int"));
   EXPECT_THAT(format_refusal("type = \"int\"\ntables = [\"kv\"]\n"),
               HasSubstr("found \"kv\", expected \"weight\" or \"activation\""));
+  EXPECT_THAT(format_refusal("type = \"int\"\ntables = []\n"), HasSubstr("names no table"));
   EXPECT_THAT(param_refusal("type = \"int\"\nwhen = { a = 1 }\n"),
               HasSubstr("\"when\": is no key of a parameter of type int"))
       << "conditions are of formats alone";
