@@ -32,7 +32,11 @@ std::string absolute_path(const std::string& path) { return resolve_path(path, S
 }  // namespace
 
 PipelineReader::PipelineReader(const PipelineSource& source, const Catalog& catalog)
-    : source_(source), document_(source.document), root_(source.document.root), catalog_(catalog) {}
+    : source_(source),
+      document_(source.document),
+      root_(source.document.root),
+      catalog_(catalog),
+      formats_(std::make_shared<Formats>(catalog)) {}
 
 absl::StatusOr<Pipeline> PipelineReader::read() {
   pipeline_.file = source_.file;

@@ -1,19 +1,25 @@
 #include "swage/scheme.h"
 
 #include "absl/strings/str_cat.h"
-#include "swage/params.h"
+#include "typed_keys.h"
 
 namespace swage {
+namespace {
 
-bool Scheme::has(std::string_view key) const { return keys.count(key) != 0; }
-int64_t Scheme::i64(std::string_view key) const { return Params(keys).i64(key); }
-double Scheme::f64(std::string_view key) const { return Params(keys).f64(key); }
-bool Scheme::flag(std::string_view key) const { return Params(keys).flag(key); }
-const std::string& Scheme::text(std::string_view key) const {
-  const auto found = keys.find(key);
-  if (found == keys.end() || found->second.text() == nullptr) return Params(keys).text(key);
-  return *found->second.text();
+TypedKeys typed(const Scheme& scheme) { return {scheme.keys, "scheme key"}; }
+
+}  // namespace
+
+bool Scheme::has(std::string_view key) const { return typed(*this).has(key); }
+int64_t Scheme::i64(std::string_view key) const { return typed(*this).i64(key); }
+double Scheme::f64(std::string_view key) const { return typed(*this).f64(key); }
+bool Scheme::flag(std::string_view key) const { return typed(*this).flag(key); }
+const std::string& Scheme::text(std::string_view key) const { return typed(*this).text(key); }
+
+bool operator==(const Scheme& a, const Scheme& b) {
+  return a.format == b.format && a.keys == b.keys;
 }
+bool operator!=(const Scheme& a, const Scheme& b) { return !(a == b); }
 
 Value to_value(const Scheme& scheme) {
   Value::Table table = scheme.keys;
@@ -21,11 +27,14 @@ Value to_value(const Scheme& scheme) {
   return Value(std::move(table));
 }
 
-absl::StatusOr<Scheme> scheme_from(const Value& value) {
-  const std::string* format = value["format"].text();
-  if (value.table() == nullptr || format == nullptr)
-    return absl::InvalidArgumentError("a scheme is a table with a format");
-  Scheme scheme{*format, *value.table()};
+absl::StatusOr<Scheme> scheme_from(const Value& table) {
+  const std::string* const format = table["format"].text();
+  if (format == nullptr || format->empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a scheme is a table with the name of its format, found ",
+        table.table() == nullptr ? a_type(table) : "one without"));
+  }
+  Scheme scheme{*format, *table.table()};
   scheme.keys.erase("format");
   return scheme;
 }
