@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
 

@@ -112,7 +112,7 @@ class Decoding {
       if (absl::StartsWith(name, linear + ".")) outcome.read.insert(name.substr(linear.size()));
     if (!decoded.ok()) return fault(linear, decoded.status());
     if (!*decoded) return {};
-    const CompressedLinear& result = **decoded;
+    const Result& result = **decoded;
     const auto type = io::to_stored_type(stored_type(result));
     if (!type.ok()) return fault(linear, type.status());
     outcome.weight = {

@@ -11,7 +11,7 @@
 #include "core/engine/process.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 
@@ -135,7 +135,7 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
     SWAGE_RETURN_IF_ERROR(
         encode(Parameter{linear.name + ".weight", linear.weight, linear.storage}, sink, items));
   } else {
-    const CompressedLinear& result = *linear.result();
+    const Result& result = *linear.result();
     items->push_back(item_of(result));
     items->back().name = linear.name;
     SWAGE_RETURN_IF_ERROR(exporter_->encode(own_copy(result), sink));

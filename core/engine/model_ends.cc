@@ -9,7 +9,7 @@
 #include "core/engine/random.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/printable.h"
 #include "swage/status.h"
 

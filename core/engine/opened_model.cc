@@ -311,7 +311,7 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_shapes(const BlockId& i
 
 absl::Status OpenedModel::set_results(Block& block) const {
   for (Linear& linear : block.linears()) {
-    SWAGE_ASSIGN_OR_RETURN(std::optional<CompressedLinear> result,
+    SWAGE_ASSIGN_OR_RETURN(std::optional<Result> result,
                            decode_linear(*reader_, linear.name, *checkpoint_));
     if (result) SWAGE_RETURN_IF_ERROR(linear.set_result(*std::move(result)));
   }

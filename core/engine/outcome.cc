@@ -2,8 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/codec_book.h"
 #include "core/engine/rounding_error.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
 
@@ -63,17 +64,18 @@ LinearOutcome kept(const Linear& linear, std::string rule) {
   return outcome;
 }
 
-LinearOutcome compressed(const CompressedLinear& result) {
+LinearOutcome compressed(const Result& result) {
   LinearOutcome outcome;
-  outcome.summary.name = result.name;
-  outcome.summary.out = result.out;
-  outcome.summary.in = result.in;
-  outcome.summary.weight = result.scheme;
-  if (result.activation) outcome.summary.activation = result.activation->scheme;
-  outcome.summary.scale_dtype =
-      result.scales.defined() ? result.scales.scalar_type() : result.codes.scalar_type();
+  outcome.summary.name = result.name();
+  outcome.summary.out = result.out();
+  outcome.summary.in = result.in();
+  outcome.summary.weight = result.codec();
+  if (result.activation()) outcome.summary.activation = result.activation()->codec;
+  outcome.summary.may_have_sides = !result.sides().empty();
+  outcome.summary.may_have_mask = result.mask().defined();
+  outcome.summary.scale_dtype = decoded_type(result);
   outcome.bits = storage_bits(result);
-  outcome.provenance = result.provenance;
+  outcome.provenance = result.provenance();
   return outcome;
 }
 
@@ -87,22 +89,6 @@ bool round_tensor(at::Tensor& value, at::ScalarType storage) {
 
 }  // namespace
 
-at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage) {
-  switch (scheme.weight.scale_type) {
-    case ScaleType::kBf16:
-      return at::kBFloat16;
-    case ScaleType::kFp16:
-      return at::kHalf;
-    case ScaleType::kFp32:
-      return at::kFloat;
-    case ScaleType::kAuto:
-      return scheme.activation ? at::kFloat : storage;
-    case ScaleType::kCheckpoint:
-      break;
-  }
-  return storage;
-}
-
 Value to_value(const LinearOutcome& outcome) {
   const LinearSummary& summary = outcome.summary;
   Value::Table table = {{"out", summary.out},
@@ -113,13 +99,15 @@ Value to_value(const LinearOutcome& outcome) {
     table["kept_by"] = summary.kept_by;
     return Value(std::move(table));
   }
-  table["weight"] = to_value(summary.weight);
+  table["weight"] = to_value(summary.weight->scheme());
+  if (summary.may_have_sides) table["sides"] = true;
+  if (summary.may_have_mask) table["mask"] = true;
   table["provenance"] = outcome.provenance;
   table["error"] = outcome.error;
   table["zeroed_inputs"] = outcome.zeroed;
   table["zeroed_outputs"] = outcome.zeroed_rows;
   table["is_zero"] = outcome.is_zero;
-  if (summary.activation) table["activation"] = to_value(*summary.activation);
+  if (summary.activation) table["activation"] = to_value(summary.activation->scheme());
   return Value(std::move(table));
 }
 
@@ -136,12 +124,13 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   outcome.zeroed = value.i64("zeroed_inputs", 0);
   outcome.zeroed_rows = value.i64("zeroed_outputs", 0);
   outcome.is_zero = value.flag("is_zero", false);
-  if (value.has("weight")) {
-    SWAGE_ASSIGN_OR_RETURN(outcome.summary.weight, parse_weight_scheme(value["weight"], {}));
-  }
-  if (value.has("activation")) {
-    SWAGE_ASSIGN_OR_RETURN(outcome.summary.activation,
-                           parse_activation_scheme(value["activation"], {}));
+  outcome.summary.may_have_sides = value.flag("sides", false);
+  outcome.summary.may_have_mask = value.flag("mask", false);
+  for (const auto& [key, codec] : {std::pair("weight", &outcome.summary.weight),
+                                   std::pair("activation", &outcome.summary.activation)}) {
+    if (!value.has(key)) continue;
+    SWAGE_ASSIGN_OR_RETURN(const Scheme scheme, scheme_from(value[key]));
+    SWAGE_ASSIGN_OR_RETURN(*codec, codec_of(scheme));
   }
   return outcome;
 }
@@ -162,9 +151,10 @@ absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipel
     summary.scale_dtype = storage;
     if (decision.step != nullptr) {
       const LinearScheme scheme = scheme_for(*decision.step, linear.name);
-      summary.weight = scheme.weight;
-      summary.activation = scheme.activation;
-      summary.scale_dtype = scale_dtype(scheme, storage);
+      SWAGE_ASSIGN_OR_RETURN(const LinearCodecs codecs, codecs_of(*decision.step, scheme));
+      summary.weight = codecs.weight;
+      summary.activation = codecs.activation;
+      summary.scale_dtype = codecs.weight->open_scale_type(storage, codecs.activation != nullptr);
     }
     planned.push_back(std::move(summary));
   }

@@ -64,10 +64,10 @@ class StepRun {
       const Subset& subset) const;  // the linears to which the step applies
   bool starved(const Subset& subset, const SubsetStats& stats);
   absl::Status round_to_nearest(const Subset& subset, int64_t tokens);
-  absl::Status emit(Linear& linear, CompressedLinear result);
-  absl::Status check_emitted(const Linear& linear, const CompressedLinear& result);
-  absl::Status check_scheme(const Linear& linear, const CompressedLinear& result) const;
-  absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
+  absl::Status emit(Linear& linear, Result result);
+  absl::Status check_emitted(const Linear& linear, const Result& result);
+  absl::Status check_scheme(const Linear& linear, const Result& result) const;
+  absl::Status add_activation(const Linear& linear, Result& result) const;
   absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);
   uint64_t random(int64_t subset, uint64_t counter) const;
