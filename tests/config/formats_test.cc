@@ -153,6 +153,10 @@ TEST(ReadScheme, RefusesValuesOutOfRangeOrOfAnotherType) {
             "write granularity = \"channel\"");
   EXPECT_THAT(read("weight", Value(4)).problems,
               ElementsAre(": a scheme is a table such as { bits = 4 }, found an integer"));
+  EXPECT_THAT(
+      read("weight", Value("fp8-e4m3")).problems,
+      ElementsAre(": a scheme is a table such as { bits = 4 }, found a string; write weight "
+                  "= { format = \"fp8-e4m3\" }"));
   EXPECT_EQ(weight({{"mse_norm", 2}}).f64("mse_norm"), 2.0);
   EXPECT_EQ(weight({{"mse_norm", 2}}), weight({{"mse_norm", 2.0}})) << "as numbers, not as text";
 }
