@@ -220,6 +220,13 @@ TEST(ReadScheme, TellsOfARefusedFileThatHoldsTheFormat) {
   EXPECT_EQ(problems[0].text,
             "there is no format \"powers\"; powers.swage.so holds it but is refused: too old");
   EXPECT_EQ(problems[0].code, ExitCode::kPlugin);
+  PluginEntry broken = powers(PluginState::kRefused);
+  broken.manifest = {};
+  EXPECT_THAT(
+      read("weight", Value(Table{{"format", "powers"}}), {}, Formats(Catalog::from({broken})))
+          .problems,
+      ElementsAre("format: there is no format \"powers\"; known are fp8-e4m3, fp8-e5m2, int; "
+                  "powers.swage.so is not usable: too old"));
 }
 
 TEST(Formats, KnowWhichSchemesMeasureInputs) {
