@@ -102,9 +102,13 @@ PluginEntry make_builtin() {
   PluginEntry entry;
   entry.fingerprint = host_fingerprint();
   absl::StatusOr<Manifest> manifest = parse_manifest(builtin_formats(), "built-in formats");
-  entry.reason = manifest.ok() ? "" : std::string(manifest.status().message());
-  if (manifest.ok()) entry.manifest = *std::move(manifest);
-  entry.state = manifest.ok() ? PluginState::kCompatible : PluginState::kRefused;
+  if (manifest.ok()) {
+    entry.state = PluginState::kCompatible;
+    entry.manifest = *std::move(manifest);
+  } else {
+    entry.state = PluginState::kRefused;
+    entry.reason = std::string(manifest.status().message());
+  }
   return entry;
 }
 
