@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "arguments.h"
 #include "experts.h"
 #include "hanging.h"
 #include "swage/status.h"
@@ -16,46 +17,11 @@ namespace {
 // The first release whose readers take 3, 5, 6 and 7 bits packed without gaps.
 constexpr char kVersion[] = "0.17.0";
 
-const char* strategy_name(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kTensor:
-      return "tensor";
-    case Granularity::kChannel:
-      return "channel";
-    case Granularity::kGroup:
-      return "group";
-    case Granularity::kToken:
-      break;
-  }
-  return "token";
-}
-
-// Readers refuse keys that they do not know: these are all that every release has.
-Value::Table arguments(NumberFormat format, int bits, bool symmetric, Granularity granularity,
-                       bool dynamic) {
-  return {{"num_bits", bits},
-          {"type", format == NumberFormat::kInt ? "int" : "float"},
-          {"symmetric", symmetric},
-          {"strategy", strategy_name(granularity)},
-          {"group_size", Value()},
-          {"block_structure", Value()},
-          {"dynamic", dynamic},
-          {"actorder", Value()},
-          {"observer", dynamic ? Value() : Value("minmax")},
-          {"observer_kwargs", Value::Table()}};
-}
-
 Value::Table make_group(const Quantization& quantization, Layout layout) {
-  const WeightScheme& weight = quantization.weight;
-  Value::Table weights =
-      arguments(weight.format, weight.bits, weight.symmetric, weight.granularity, false);
-  if (weight.granularity == Granularity::kGroup) weights["group_size"] = weight.group_size;
   Value inputs;
-  if (const auto& input = quantization.activation)
-    inputs =
-        arguments(input->format, input->bits, input->symmetric, input->granularity, input->dynamic);
+  if (quantization.activation) inputs = to_table(*to_arguments(*quantization.activation));
   return {{"format", format_name(layout)},
-          {"weights", std::move(weights)},
+          {"weights", to_table(*to_arguments(*quantization.weight))},
           {"input_activations", std::move(inputs)},
           {"output_activations", Value()}};
 }
@@ -68,11 +34,7 @@ bool hold_experts(const std::vector<std::string>& linears) {
 // A group of linears that `ignore` names too, which wins in every reader. transformers looks for
 // the scheme of experts even where all are kept, takes any, and fails on floats unless it is fp8.
 Value::Table kept_experts() {
-  WeightScheme scheme;
-  scheme.format = NumberFormat::kFp8E4M3;
-  scheme.bits = 8;
-  scheme.granularity = Granularity::kChannel;
-  Value::Table group = make_group({scheme, std::nullopt}, Layout::kFloat);
+  Value::Table group = make_group({*make_codec({"fp8-e4m3", {}}), nullptr}, Layout::kFloat);
   group["targets"] = Value::List{"re:.*\\.experts\\.\\d+\\..*"};
   return group;
 }
@@ -150,7 +112,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
       continue;
     }
     const Quantization quantization{linear.weight, linear.activation};
-    const auto layout = choose_layout(quantization, linear.in);
+    const auto layout = choose_layout(quantization, linear.out, linear.in);
     if (!layout.ok()) return annotate(layout.status(), linear.name);
     compressed.push_back(linear.name);
     groups.add(linear.name, make_group(quantization, *layout));

@@ -192,7 +192,7 @@ absl::Status BlockWatch::check_all() {
     SWAGE_RETURN_IF_ERROR(check_finite(watched));
     if (!weight || watched.result == nullptr || watched.emitted) continue;
     return plugin_fault(absl::StrCat(
-        watched.name, ": its weight was written after ", watched.result->provenance,
+        watched.name, ": its weight was written after ", watched.result->provenance(),
         " had quantized it, and nothing was emitted; steps that write weights come before those "
         "that quantize them"));
   }

@@ -113,10 +113,10 @@ class Decoding {
     if (!decoded.ok()) return fault(linear, decoded.status());
     if (!*decoded) return {};
     const Result& result = **decoded;
-    const auto type = io::to_stored_type(stored_type(result));
+    const auto type = io::to_stored_type(decoded_type(result));
     if (!type.ok()) return fault(linear, type.status());
     outcome.weight = {
-        *type, {result.out, result.in}, 0, io::byte_size(*type) * result.out * result.in};
+        *type, {result.out(), result.in()}, 0, io::byte_size(*type) * result.out() * result.in()};
     return outcome;
   }
 

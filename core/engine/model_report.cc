@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/config/model_summary.h"
+#include "core/engine/scheme_weight.h"
 #include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "swage/io/gguf_header.h"
@@ -71,7 +72,7 @@ Value linear_value(const Linear& linear) {
   return Value(
       Value::Table{{"name", linear.name},
                    {"shape", shape_value(linear.weight)},
-                   {"scheme", linear.result() ? Value(describe(linear.result()->scheme)) : Value()},
+                   {"scheme", linear.result() ? Value(linear.result()->codec()->describe()) : Value()},
                    {"bias", linear.bias.defined()},
                    {"kept", linear.kept_by.empty() ? Value() : Value(linear.kept_by)}});
 }
@@ -187,10 +188,11 @@ absl::StatusOr<Value::List> towers_value(const OpenedModel& model, const io::Hea
   return towers;
 }
 
-Value schemes_value(const ModelSummary& summary) {
+absl::StatusOr<Value> schemes_value(const ModelSummary& summary) {
   Value::List all;
-  for (const SchemeWeight& weight : weigh_common_schemes(summary)) {
-    Value::Table entry = {{"scheme", describe(weight.scheme)}};
+  SWAGE_ASSIGN_OR_RETURN(const auto weights, weigh_common_schemes(summary));
+  for (const SchemeWeight& weight : weights) {
+    Value::Table entry = {{"scheme", weight.codec->describe()}};
     if (weight.uneven == 0) {
       entry["bits_per_weight"] = weight.bits_per_weight;
       entry["bytes"] = weight.bytes;
@@ -240,8 +242,10 @@ absl::StatusOr<Value> model_report(const OpenedModel& model) {
   SWAGE_RETURN_IF_ERROR(add_sizes(path, summary, &report));
   SWAGE_ASSIGN_OR_RETURN(Value::List towers, towers_value(model, header, seen));
   report["towers"] = Value(std::move(towers));
-  report["schemes"] = !summary.linears.empty() && !model.quantized() ? schemes_value(summary)
-                                                                     : Value(Value::List());
+  report["schemes"] = Value(Value::List());
+  if (!summary.linears.empty() && !model.quantized()) {
+    SWAGE_ASSIGN_OR_RETURN(report["schemes"], schemes_value(summary));
+  }
   add_ledger(model, &report);
   return Value(std::move(report));
 }

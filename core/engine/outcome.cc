@@ -135,6 +135,10 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   return outcome;
 }
 
+const Step* deciding_step(const std::vector<Step>& steps, const std::string& linear) {
+  return decide(steps, linear).step;
+}
+
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model) {
   std::vector<LinearSummary> planned;

@@ -30,6 +30,9 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model);
 
+// The step whose result stands for a linear; null where it stays in floats.
+const Step* deciding_step(const std::vector<Step>& steps, const std::string& linear);
+
 // Rounds to what is stored; true where that changed a value.
 bool round_to_storage(std::deque<Parameter>& parameters);
 

@@ -13,19 +13,24 @@
 namespace swage {
 namespace {
 
-bool is_static(const Value& activation) {
-  return activation.table() != nullptr && !activation.flag("dynamic", true);
+bool is_static(const Scheme& activation) {
+  return activation.has("dynamic") && !activation.flag("dynamic");
 }
 
-bool has_static_activations(const Step& step) {
-  return (step.activation && !step.activation->dynamic) ||
-         std::any_of(step.overrides.begin(), step.overrides.end(),
-                     [](const Override& override) { return is_static(override.activation); });
+// What the schemes of the step's linears ask for, its own and those of overrides.
+void add_needs_of_schemes(const Step& step, Needs& needs) {
+  if (!schemes_measure(step)) return;
+  bool fixed = step.activation && is_static(*step.activation);
+  for (const Override& override : step.overrides)
+    fixed |= !override.activation.is_null() && !override.activation.flag("dynamic", true);
+  if (fixed) needs.range();
+  if (step.takes_weight && !needs.wants_hessian) needs.square_sum();
+  if (needs.stream == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
 }
 
 bool wants_statistics(const Needs& needs) {
   return needs.wants_hessian || needs.wants_absmax || needs.wants_mean_abs || needs.wants_range ||
-         needs.sample_tokens > 0;
+         needs.wants_square_sum || needs.sample_tokens > 0;
 }
 
 std::string quoted(const Step& step) { return absl::StrCat("step \"", step.name, "\""); }
@@ -47,10 +52,7 @@ absl::Status settle_needs(PlannedStep& planned) {
     return check_needs(planned.needs);
   }));
   Needs& needs = planned.needs;
-  if (has_static_activations(step)) {
-    needs.range();
-    if (needs.stream == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
-  }
+  add_needs_of_schemes(step, needs);
   if (step.calibrate_on == "original") needs.calibrate_on(Stream::kOriginal);
   if (step.calibrate_on == "compressed") needs.calibrate_on(Stream::kCompressed);
   return absl::OkStatus();

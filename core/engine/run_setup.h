@@ -24,6 +24,7 @@ struct RunSetup {
   std::optional<OpenedModel> model;
   Value side_files;  // digests of what lies beside the model's weights
   std::vector<PlannedStep> steps;
+  std::vector<LinearSummary> planned;  // of every linear
   std::vector<ExportWriter> writers;
   SequenceSet calibration;       // empty: no step measures
   std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/engine/block_watch.h"
+#include "core/engine/codec_book.h"
 #include "core/engine/planned_step.h"
 #include "core/engine/reporter.h"
 #include "core/engine/stage_walk.h"
@@ -72,6 +73,9 @@ class StepRun {
   void note(std::string_view text);
   uint64_t random(int64_t subset, uint64_t counter) const;
   bool applies(const Linear& linear) const;
+  LinearCodecs codecs(const Linear& linear) const;
+  Target target(const Linear& linear) const;
+  std::vector<at::Tensor> fused_with(const Linear& linear) const;
 
   const PlannedStep& planned_;
   Block& block_;
@@ -81,6 +85,7 @@ class StepRun {
   Reporter& reporter_;
   std::unique_ptr<StageWalk> walk_;  // while the block is walked
   std::map<const Linear*, Range> ranges_;
+  std::map<const Linear*, at::Tensor> importance_;  // of its columns, where its scheme asks for it
   std::vector<Slots> output_;
   int64_t changes_ = 0, changes_at_output_ = 0;
   std::string digest_at_output_;

@@ -81,6 +81,8 @@ bool Codec::do_wants_importance() const {
   return Value(scheme_.keys).str("range", "") == "weighted";
 }
 
+bool Codec::do_wants_fused() const { return Value(scheme_.keys).str("share", "none") == "fused"; }
+
 absl::StatusOr<quant::ScalarGrid> Codec::do_grid(const Parts&, int64_t, int64_t) const {
   return absl::FailedPreconditionError(
       absl::StrCat(format(), " rounds ", block_columns(), " columns at once: it has no grid"));

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -98,6 +99,10 @@ class SWAGE_API Codec {
   bool takes_limits() const { return do_takes_limits(); }
   // Does its fit ask for FitRequest::importance?
   bool wants_importance() const { return do_wants_importance(); }
+  // Are levels shared with the weights of FitRequest::fused?
+  bool wants_fused() const { return do_wants_fused(); }
+  // Does a level of an activation scheme depend on several tokens, all those of a sequence?
+  bool shares_tokens() const { return do_shares_tokens(); }
   // Dtype of the values that it decodes to, given the levels.
   at::ScalarType decoded_type(const Parts& parts) const { return do_decoded_type(parts); }
 
@@ -132,6 +137,8 @@ class SWAGE_API Codec {
   virtual int64_t do_group_width(int64_t in) const { return in; }
   virtual bool do_takes_limits() const { return false; }
   virtual bool do_wants_importance() const;  // default: range = "weighted"
+  virtual bool do_wants_fused() const;  // default: share = "fused"
+  virtual bool do_shares_tokens() const { return false; }
   virtual at::ScalarType do_decoded_type(const Parts&) const { return at::kFloat; }
   virtual at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const;
   virtual Parts do_input_levels(float low, float high) const;
@@ -151,9 +158,9 @@ class SWAGE_API Codec {
 // The codec of a scheme; keys that it lacks have their defaults. NotFound: no format of this name is
 // registered. InvalidArgument: keys that contradict each other.
 SWAGE_API absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme);
-// Makes formats of plugins known under their names; `make` outlives the process's codecs. Names of
-// formats that are known already stay with these.
-using CodecMaker = absl::StatusOr<std::unique_ptr<Codec>> (*)(const Params& params, void* context);
-SWAGE_API void register_format(const std::string& name, CodecMaker make, void* context);
+// Makes a format known under a name, for the host, which does so for plugins. A name that is known
+// already stays with what it names.
+using CodecMaker = std::function<absl::StatusOr<std::unique_ptr<Codec>>(const Params& params)>;
+SWAGE_API void register_format(const std::string& name, CodecMaker make);
 
 }  // namespace swage

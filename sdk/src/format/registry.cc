@@ -12,13 +12,8 @@
 namespace swage {
 namespace {
 
-struct Maker {
-  CodecMaker make = nullptr;
-  void* context = nullptr;
-};
-
-absl::StatusOr<std::unique_ptr<Codec>> make_own(const Params& params, void* context) {
-  const auto* component = static_cast<const swage_component*>(context);
+absl::StatusOr<std::unique_ptr<Codec>> make_own(const swage_component* component,
+                                                const Params& params) {
   swage_create_args args = {};
   args.struct_size = sizeof args;
   args.params = &params;
@@ -37,12 +32,12 @@ class Registry {
     return *registry;
   }
 
-  void add(const std::string& name, const Maker& maker) {
+  void add(const std::string& name, CodecMaker maker) {
     const std::lock_guard lock(mutex_);
-    makers_.emplace(name, maker);
+    makers_.emplace(name, std::move(maker));
   }
 
-  absl::StatusOr<Maker> find(const std::string& name) const {
+  absl::StatusOr<CodecMaker> find(const std::string& name) const {
     const std::lock_guard lock(mutex_);
     const auto found = makers_.find(name);
     if (found != makers_.end()) return found->second;
@@ -57,24 +52,26 @@ class Registry {
     const auto count = __stop_swage_components - __start_swage_components;
     for (int i = 0; i < count; ++i) {
       const swage_component* const component = __start_swage_components[i];
-      makers_.emplace(component->name, Maker{make_own, const_cast<swage_component*>(component)});
+      makers_.emplace(component->name, [component](const Params& params) {
+        return make_own(component, params);
+      });
     }
   }
 
   mutable std::mutex mutex_;
-  std::map<std::string, Maker> makers_;
+  std::map<std::string, CodecMaker> makers_;
 };
 
 }  // namespace
 
-void register_format(const std::string& name, CodecMaker make, void* context) {
-  Registry::get().add(name, {make, context});
+void register_format(const std::string& name, CodecMaker make) {
+  Registry::get().add(name, std::move(make));
 }
 
 absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme) {
-  SWAGE_ASSIGN_OR_RETURN(const Maker maker, Registry::get().find(scheme.format));
+  SWAGE_ASSIGN_OR_RETURN(const CodecMaker maker, Registry::get().find(scheme.format));
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<Codec> codec,
-                         maker.make(Params(scheme.keys), maker.context));
+                         maker(Params(scheme.keys)));
   codec->scheme_ = scheme;
   return std::shared_ptr<const Codec>(std::move(codec));
 }

@@ -124,7 +124,7 @@ class LevelFinder {
   void share() {
     const ScalarLayout& layout = codec_.layout();
     const bool whole = layout.rows == 0 && layout.columns == 0;
-    if (Value(codec_.scheme().keys).str("share", "none") != "fused") return;
+    if (!codec_.shares()) return;
     if (!whole && layout.outer_groups != -1) return;
     for (const at::Tensor& other : request_.fused) {
       shared_low_ = std::min(shared_low_, other.min().template item<T>());

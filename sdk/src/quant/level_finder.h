@@ -27,6 +27,7 @@ class LevelAccess {
   const ScalarLayout& layout() const { return codec_.layout(); }
   const ScalarTable& table() const { return codec_.table(); }
   const Scheme& scheme() const { return codec_.scheme(); }
+  bool shares() const { return codec_.wants_fused(); }
   double search_start() const { return codec_.search_start(); }
   at::ScalarType scale_type(at::ScalarType open) const { return codec_.scale_type(open); }
   at::ScalarType decoded_type(at::ScalarType scales) const;

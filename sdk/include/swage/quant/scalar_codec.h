@@ -92,6 +92,7 @@ class SWAGE_API ScalarCodec : public Codec {
   int64_t do_column_multiple() const override;
   int64_t do_group_width(int64_t in) const override;
   bool do_takes_limits() const override { return layout_.rows == 1; }
+  bool do_shares_tokens() const override;
   at::ScalarType do_decoded_type(const Parts& parts) const override;
   at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const override;
   Parts do_input_levels(float low, float high) const override;
