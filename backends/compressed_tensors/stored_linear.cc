@@ -258,6 +258,10 @@ absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stor
   SWAGE_RETURN_IF_ERROR(
       module.expect_absent("weight_g_idx", "none: groups of scattered columns are not supported"));
   SWAGE_ASSIGN_OR_RETURN(const Arguments arguments, to_arguments(*codec));
+  if (stored.layout != Layout::kNvfp4) {
+    for (const char* part : {"weight_global_scale", "input_global_scale"})
+      SWAGE_RETURN_IF_ERROR(module.expect_absent(part, "none in this format"));
+  }
   Reading reading{module, *codec, stored.layout, arguments, 0, 0, {}};
   SWAGE_RETURN_IF_ERROR(reading.codes());
   SWAGE_RETURN_IF_ERROR(reading.scales());

@@ -17,6 +17,15 @@ bool is_static(const Scheme& activation) {
   return activation.has("dynamic") && !activation.flag("dynamic");
 }
 
+// Does a static scheme choose its range by more than its ends?
+bool wants_histogram(const Step& step) {
+  const auto chooses = [](const Value& keys) { return keys.str("static_range", "minmax") != "minmax"; };
+  return (step.activation && chooses(Value(step.activation->keys))) ||
+         std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
+           return !override.activation.is_null() && chooses(override.activation);
+         });
+}
+
 // What the schemes of the step's linears ask for, its own and those of overrides.
 void add_needs_of_schemes(const Step& step, Needs& needs) {
   if (!schemes_measure(step)) return;
@@ -24,13 +33,14 @@ void add_needs_of_schemes(const Step& step, Needs& needs) {
   for (const Override& override : step.overrides)
     fixed |= !override.activation.is_null() && !override.activation.flag("dynamic", true);
   if (fixed) needs.range();
+  if (fixed && wants_histogram(step)) needs.histogram();
   if (step.takes_weight && !needs.wants_hessian) needs.square_sum();
   if (needs.stream == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
 }
 
 bool wants_statistics(const Needs& needs) {
   return needs.wants_hessian || needs.wants_absmax || needs.wants_mean_abs || needs.wants_range ||
-         needs.wants_square_sum || needs.sample_tokens > 0;
+         needs.wants_square_sum || needs.wants_histogram || needs.sample_tokens > 0;
 }
 
 std::string quoted(const Step& step) { return absl::StrCat("step \"", step.name, "\""); }

@@ -130,7 +130,7 @@ Slots StageWalk::sample(int64_t tokens) const {
 }
 
 void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, SubsetStats& stats) {
-  at::Tensor least, greatest;
+  at::Tensor least, greatest, counts;
   for (Slots& slots : batches_) {
     at::Tensor& x = slots[subset.input];
     x = x / scale.to(x.scalar_type());
@@ -140,16 +140,22 @@ void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, Subs
     const auto [low, high] = at::aminmax(reached);
     least = least.defined() ? at::minimum(least, low) : low;
     greatest = greatest.defined() ? at::maximum(greatest, high) : high;
+    if (!stats.histogram.defined()) continue;
+    const at::Tensor some = stats::bf16_counts(reached);
+    counts = counts.defined() ? counts + some : some;
   }
   if (stats.minimum.defined()) {
     stats.minimum = least.to(at::kFloat).view({1});
     stats.maximum = greatest.to(at::kFloat).view({1});
   }
+  if (stats.histogram.defined()) stats.histogram = counts;
   const auto divide = [&](at::Tensor& tensor) {
     if (tensor.defined()) tensor.div_(scale.to(tensor.scalar_type()));
   };
   divide(stats.absmax);
   divide(stats.mean_abs);
+  divide(stats.square_sum);
+  divide(stats.square_sum);
   divide(stats.hessian);
   if (stats.hessian.defined())
     stats.hessian.div_(scale.to(stats.hessian.scalar_type()).unsqueeze(1));

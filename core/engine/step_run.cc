@@ -14,6 +14,7 @@
 #include "swage/call_site.h"
 #include "swage/printable.h"
 #include "swage/quant/quantizer.h"
+#include "swage/quant/static_range.h"
 #include "swage/status.h"
 #include "swage/transform/fold.h"
 #include "swage/transform/online.h"
@@ -42,7 +43,7 @@ at::Tensor own_copy(const at::Tensor& tensor) { return tensor.defined() ? tensor
 SubsetStats own_copy(const SubsetStats& stats) {
   SubsetStats copy = stats;
   for (at::Tensor* tensor :
-       {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.square_sum, &copy.minimum, &copy.maximum})
+       {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.square_sum, &copy.minimum, &copy.maximum, &copy.histogram})
     *tensor = own_copy(*tensor);
   for (const auto& [name, tensor] : stats.sample.tensors()) copy.sample[name] = own_copy(tensor);
   return copy;
@@ -276,15 +277,7 @@ absl::Status StepRun::visit_measured(Subset& subset, int64_t index, SubsetStats 
                                      const std::function<absl::Status(SubsetContext&)>& visit) {
   const auto context =
       std::make_shared<SubsetRun>(*this, subset, index, work_of(subset), std::move(stats));
-  if (context->stats().minimum.defined()) {
-    const Range range = {context->stats().minimum.item<float>(),
-                         context->stats().maximum.item<float>()};
-    for (const Linear* linear : context->linears()) ranges_[linear] = range;
-  }
-  for (const Linear* linear : context->linears()) {
-    if (codecs(*linear).weight && codecs(*linear).weight->wants_importance())
-      importance_[linear] = importance_of(context->stats());
-  }
+  remember(context->linears(), context->stats());
   const absl::Status status = call_part(subset.name, [&]() -> absl::Status {
     const absl::Status visited = visit(*context);
     SWAGE_RETURN_IF_ERROR(watch_.check());  // what it left may be why it failed
@@ -446,8 +439,9 @@ absl::Status StepRun::add_activation(const Linear& linear, Result& result) const
   if (range == ranges_.end()) {
     return plugin_fault(absl::StrCat(linear.name, ": emitted before its input was measured"));
   }
-  result.set_activation(ActivationQuantizer{
-      codec, codec->input_levels(range->second.minimum, range->second.maximum)});
+  const auto& [minimum, maximum, histogram] = range->second;
+  const quant::Ends ends = quant::static_range(*codec, minimum, maximum, histogram);
+  result.set_activation(ActivationQuantizer{codec, codec->input_levels(ends.low, ends.high)});
   return absl::OkStatus();
 }
 
@@ -471,10 +465,19 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
   watch_.accept();
   ++changes_;
   if (walk_ != nullptr) walk_->divide_input(subset, *folded, stats);
-  if (!stats.minimum.defined()) return absl::OkStatus();
-  for (Linear* linear : subset.linears)
-    ranges_[linear] = {stats.minimum.item<float>(), stats.maximum.item<float>()};
+  remember(subset.linears, stats);
   return absl::OkStatus();
+}
+
+// What of a linear's input its schemes need when it is emitted.
+void StepRun::remember(const std::vector<Linear*>& linears, const SubsetStats& stats) {
+  for (const Linear* linear : linears) {
+    if (stats.minimum.defined())
+      ranges_[linear] = {stats.minimum.item<float>(), stats.maximum.item<float>(), stats.histogram};
+    if (!applies(*linear)) continue;
+    const LinearCodecs made = codecs(*linear);
+    if (made.weight && made.weight->wants_importance()) importance_[linear] = importance_of(stats);
+  }
 }
 
 void StepRun::note(std::string_view text) {

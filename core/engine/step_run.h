@@ -50,6 +50,7 @@ class StepRun {
   class BlockRun;
   struct Range {
     float minimum, maximum;
+    at::Tensor histogram;
   };
 
   absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
@@ -68,6 +69,7 @@ class StepRun {
   absl::Status emit(Linear& linear, Result result);
   absl::Status check_emitted(const Linear& linear, const Result& result);
   absl::Status check_scheme(const Linear& linear, const Result& result) const;
+  void remember(const std::vector<Linear*>& linears, const SubsetStats& stats);
   absl::Status add_activation(const Linear& linear, Result& result) const;
   absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);

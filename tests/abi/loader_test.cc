@@ -148,12 +148,11 @@ TEST(Loader, ReportsWhatAConstructorThrows) {
 class NoSubset : public SubsetContext {
  public:
   Block& block() override { throw std::logic_error("unused"); }
-  WeightScheme weight_scheme(const Linear&) const override { return {}; }
-  std::optional<ActivationScheme> activation_scheme(const Linear&) const override { return {}; }
-  at::ScalarType scale_dtype(const Linear&) const override { return at::kFloat; }
+  Target target(const Linear&) const override { return {}; }
+  std::shared_ptr<const Codec> activation_codec(const Linear&) const override { return nullptr; }
   void note(std::string_view) override {}
   uint64_t random(uint64_t) const override { return 0; }
-  absl::Status emit(Linear&, CompressedLinear) override { return absl::OkStatus(); }
+  absl::Status emit(Linear&, Result) override { return absl::OkStatus(); }
   absl::Status fold(const at::Tensor&) override { return absl::OkStatus(); }
   Subset& subset() override { throw std::logic_error("unused"); }
   const std::vector<Linear*>& linears() override { return linears_; }

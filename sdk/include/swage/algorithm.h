@@ -27,6 +27,7 @@ struct SWAGE_API Needs {
   bool wants_mean_abs = false;
   bool wants_square_sum = false;
   bool wants_range = false;
+  bool wants_histogram = false;
   bool wants_whole_inputs = false;
   int64_t sample_tokens = 0;
   bool leaves_online_transforms = false;
@@ -57,6 +58,10 @@ struct SWAGE_API Needs {
     wants_range = true;
     return *this;
   }  // min and max over the whole tensor
+  Needs& histogram() {
+    wants_histogram = true;
+    return *this;
+  }  // counts of values, for ranges that leave out a few of them
   // A subset of several experts comes whole, with statistics over all tokens, instead of expert by
   // expert with the tokens of each: for steps that fold.
   Needs& whole_inputs() {
@@ -94,6 +99,8 @@ struct SWAGE_API SubsetStats {
   at::Tensor mean_abs;          // [in] fp32
   at::Tensor square_sum;        // [in] fp32
   at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
+  // int64 [65536]: how many values are nearest to the bf16 number with these bits.
+  at::Tensor histogram;
   Slots sample;                 // the subset's input slot and what inspect() needs
 };
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/amax.h>
 #include <ATen/ops/aminmax.h>
+#include <ATen/ops/bincount.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 
@@ -18,6 +19,8 @@ at::Tensor merged(const at::Tensor& sum, const at::Tensor& part,
                   at::Tensor (*merge)(const at::Tensor&, const at::Tensor&)) {
   return sum.defined() ? merge(sum, part) : part;
 }
+
+at::Tensor add_counts(const at::Tensor& a, const at::Tensor& b) { return a + b; }
 
 }  // namespace
 
@@ -48,6 +51,8 @@ void Accumulator::add(const at::Tensor& x, const std::vector<int64_t>& lengths) 
       stats_.minimum = merged(stats_.minimum, least.view({1}), at::minimum);
       stats_.maximum = merged(stats_.maximum, greatest.view({1}), at::maximum);
     }
+    if (needs_.wants_histogram)
+      stats_.histogram = merged(stats_.histogram, bf16_counts(sequence), add_counts);
     stats_.tokens += length;
   }
   SWAGE_CHECK(first == x.size(0));
@@ -62,6 +67,12 @@ SubsetStats Accumulator::finish() {
     if (tensor->defined()) *tensor = tensor->to(at::kFloat);
   }
   return std::exchange(stats_, {});
+}
+
+at::Tensor bf16_counts(const at::Tensor& x) {
+  constexpr int64_t kCodes = 65536;
+  const at::Tensor bits = x.to(at::kBFloat16).contiguous().view(at::kShort).flatten().to(at::kInt);
+  return at::bincount(bits.bitwise_and(kCodes - 1), {}, kCodes);
 }
 
 void add_gram_upper(at::Tensor& hessian, const at::Tensor& x) {
