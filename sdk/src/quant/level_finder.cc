@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -59,6 +60,7 @@ class LevelFinder {
     groups_ = (columns_ + width_ - 1) / width_;
     row_groups_ = (rows_ + height_ - 1) / height_;
     storage_.scales = codec.scale_type(request.scale_dtype);
+    few_scales_ = !std::isnan(codec.level_below<T>(T(1), storage_).scale);
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
   }
@@ -70,8 +72,7 @@ class LevelFinder {
     merge_rows();
     share();
     levels_.outer = outer_scales();
-    if (levels_.outer.defined())
-      outer_ = levels_.outer.to(at::kDouble).contiguous();
+    if (levels_.outer.defined()) outer_ = levels_.outer.to(at::kDouble).contiguous();
     levels_.scales = at::empty({row_groups_, groups_}, weight_.options());
     levels_.zeros = at::empty_like(levels_.scales);
     choose_all(x);
@@ -124,13 +125,16 @@ class LevelFinder {
   void share() {
     const ScalarLayout& layout = codec_.layout();
     const bool whole = layout.rows == 0 && layout.columns == 0;
-    if (Value(codec_.scheme().keys).str("share", "none") != "fused") return;
+    // Engines have one outer scale for what they multiply as one.
+    const char* const otherwise = layout.outer_groups == -1 ? "fused" : "none";
+    if (Value(codec_.scheme().keys).str("share", otherwise) != "fused") return;
     if (!whole && layout.outer_groups != -1) return;
     for (const at::Tensor& other : request_.fused) {
       shared_low_ = std::min(shared_low_, other.min().template item<T>());
       shared_high_ = std::max(shared_high_, other.max().template item<T>());
     }
     if (!whole || request_.fused.empty()) return;
+    ends_shared_ = true;
     low_.clamp_max_(shared_low_);
     high_.clamp_min_(shared_high_);
   }
@@ -153,7 +157,9 @@ class LevelFinder {
         LevelStorage storage = storage_;
         if (outer_.defined()) storage.outer = outer_of(i / groups_, i % groups_);
         Level<T> level = codec_.level(low[i], high[i], storage);
-        if (search_.kind != Search::Kind::kExtremes && low[i] != high[i])
+        // Equal values have the scale that fits them, if scales come as finely as that.
+        const bool settled = few_scales_ ? low[i] == 0 && high[i] == 0 : low[i] == high[i];
+        if (search_.kind != Search::Kind::kExtremes && !settled)
           level = searched(gather(x, i, &values, &importance), low[i], high[i], storage, level);
         levels_.scales.template mutable_data_ptr<T>()[i] = level.stored;
         levels_.zeros.template mutable_data_ptr<T>()[i] = level.zero;
@@ -174,13 +180,13 @@ class LevelFinder {
   };
 
   // The values under one level, side by side.
-  Group gather(const T* x, int64_t index, std::vector<T>* values, std::vector<T>* importance) const {
+  Group gather(const T* x, int64_t index, std::vector<T>* values,
+               std::vector<T>* importance) const {
     const int64_t row = index / groups_ * height_, first = index % groups_ * width_;
     const int64_t rows = std::min(height_, rows_ - row), count = std::min(width_, columns_ - first);
-    const T* weights =
-        importance_.defined() && search_.kind == Search::Kind::kWeighted
-            ? importance_.template const_data_ptr<T>() + first
-            : nullptr;
+    const T* weights = importance_.defined() && search_.kind == Search::Kind::kWeighted
+                           ? importance_.template const_data_ptr<T>() + first
+                           : nullptr;
     const T* from = x + row * columns_ + first;
     if (rows == 1) return {from, weights, count};
     values->clear();
@@ -198,16 +204,52 @@ class LevelFinder {
                : power_cost<T>(group.values, group.count, grid, T(search_.norm));
   }
 
-  // How far the ends of a range lie outside of the grid, less what rounding to storage can hide
-  // (bf16 keeps 8 bits): a lower bound of the largest error, since both ends are elements or, being
-  // zero, on the grid.
-  T least_clipping(T low, T high, const Level<T>& level) const {
+  // How far the least and the greatest value lie outside of the grid, less what rounding to storage
+  // can hide (bf16 keeps 8 bits): lower bounds of the errors of these two, where they are elements.
+  std::pair<T, T> clipped(T low, T high, const Level<T>& level) const {
     const ScalarTable& table = codec_.table();
     const T last = (T(table.greatest()) - level.zero) * level.scale;
     const T first = (T(table.least()) - level.zero) * level.scale;
     const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
-    return std::max(high - std::max(first, last), std::min(first, last) - low) - slack;
+    return {std::min(first, last) - low - slack, high - std::max(first, last) - slack};
   }
+
+  // Does cutting off alone cost more than the best candidate does? Of two values: the least and the
+  // greatest of the group.
+  class Bound {
+   public:
+    // `low` and `high` of the range are those of the group unless it is shared with others.
+    Bound(const Search& search, const Group& group, T low, T high, bool shared)
+        : search_(search), low_(low), high_(high) {
+      if (power() && !shared) return;
+      const auto [least, greatest] = std::minmax_element(group.values, group.values + group.count);
+      low_ = *least;
+      high_ = *greatest;
+      if (group.importance == nullptr) return;
+      of_low_ = group.importance[least - group.values];
+      of_high_ = group.importance[greatest - group.values];
+    }
+    // The kernels' sums are approximate.
+    void set(T least) {
+      most_ = (power() ? std::pow(least, T(1 / search_.norm)) : least) * T(1.001);
+    }
+    // What lies outside of the grid, less what rounding to storage can hide (bf16 keeps 8 bits).
+    bool exceeded(const ScalarTable& table, const Level<T>& level) const {
+      const T last = (T(table.greatest()) - level.zero) * level.scale;
+      const T first = (T(table.least()) - level.zero) * level.scale;
+      const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
+      const T above = std::max(high_ - std::max(first, last) - slack, T(0));
+      const T below = std::max(std::min(first, last) - low_ - slack, T(0));
+      if (power()) return std::max(above, below) > most_;
+      return of_low_ * (below * below) > most_ || of_high_ * (above * above) > most_;
+    }
+
+   private:
+    bool power() const { return search_.kind == Search::Kind::kPower; }
+
+    const Search& search_;
+    T low_, high_, of_low_ = 1, of_high_ = 1, most_ = std::numeric_limits<T>::infinity();
+  };
 
   // Shrinks both ends together and keeps the range of least cost; the extremes win where nothing is
   // better. Ranges that cut off more than the best one's whole error are passed over: three of
@@ -221,18 +263,29 @@ class LevelFinder {
     grid.storage = codec_.decoded_type(storage.scales);
     grid.scales = &level.scale;
     if (codec_.layout().zeros) grid.zeros = &level.zero;
-    const bool power = search_.kind == Search::Kind::kPower;
-    T most_clipping = std::numeric_limits<T>::infinity(), least = most_clipping;
+    Bound bound(search_, group, low, high, ends_shared_);
+    T least = std::numeric_limits<T>::infinity();
     const auto take = [&](const Level<T>& candidate) {
       level = candidate;
       const T found = cost(group, grid);
       if (!(found < least)) return;
       least = found;
       best = candidate;
-      // The kernel's power is approximate.
-      if (power) most_clipping = std::pow(least, T(1 / search_.norm)) * T(1.001);
+      bound.set(least);
     };
     take(extremes);
+    if (few_scales_) {
+      walk(low, high, storage, extremes, bound, take);
+    } else {
+      shrink(low, high, storage, bound, take);
+    }
+    return best;
+  }
+
+  // Tries multiples of the range.
+  template <class Take>
+  void shrink(T low, T high, const LevelStorage& storage, const Bound& bound,
+              const Take& take) const {
     T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
     const int start = static_cast<int>(std::lround((1 - codec_.search_start()) / kSearchStep));
     for (int step = start; 1 - step * kSearchStep > kSearchEnd; ++step) {
@@ -243,10 +296,25 @@ class LevelFinder {
       last_scale = candidate.scale;
       last_zero = candidate.zero;
       if (!std::isfinite(candidate.scale)) continue;
-      if (power && least_clipping(low, high, candidate) > most_clipping) continue;
+      if (bound.exceeded(codec_.table(), candidate)) continue;
       take(candidate);
     }
-    return best;
+  }
+
+  // Tries every stored scale between the same ends, the widest range first.
+  template <class Take>
+  void walk(T low, T high, const LevelStorage& storage, const Level<T>& extremes,
+            const Bound& bound, const Take& take) const {
+    const T start = T(codec_.search_start()), end = T(kSearchEnd);
+    Level<T> candidate = codec_.level(start * low, start * high, storage);
+    if (!std::isfinite(candidate.scale)) candidate = extremes;
+    const T last = codec_.level(end * low, end * high, storage).scale;
+    for (; candidate.scale > 0 && candidate.scale >= last;
+         candidate = codec_.level_below(candidate.stored, storage)) {
+      if (candidate.scale == extremes.scale) continue;
+      if (bound.exceeded(codec_.table(), candidate)) break;
+      take(candidate);
+    }
   }
 
   const LevelAccess codec_;
@@ -256,6 +324,7 @@ class LevelFinder {
   const int64_t rows_, columns_;
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
   LevelStorage storage_;
+  bool few_scales_ = false, ends_shared_ = false;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
   at::Tensor low_, high_, importance_, outer_;
