@@ -43,7 +43,9 @@ double scale_of(uint8_t code) { return scales().values()[code]; }
 class Nvfp4 final : public quant::ScalarCodec {
  public:
   explicit Nvfp4(const Params& params)
-      : ScalarCodec(e2m1(), nvfp4_layout()), keys_(params.values()), decoded_(decoded_type_of(keys_)) {}
+      : ScalarCodec(e2m1(), nvfp4_layout()),
+        keys_(params.values()),
+        decoded_(decoded_type_of(keys_)) {}
 
  private:
   std::string do_describe() const override {

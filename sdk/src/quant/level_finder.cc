@@ -17,6 +17,7 @@
 namespace swage::quant {
 namespace {
 
+constexpr double kSafe = 3e4;  // far below the greatest value of every dtype of decoded ones
 constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
 
 template <class T>
@@ -60,6 +61,7 @@ class LevelFinder {
     groups_ = (columns_ + width_ - 1) / width_;
     row_groups_ = (rows_ + height_ - 1) / height_;
     storage_.scales = codec.scale_type(request.scale_dtype);
+    decoded_ = codec.decoded_type(storage_.scales);
     few_scales_ = !std::isnan(codec.level_below<T>(T(1), storage_).scale);
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
@@ -76,18 +78,37 @@ class LevelFinder {
     levels_.scales = at::empty({row_groups_, groups_}, weight_.options());
     levels_.zeros = at::empty_like(levels_.scales);
     choose_all(x);
-    const T* scales = levels_.scales.template const_data_ptr<T>();
-    for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
-      if (!std::isfinite(scales[i])) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the scale of row ", i / groups_ * height_, ", group ", i % groups_,
-            " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""));
-      }
-    }
+    SWAGE_RETURN_IF_ERROR(check_levels());
     return levels_;
   }
 
  private:
+  absl::Status check_levels() const {
+    const T* scales = levels_.scales.template const_data_ptr<T>();
+    const auto place = [&](int64_t i) {
+      return absl::StrCat("row ", i / groups_ * height_, ", group ", i % groups_);
+    };
+    for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
+      const double outer = outer_.defined() ? outer_of(i / groups_, i % groups_) : 1;
+      if (std::isfinite(scales[i]) && std::isfinite(outer)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("the scale of ", place(i),
+                       " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or "
+                       "\"bf16\""));
+    }
+    if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "values under the scale of ", place(beyond_), " lie beyond ", c10::toString(decoded_),
+        ", what they decode to; set ",
+        Value(codec_.scheme().keys).has("decoded") ? "decoded" : "scale_dtype", " = \"fp32\""));
+  }
+
+  static void keep_least(std::atomic<int64_t>* least, int64_t value) {
+    int64_t now = least->load();
+    while (value < now && !least->compare_exchange_weak(now, value)) {
+    }
+  }
+
   // The first row with a value that is not finite, or the number of rows.
   int64_t take_ranges(const T* x) {
     low_ = at::empty({rows_, groups_}, weight_.options());
@@ -100,9 +121,7 @@ class LevelFinder {
         if (row_ranges<T>(x + r * columns_, columns_, width_, low + r * groups_,
                           high + r * groups_))
           continue;
-        int64_t first = bad.load();
-        while (r < first && !bad.compare_exchange_weak(first, r)) {
-        }
+        keep_least(&bad, r);
       }
     });
     return bad.load();
@@ -161,10 +180,34 @@ class LevelFinder {
         const bool settled = few_scales_ ? low[i] == 0 && high[i] == 0 : low[i] == high[i];
         if (search_.kind != Search::Kind::kExtremes && !settled)
           level = searched(gather(x, i, &values, &importance), low[i], high[i], storage, level);
+        if (std::max(-low[i], high[i]) > T(kSafe) && std::isfinite(level.scale) &&
+            !decodes(level, low[i], high[i]))
+          keep_least(&beyond_, i);
         levels_.scales.template mutable_data_ptr<T>()[i] = level.stored;
         levels_.zeros.template mutable_data_ptr<T>()[i] = level.zero;
       }
     });
+  }
+
+  // Are the ends of a range still finite when they are decoded?
+  bool decodes(const Level<T>& level, T low, T high) const {
+    RowGrid<T> grid = grid_of(&level, 2);
+    const T ends[] = {low, high};
+    uint8_t codes[2];
+    T values[2];
+    plain::encode_row(ends, 2, grid, codes);
+    plain::decode_row(codes, 2, grid, values);
+    return std::isfinite(values[0]) && std::isfinite(values[1]);
+  }
+
+  RowGrid<T> grid_of(const Level<T>* level, int64_t width) const {
+    RowGrid<T> grid;
+    grid.table = &codec_.table();
+    grid.width = width;
+    grid.storage = decoded_;
+    grid.scales = &level->scale;
+    if (codec_.layout().zeros) grid.zeros = &level->zero;
+    return grid;
   }
 
   double outer_of(int64_t row, int64_t group) const {
@@ -257,12 +300,7 @@ class LevelFinder {
   Level<T> searched(const Group& group, T low, T high, const LevelStorage& storage,
                     const Level<T>& extremes) const {
     Level<T> best = extremes, level;
-    RowGrid<T> grid;
-    grid.table = &codec_.table();
-    grid.width = group.count;
-    grid.storage = codec_.decoded_type(storage.scales);
-    grid.scales = &level.scale;
-    if (codec_.layout().zeros) grid.zeros = &level.zero;
+    const RowGrid<T> grid = grid_of(&level, group.count);
     Bound bound(search_, group, low, high, ends_shared_);
     T least = std::numeric_limits<T>::infinity();
     const auto take = [&](const Level<T>& candidate) {
@@ -324,9 +362,12 @@ class LevelFinder {
   const int64_t rows_, columns_;
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
   LevelStorage storage_;
+  c10::ScalarType decoded_ = c10::ScalarType::Float;
   bool few_scales_ = false, ends_shared_ = false;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
+  std::atomic<int64_t> beyond_{
+      std::numeric_limits<int64_t>::max()};  // a level whose range decodes to infinity
   at::Tensor low_, high_, importance_, outer_;
   Levels levels_;
 };
