@@ -20,6 +20,11 @@ class LevelAccess {
   Level<T> level(T low, T high, const LevelStorage& storage) const {
     return codec_.level(low, high, storage);
   }
+  template <class T>
+  Level<T> level_below(T stored, const LevelStorage& storage) const {
+    const Level<double> below = codec_.level_below(stored, storage);
+    return {T(below.scale), T(below.zero), T(below.stored)};
+  }
   at::Tensor outer_scales(const at::Tensor& low, const at::Tensor& high,
                           at::ScalarType open) const {
     return codec_.outer_scales(low, high, open);
