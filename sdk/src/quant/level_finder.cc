@@ -18,15 +18,6 @@ namespace {
 
 constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
 
-template <class T>
-absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
-  int64_t column = 0;
-  while (std::isfinite(x[row * columns + column])) ++column;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
-                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
-}
-
 // How a range is chosen.
 struct Search {
   enum class Kind { kExtremes, kPower, kWeighted } kind = Kind::kExtremes;
@@ -80,7 +71,10 @@ class LevelFinder {
       if (!std::isfinite(scales[i])) {
         return absl::InvalidArgumentError(absl::StrCat(
             "the scale of row ", i / groups_ * height_, ", group ", i % groups_,
-            " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""));
+            " does not fit ", codec_.has_scale_dtype()
+                ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
+                : absl::StrCat(c10::toString(storage_.scales), ", the only dtype of scales that ",
+                               codec_.scheme().format, " stores")));
       }
     }
     return levels_;
@@ -263,6 +257,17 @@ class LevelFinder {
 };
 
 }  // namespace
+
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
+  int64_t column = 0;
+  while (std::isfinite(x[row * columns + column])) ++column;
+  return absl::InvalidArgumentError(
+      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
+                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
+}
+template absl::Status not_finite(const float*, int64_t, int64_t);
+template absl::Status not_finite(const double*, int64_t, int64_t);
 
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns) {
   const int64_t width = codec.layout().columns;
