@@ -20,15 +20,6 @@ namespace {
 constexpr double kSafe = 3e4;  // far below the greatest value of every dtype of decoded ones
 constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
 
-template <class T>
-absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
-  int64_t column = 0;
-  while (std::isfinite(x[row * columns + column])) ++column;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
-                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
-}
-
 // How a range is chosen.
 struct Search {
   enum class Kind { kExtremes, kPower, kWeighted } kind = Kind::kExtremes;
@@ -92,9 +83,11 @@ class LevelFinder {
       const double outer = outer_.defined() ? outer_of(i / groups_, i % groups_) : 1;
       if (std::isfinite(scales[i]) && std::isfinite(outer)) continue;
       return absl::InvalidArgumentError(
-          absl::StrCat("the scale of ", place(i),
-                       " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or "
-                       "\"bf16\""));
+          absl::StrCat("the scale of ", place(i), " does not fit ", codec_.has_scale_dtype()
+                           ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
+                           : absl::StrCat(c10::toString(storage_.scales),
+                                          ", the only dtype of scales that ",
+                                          codec_.scheme().format, " stores")));
     }
     if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
@@ -371,6 +364,17 @@ class LevelFinder {
 };
 
 }  // namespace
+
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
+  int64_t column = 0;
+  while (std::isfinite(x[row * columns + column])) ++column;
+  return absl::InvalidArgumentError(
+      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
+                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
+}
+template absl::Status not_finite(const float*, int64_t, int64_t);
+template absl::Status not_finite(const double*, int64_t, int64_t);
 
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns) {
   const int64_t width = codec.layout().columns;
