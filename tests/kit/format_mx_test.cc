@@ -169,10 +169,10 @@ TEST(Nvfp4, HasTwoLevelsOfScales) {
   EXPECT_EQ(part(parts, "scales").scalar_type(), at::kFloat8_e4m3fn);
   EXPECT_TRUE(part(parts, "scales").to(at::kFloat).equal(at::tensor({13.f, 448.f}).view({1, 2})));
   const at::Tensor decoded = codec->decode(parts, 1, 32);
-  const std::vector<double> small = {0, -.01765253, .03530506, .07061012,
-                                     -.21183036, 0, .10591518, .14122024};
-  const std::vector<double> large = {0, -.60833333, 1.21666667, 2.43333333,
-                                     -7.3, 0, 3.65, 4.86666667};
+  const std::vector<double> small = {0,          -.01765253, .03530506, .07061012,
+                                     -.21183036, 0,          .10591518, .14122024};
+  const std::vector<double> large = {0,    -.60833333, 1.21666667, 2.43333333,
+                                     -7.3, 0,          3.65,       4.86666667};
   for (int64_t i = 0; i < 8; ++i) {
     EXPECT_NEAR(decoded[0][i].item<double>(), small[i], 1e-7);
     EXPECT_NEAR(decoded[0][16 + i].item<double>(), large[i], 1e-6);
@@ -200,7 +200,8 @@ TEST(Nvfp4, RoundsOnceToWhatItDecodesTo) {
   const at::Tensor weight = random_matrix(7, 64);
   const Parts parts = quantized(*codec_of("nvfp4"), weight);
   const at::Tensor exact = codec_of("nvfp4", {{"decoded", "fp32"}})->decode(parts, 7, 64);
-  for (const auto& [name, type] : {std::pair("bf16", at::kBFloat16), std::pair("fp16", at::kHalf)}) {
+  for (const auto& [name, type] :
+       {std::pair("bf16", at::kBFloat16), std::pair("fp16", at::kHalf)}) {
     const at::Tensor decoded = codec_of("nvfp4", {{"decoded", name}})->decode(parts, 7, 64);
     EXPECT_TRUE(decoded.equal(exact.to(type).to(at::kFloat))) << name;
   }
@@ -244,7 +245,8 @@ TEST(Nvfp4, TheSweepIsAtLeastAsGoodAsFourOverSix) {
   const at::Tensor weight = random_matrix(30, 64);
   const auto codec = codec_of("nvfp4", {{"decoded", "fp32"}, {"range", "weighted"}});
   const Parts parts = quantized(*codec, weight);
-  const at::Tensor error = (codec->decode(parts, 30, 64) - weight).square().view({30, 4, 16}).sum(2);
+  const at::Tensor error =
+      (codec->decode(parts, 30, 64) - weight).square().view({30, 4, 16}).sum(2);
   const at::Tensor greatest = weight.abs().view({30, 4, 16}).amax(2);
   int wider = 0;
   for (const double divisor : {6.0, 4.0}) {
@@ -281,7 +283,8 @@ TEST(Mx, InputsAreRoundedAsWeightsAreGroupByGroup) {
   const at::Tensor x = random_matrix(5, 64).view({5, 1, 64});
   for (const char* format : {"mxfp4", "mxfp6", "mxfp8"}) {
     const auto codec = codec_of(format, {{"decoded", "fp32"}});
-    EXPECT_TRUE(codec->quantize_input(x, {}).view({5, 64}).equal(round_trip(*codec, x.view({5, 64}))));
+    EXPECT_TRUE(
+        codec->quantize_input(x, {}).view({5, 64}).equal(round_trip(*codec, x.view({5, 64}))));
     EXPECT_TRUE(codec->input_levels(-1, 1).empty());
   }
 }
