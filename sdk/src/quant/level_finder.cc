@@ -73,8 +73,7 @@ class LevelFinder {
             "the scale of row ", i / groups_ * height_, ", group ", i % groups_,
             " does not fit ", codec_.has_scale_dtype()
                 ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
-                : absl::StrCat(c10::toString(storage_.scales), ", the only dtype of scales that ",
-                               codec_.scheme().format, " stores")));
+                : absl::StrCat("the only dtype of scales that ", codec_.scheme().format, " stores")));
       }
     }
     return levels_;
