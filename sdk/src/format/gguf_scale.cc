@@ -28,8 +28,8 @@ quant::ScalarLayout blocks_of(double code_bits) {
   return layout;
 }
 
-// The value of largest magnitude takes the table's first code, which reaches furthest: scales may be
-// negative.
+// The value of largest magnitude takes the table's first code, which reaches furthest: scales may
+// be negative.
 class OneScale : public quant::ScalarCodec {
  protected:
   OneScale(ScalarTable::Pointer table, double code_bits)
@@ -129,8 +129,8 @@ class Iq4Nl final : public OneScale {
     if (mirrored_ == nullptr || request.range == "minmax") return levels;
     SWAGE_ASSIGN_OR_RETURN(const Parts other, mirrored_->search(weight, request));
     const at::Tensor mine = part(levels, "scales"), theirs = -part(other, "scales");
-    const at::Tensor inside = quant::clamp_to_limits(weight, layout().columns, request.clip_low,
-                                                     request.clip_high);
+    const at::Tensor inside =
+        quant::clamp_to_limits(weight, layout().columns, request.clip_low, request.clip_high);
     const at::Tensor better =
         errors(inside, theirs, request.importance).lt(errors(inside, mine, request.importance));
     levels["scales"] = at::where(better, theirs, mine);
