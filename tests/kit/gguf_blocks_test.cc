@@ -13,7 +13,9 @@ namespace {
 using namespace testing_gguf;
 using ::testing::HasSubstr;
 
-at::Tensor half(double value, int64_t columns = 1) { return at::full({1, columns}, value, at::kHalf); }
+at::Tensor half(double value, int64_t columns = 1) {
+  return at::full({1, columns}, value, at::kHalf);
+}
 
 std::vector<int> counted(int first, int step, int count) {
   std::vector<int> values(static_cast<size_t>(count));
@@ -58,13 +60,12 @@ TEST(GgufBlocks, PackTheGoldenVectors) {
                 {"offsets", half(-4)},
                 {"codes", row_of(counted(0, 1, 32), at::kChar)}},
                five);
-  expect_bytes("q8_0",
-               {{"scales", half(0.5)}, {"codes", row_of(counted(-16, 1, 32), at::kChar)}},
+  expect_bytes("q8_0", {{"scales", half(0.5)}, {"codes", row_of(counted(-16, 1, 32), at::kChar)}},
                joined({0x00, 0x38}, joined(counted(0xF0, 1, 16), counted(0, 1, 16))));
-  expect_bytes("mxfp4",
-               {{"scales", row_of(std::vector<int>{128}, at::kByte)},
-                {"codes", row_of(both, at::kByte)}},
-               joined({0x80}, kNibbles));
+  expect_bytes(
+      "mxfp4",
+      {{"scales", row_of(std::vector<int>{128}, at::kByte)}, {"codes", row_of(both, at::kByte)}},
+      joined({0x80}, kNibbles));
 }
 
 Parts k_parts(const std::vector<int>& scales, at::ScalarType type, int64_t groups) {
@@ -76,8 +77,8 @@ Parts k_parts(const std::vector<int>& scales, at::ScalarType type, int64_t group
 }
 
 TEST(GgufBlocks, PackTheGoldenScalesOfKTypes) {
-  const at::Tensor four = bytes_of(
-      {0x81, 0x82, 0x83, 0x7F, 0x05, 0x86, 0xC7, 0xC8, 0x90, 0x81, 0xFF, 0xE0});
+  const at::Tensor four =
+      bytes_of({0x81, 0x82, 0x83, 0x7F, 0x05, 0x86, 0xC7, 0xC8, 0x90, 0x81, 0xFF, 0xE0});
   Parts parts = k_parts({1, 2, 3, 63, 32, 33, 47, 16}, at::kByte, 8);
   parts.emplace("mins", row_of(std::vector<int>{5, 6, 7, 8, 9, 40, 63, 62}, at::kByte));
   parts.emplace("outer_mins", half(0));
@@ -86,17 +87,18 @@ TEST(GgufBlocks, PackTheGoldenScalesOfKTypes) {
   const std::vector<int> three = {0, 1, 2, 3, 4, 5, 6, 7, 60, 61, 62, 63, 32, 33, 20, 40};
   parts = k_parts(three, at::kChar, 16);
   parts["scales"] = part(parts, "scales") - 32;
-  EXPECT_TRUE(at::equal(pack_gguf(parts, "q3_k")->narrow(1, 96, 12),
-                        bytes_of({0xC0, 0xD1, 0xE2, 0xF3, 0x04, 0x15, 0x46, 0x87, 0xB0, 0xB0, 0x70,
-                                  0xB0})));
+  EXPECT_TRUE(at::equal(
+      pack_gguf(parts, "q3_k")->narrow(1, 96, 12),
+      bytes_of({0xC0, 0xD1, 0xE2, 0xF3, 0x04, 0x15, 0x46, 0x87, 0xB0, 0xB0, 0x70, 0xB0})));
 }
 
 // One number set, all others zero: the bits that formats.md names, and no others.
 TEST(GgufBlocks, PutEveryCodeOfKTypesInItsPlace) {
   const auto bits = [](const std::string& format, int64_t element, int code) {
     const bool signs = format == "q3_k" || format == "q6_k";
-    Parts parts = k_parts(std::vector<int>(format[1] > '3' && format[1] < '6' ? 8 : 16, 0),
-                          signs ? at::kChar : at::kByte, format[1] > '3' && format[1] < '6' ? 8 : 16);
+    Parts parts =
+        k_parts(std::vector<int>(format[1] > '3' && format[1] < '6' ? 8 : 16, 0),
+                signs ? at::kChar : at::kByte, format[1] > '3' && format[1] < '6' ? 8 : 16);
     const int least = format == "q3_k" ? -4 : format == "q6_k" ? -32 : 0;
     if (!signs) parts.emplace("mins", at::zeros_like(part(parts, "scales")));
     if (!signs) parts.emplace("outer_mins", half(0));
@@ -117,11 +119,11 @@ TEST(GgufBlocks, PutEveryCodeOfKTypesInItsPlace) {
     EXPECT_EQ(bits("q2_k", e, 3), (Set{{16 + 32 * n + l, 3 << 2 * t}})) << e;
     EXPECT_EQ(bits("q3_k", e, 7), (Set{{l, 1 << (4 * n + t)}, {32 + 32 * n + l, 3 << 2 * t}})) << e;
     EXPECT_EQ(bits("q4_k", e, 15), (Set{{16 + 32 * c + l, e % 64 < 32 ? 0x0F : 0xF0}})) << e;
-    EXPECT_EQ(bits("q5_k", e, 31),
-              (Set{{16 + l, 1 << (2 * c + e % 64 / 32)}, {48 + 32 * c + l, e % 64 < 32 ? 0x0F : 0xF0}}))
+    EXPECT_EQ(bits("q5_k", e, 31), (Set{{16 + l, 1 << (2 * c + e % 64 / 32)},
+                                        {48 + 32 * c + l, e % 64 < 32 ? 0x0F : 0xF0}}))
         << e;
-    EXPECT_EQ(bits("q6_k", e, 63),
-              (Set{{64 * n + l + 32 * (t % 2), t < 2 ? 0x0F : 0xF0}, {128 + 32 * n + l, 3 << 2 * t}}))
+    EXPECT_EQ(bits("q6_k", e, 63), (Set{{64 * n + l + 32 * (t % 2), t < 2 ? 0x0F : 0xF0},
+                                        {128 + 32 * n + l, 3 << 2 * t}}))
         << e;
   }
 }
@@ -143,7 +145,8 @@ TEST(GgufBlocks, ComeBackFromEveryPatternOfBytes) {
 }
 
 TEST(GgufBlocks, RefuseWhatIsNoBlock) {
-  EXPECT_THAT(pack_gguf({}, "int").status().message(), HasSubstr("no blocks for the format \"int\""));
+  EXPECT_THAT(pack_gguf({}, "int").status().message(),
+              HasSubstr("no blocks for the format \"int\""));
   EXPECT_THAT(unpack_gguf(bytes_of({1, 2}), "e8p").status().message(), HasSubstr("\"e8p\""));
   EXPECT_THAT(unpack_gguf(bytes_of({1, 2}), "q4_0").status().message(),
               HasSubstr("uint8 rows of a multiple of 18 bytes"));

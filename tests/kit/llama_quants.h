@@ -155,6 +155,47 @@ inline Floats one_scale(const float* x, const float* w, int n, int top) {
   return out;
 }
 
+// IQ4_NL.
+inline Floats uneven(const float* x, const float* w, int n) {
+  static const float kValues[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                  1,    13,   25,  38,  53,  69,  89,  113};
+  const auto value_of = [](float scaled) {
+    return *std::min_element(std::begin(kValues), std::end(kValues), [&](float a, float b) {
+      return std::abs(a - scaled) < std::abs(b - scaled);
+    });
+  };
+  float largest = 0;
+  for (int i = 0; i < n; ++i)
+    if (std::abs(x[i]) > std::abs(largest)) largest = x[i];
+  float scale = 0, quality = -1;
+  for (int step = -8; step <= 7; ++step) {
+    const float inverse =
+        (step == -8 ? -kValues[0] : kValues[0] + static_cast<float>(step)) / largest;
+    float sum_xq = 0, sum_q2 = 0;
+    for (int i = 0; i < n; ++i) {
+      const float q = value_of(inverse * x[i]);
+      sum_xq += w[i] * q * x[i];
+      sum_q2 += w[i] * q * q;
+    }
+    if (!(sum_xq * sum_xq > quality * sum_q2)) continue;
+    scale = sum_xq / sum_q2;
+    quality = scale * sum_xq;
+  }
+  Floats out(n);
+  for (int i = 0; i < n; ++i) out[i] = half(scale) * value_of(x[i] / half(scale));
+  return out;
+}
+
+// Q8_0: no search.
+inline Floats extremes(const float* x, int n) {
+  float most = 0;
+  for (int i = 0; i < n; ++i) most = std::max(most, std::abs(x[i]));
+  Floats out(n);
+  for (int i = 0; i < n; ++i)
+    out[i] = half(most / 127) * static_cast<float>(nearest(x[i] * 127 / most));
+  return out;
+}
+
 // Q4_1, Q5_1 (top 15, 31).
 inline Floats scale_and_offset(const float* x, const float* w, int n, int top) {
   const Scaled found = with_minimum(x, w, n, top);

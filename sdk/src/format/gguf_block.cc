@@ -37,9 +37,7 @@ class Blocks : public Codec {
  protected:
   // `other`: the format that llama.cpp takes for widths that this one cannot cut, or "".
   Blocks(const BlockShape& shape, const char* other)
-      : shape_(shape),
-        table_(quant::ScalarTable::integers(shape.low, shape.high)),
-        other_(other) {}
+      : shape_(shape), table_(quant::ScalarTable::integers(shape.low, shape.high)), other_(other) {}
 
  private:
   std::string do_describe() const override { return format(); }
@@ -102,18 +100,19 @@ class Blocks : public Codec {
     grid.table = table_;
     grid.scale = part(levels, kScales).to(at::kFloat);
     if (two_levels()) grid.scale = spread(levels, kOuter) * grid.scale;
-    if (has_mins()) grid.offset = -(spread(levels, kOuterMins) * part(levels, kMins).to(at::kFloat));
+    if (has_mins())
+      grid.offset = -(spread(levels, kOuterMins) * part(levels, kMins).to(at::kFloat));
     if (!two_levels()) grid.offset = part(levels, kOffsets).to(at::kFloat);
     grid.width = shape_.width;
     return grid;
   }
 
-  // Files hold groups with a scale of zero, where all codes mean the same: solvers get a scale under
-  // which every number is next to the code 0.
+  // Files hold groups with a scale of zero, where all codes mean the same: solvers get a scale
+  // under which every number is next to the code 0.
   absl::StatusOr<quant::ScalarGrid> do_grid(const Parts& levels, int64_t, int64_t) const override {
     quant::ScalarGrid grid = grid_of(levels);
-    grid.scale = at::where(grid.scale.eq(0),
-                           at::full_like(grid.scale, std::numeric_limits<float>::max()), grid.scale);
+    grid.scale = at::where(
+        grid.scale.eq(0), at::full_like(grid.scale, std::numeric_limits<float>::max()), grid.scale);
     return grid;
   }
 

@@ -153,8 +153,7 @@ void decode_iq4_nl(const uint8_t* b, float* out) {
 
 // Values are twice those of E2M1, the scale is half of what the exponent says.
 void decode_mxfp4(const uint8_t* b, float* out) {
-  static constexpr float kValues[] = {0,   1,  2,  3,  4,  6,  8,  12,
-                                      0, -1, -2, -3, -4, -6, -8, -12};
+  static constexpr float kValues[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
   decode_nibbles(b + 1, kValues, std::ldexp(1.f, int{b[0]} - 128), out);
 }
 

@@ -55,8 +55,7 @@ void block_pass(const BlockPass<T>& pass, BlockSums<T>* sums) {
     T error = 0, code = 0, square = 0, product = 0;
     for (int64_t c = 0; c < pass.width; ++c) {
       const T x = pass.x[c * kBlockRows + r];
-      const T q =
-          std::nearbyint(std::min(std::max((x - offset) * inverse, pass.low), pass.high));
+      const T q = std::nearbyint(std::min(std::max((x - offset) * inverse, pass.low), pass.high));
       const T e = q * scale + offset - x, share = pass.importance[c] * q;
       error += pass.importance[c] * (e * e);
       code += share;

@@ -122,9 +122,9 @@ absl::StatusOr<BlockLevels> search_as(const at::Tensor& weight, const BlockShape
   BlockSearch<T> all(weight, shape, search, importance);
   const int64_t bad = all.run();
   if (bad == weight.size(0)) return all.take();
-  return absl::InvalidArgumentError(absl::StrCat("a scale of row ", bad,
-                                                 " does not fit fp16, the only dtype of scales that ",
-                                                 format, " stores"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("a scale of row ", bad, " does not fit fp16, the only dtype of scales that ",
+                   format, " stores"));
 }
 
 }  // namespace

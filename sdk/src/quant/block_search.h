@@ -14,9 +14,9 @@ namespace swage::quant {
 // minimums of the groups are small integers under two fp16 numbers a block of so many groups:
 // (outer_scale · scale) · code - outer_min · min.
 struct BlockShape {
-  int low = 0, high = 15;       // codes; low = 0 goes with offsets or minimums, low < 0 with none
-  int64_t width = 32;           // columns of a group
-  int64_t groups = 0;           // of a block
+  int low = 0, high = 15;  // codes; low = 0 goes with offsets or minimums, low < 0 with none
+  int64_t width = 32;      // columns of a group
+  int64_t groups = 0;      // of a block
   int scale_low = 0, scale_high = 0;  // stored scales
   int min_high = 0;                   // stored minimums; 0: there are none
 

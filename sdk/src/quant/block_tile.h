@@ -1,15 +1,12 @@
 #pragma once
-#include <array>
 #include <cstdint>
 #include <vector>
 
-#include "quant/block_pass.h"
-#include "quant/block_search.h"
+#include "quant/block_groups.h"
 
 namespace swage::quant {
 
-// The levels of one block of columns of sixteen rows. Rows are lanes: each is fitted for itself, so
-// what becomes of one does not depend on its neighbours.
+// The levels of one block of columns of sixteen rows, as they are stored.
 template <class T>
 class BlockTile {
  public:
@@ -25,14 +22,8 @@ class BlockTile {
   T outer_min(int64_t lane) const { return best_.outer_min[lane]; }
 
  private:
-  using Lanes = std::array<T, kBlockRows>;
+  using Lanes = BlockArray<T>;
 
-  // One group of columns: what it holds, and the best scale and offset before they are rounded.
-  struct Group {
-    Lanes low, high;  // of its values; low is the one of largest magnitude where there is no offset
-    Lanes weight, first;  // Σ importance, Σ importance · x
-    Lanes scale, offset, error;
-  };
   // Levels as they are stored, with what least squares over the block need of them.
   struct Choice {
     Lanes outer, outer_min, error;
@@ -40,11 +31,6 @@ class BlockTile {
     std::vector<BlockSums<T>> sums;
   };
 
-  void load(const T* x, int64_t stride, int64_t rows);
-  void take_extremes(int64_t g);
-  void search_group(int64_t g);
-  void descend(int64_t g, Lanes scale, Lanes offset);
-  BlockSums<T> pass(int64_t g, const Lanes& scale, const Lanes& offset) const;
   // Under the outer levels of `choice`.
   BlockSums<T> stored_pass(int64_t g, const Lanes& scale, const Lanes& offset,
                            const Choice& choice) const;
@@ -66,10 +52,7 @@ class BlockTile {
 
   const BlockShape shape_;
   const bool search_;
-  const int64_t count_;  // groups
-  const T* importance_ = nullptr;
-  std::vector<T> x_;  // [columns, kBlockRows]
-  std::vector<Group> groups_;
+  BlockGroups<T> groups_;
   Choice best_, trial_;
 };
 

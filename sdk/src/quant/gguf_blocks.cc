@@ -56,7 +56,8 @@ Piece bytes_at(const char* name, at::ScalarType type, int byte, int count) {
   });
 }
 
-// 32 columns: byte j holds the low four bits of columns j and j + 16, `high` (or -1) the fifth ones.
+// 32 columns: byte j holds the low four bits of columns j and j + 16, `high` (or -1) the fifth
+// ones.
 Piece nibbles_at(int byte, int bias, int high, at::ScalarType type = at::kChar) {
   return piece(kCodes, type, high < 0 ? 4 : 5, bias, 32, [=](int e) {
     std::vector<Field> fields{{byte + e % 16, e < 16 ? 0 : 4, 4, 0}};
@@ -97,9 +98,8 @@ Piece q3_scales_at(int byte) {
 }
 
 Piece q2_codes_at(int byte) {
-  return piece(kCodes, at::kChar, 2, 0, 256, [=](int e) {
-    return std::vector<Field>{pair_of(byte, e, 0)};
-  });
+  return piece(kCodes, at::kChar, 2, 0, 256,
+               [=](int e) { return std::vector<Field>{pair_of(byte, e, 0)}; });
 }
 
 Piece q3_codes_at(int high, int byte) {
@@ -111,8 +111,8 @@ Piece q3_codes_at(int high, int byte) {
 Piece q6_codes_at(int low, int high) {
   return piece(kCodes, at::kChar, 6, 32, 256, [=](int e) {
     const int t = e % 128 / 32;
-    return std::vector<Field>{
-        {low + e / 128 * 64 + e % 32 + t % 2 * 32, t < 2 ? 0 : 4, 4, 0}, pair_of(high, e, 4)};
+    return std::vector<Field>{{low + e / 128 * 64 + e % 32 + t % 2 * 32, t < 2 ? 0 : 4, 4, 0},
+                              pair_of(high, e, 4)};
   });
 }
 
@@ -125,9 +125,7 @@ Piece q2_levels_at(const char* name, int shift) {
 const std::vector<Layout>& layouts() {
   static const auto* const all = new std::vector<Layout>{
       {"q4_0", {32, 18, 2}, {half_at(kScales, 0), nibbles_at(2, 8, -1)}},
-      {"q4_1",
-       {32, 20, 3},
-       {half_at(kScales, 0), half_at(kOffsets, 2), nibbles_at(4, 0, -1)}},
+      {"q4_1", {32, 20, 3}, {half_at(kScales, 0), half_at(kOffsets, 2), nibbles_at(4, 0, -1)}},
       {"q5_0", {32, 22, 6}, {half_at(kScales, 0), nibbles_at(6, 16, 2)}},
       {"q5_1", {32, 24, 7}, {half_at(kScales, 0), half_at(kOffsets, 2), nibbles_at(8, 0, 4)}},
       {"q8_0", {32, 34, 8}, {half_at(kScales, 0), bytes_at(kCodes, at::kChar, 2, 32)}},
@@ -259,8 +257,7 @@ absl::StatusOr<Parts> unpack_gguf(const at::Tensor& bytes, std::string_view form
   const int64_t rows = source.size(0), blocks = source.size(1) / block_bytes;
   Parts parts;
   for (const Piece& piece : layout->pieces) {
-    at::Tensor values =
-        at::empty({rows, blocks * count_of(piece)}, at::TensorOptions(piece.type));
+    at::Tensor values = at::empty({rows, blocks * count_of(piece)}, at::TensorOptions(piece.type));
     with_integers(values.mutable_data_ptr(), piece.type, [&](auto* to) {
       each_row(rows, source.size(1), [&](int64_t r) {
         for (int64_t b = r * blocks; b < (r + 1) * blocks; ++b)

@@ -85,8 +85,7 @@ class LevelFinder {
       return absl::InvalidArgumentError(
           absl::StrCat("the scale of ", place(i), " does not fit ", codec_.has_scale_dtype()
                            ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
-                           : absl::StrCat(c10::toString(storage_.scales),
-                                          ", the only dtype of scales that ",
+                           : absl::StrCat("the only dtype of scales that ",
                                           codec_.scheme().format, " stores")));
     }
     if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();

@@ -19,8 +19,9 @@ struct SWAGE_API GgufFormat {
 };
 SWAGE_API GgufFormat gguf_format(std::string_view format);
 
-// uint8 [rows, bytes of a row] from the parts of the format of this name. InvalidArgument: no format
-// of GGUF, a part that is missing or of another shape or dtype, a code or scale beyond its bits.
+// uint8 [rows, bytes of a row] from the parts of the format of this name. InvalidArgument: no
+// format of GGUF, a part that is missing or of another shape or dtype, a code or scale beyond its
+// bits.
 SWAGE_API absl::StatusOr<at::Tensor> pack_gguf(const Parts& parts, std::string_view format);
 // The same parts from bytes [rows, bytes of a row]. InvalidArgument: rows that are no blocks.
 SWAGE_API absl::StatusOr<Parts> unpack_gguf(const at::Tensor& bytes, std::string_view format);
