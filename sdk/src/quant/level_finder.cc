@@ -59,6 +59,7 @@ class LevelFinder {
     groups_ = (columns_ + width_ - 1) / width_;
     row_groups_ = (rows_ + height_ - 1) / height_;
     storage_.scales = codec.scale_type(request.scale_dtype);
+    decoded_ = codec.decoded_type(storage_.scales);
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
   }
@@ -218,7 +219,7 @@ class LevelFinder {
     RowGrid<T> grid;
     grid.table = &codec_.table();
     grid.width = group.count;
-    grid.storage = codec_.decoded_type(storage.scales);
+    grid.storage = decoded_;
     grid.scales = &level.scale;
     if (codec_.layout().zeros) grid.zeros = &level.zero;
     const bool power = search_.kind == Search::Kind::kPower;
@@ -256,6 +257,7 @@ class LevelFinder {
   const int64_t rows_, columns_;
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
   LevelStorage storage_;
+  at::ScalarType decoded_ = at::kFloat;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
   at::Tensor low_, high_, importance_, outer_;
