@@ -68,11 +68,13 @@ TEST(ScaleSearch, GivesTheBitsOfThePlainExpression) {
         const Format format =
             test::with(groups(3, 29, symmetric, "minmax"), {{"granularity", granularity}});
         const at::Tensor w = fixture.weight.to(type), s = scale.to(type);
-        const at::Tensor plain = test::rounded(w * s, format, at::kBFloat16) / s;
         const Format searched = test::with(format, {{"range", "mse"}});  // left to the final one
-        const auto fast = quant::round_trip_scaled(w, s, *searched, at::kBFloat16);
-        ASSERT_TRUE(fast.ok()) << fast.status();
-        EXPECT_TRUE(at::equal(*fast, plain)) << format->describe();
+        for (const at::ScalarType storage : {at::kBFloat16, type}) {
+          const at::Tensor plain = test::rounded(w * s, format, storage) / s;
+          const auto fast = quant::round_trip_scaled(w, s, *searched, storage);
+          ASSERT_TRUE(fast.ok()) << fast.status();
+          EXPECT_TRUE(at::equal(*fast, plain)) << format->describe() << " " << storage;
+        }
       }
     }
   }
