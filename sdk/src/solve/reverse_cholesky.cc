@@ -58,11 +58,11 @@ bool reverse_cholesky(at::Tensor& h) {
       const at::Tensor done = h.narrow(0, 0, end).narrow(1, end, n - end);
       add_product(panel, done, done.narrow(0, first, width).t(), -1);
     }
-    at::Tensor tile = panel.narrow(0, first, width).to(at::kDouble).contiguous();
+    at::Tensor tile = panel.narrow(0, first, width).to(at::kCPU, at::kDouble).contiguous();
     if (!factor_tile(tile.mutable_data_ptr<double>(), width)) return false;
     if (first > 0) {
       at::Tensor above = panel.narrow(0, 0, first);
-      above.copy_(product(above, inverse_of_tile(tile).to(h.scalar_type()).t()));
+      above.copy_(product(above, inverse_of_tile(tile).to(h.options()).t()));
     }
     panel.narrow(0, first, width).copy_(tile.triu());
     h.narrow(0, first, width).narrow(1, 0, first).zero_();
