@@ -74,7 +74,7 @@ TEST(PluginFile, WithNewerInterfacesAsksForANewerHost) {
   EXPECT_THAT(refused("abi_newer_major"), HasSubstr("was built for 2.0, this host offers 1.0"));
   EXPECT_EQ(
       refused("abi_newer_interface"),
-      "algorithm \"good\" has interface algorithm/2, this host knows algorithm/1; update swage");
+      "algorithm \"good\" has interface algorithm/2, this host knows algorithm/2; update swage");
 }
 
 TEST(PluginFile, ThatRepeatsAnIdYieldsToTheFirst) {

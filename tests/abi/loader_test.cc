@@ -22,7 +22,7 @@ using testing::StartsWith;
 TEST(Loader, MakesAComponentWithItsParameters) {
   const auto made = make("abi_pair", "good", Params(Value::Table{{"tokens", 42}}));
   ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_EQ((*made)->needs().sample_tokens, 42);
+  EXPECT_EQ((*made)->needs().sample_tokens(), 42);
 }
 
 TEST(Loader, FindsComponentsOfEverySourceFile) {
@@ -36,7 +36,7 @@ TEST(Loader, FindsComponentsOfEverySourceFile) {
 TEST(Loader, LoadsPluginsBuiltWithTheFirstHandshake) {
   const auto made = make("abi_frozen", "frozen");
   ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_EQ((*made)->needs().sample_tokens, 17);
+  EXPECT_EQ((*made)->needs().sample_tokens(), 17);
 }
 
 TEST(Loader, RefusesAFileWithoutTheEntry) {
@@ -74,7 +74,7 @@ TEST(Loader, RefusesCodeThatDisagreesWithTheManifest) {
   EXPECT_THAT(
       refusal("abi_other_name", "gone"),
       HasSubstr(text +
-                "a component is \"algorithm gone (algorithm/1)\" in the manifest and \"nothing of "
+                "a component is \"algorithm gone (algorithm/2)\" in the manifest and \"nothing of "
                 "that kind, name and interface\" in the code"));
   EXPECT_THAT(refusal("abi_no_component", "good"),
               HasSubstr(text + "a component is \"algorithm good"));

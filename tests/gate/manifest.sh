@@ -11,7 +11,7 @@ summary = "A test."  # ] "
 [[component]]
 kind = "algorithm"
 name = "a"
-interface = "algorithm/1"
+interface = "algorithm/2"
 summary = "A test."
 END
 "$1" good.toml good.cc none

@@ -96,7 +96,7 @@ TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
   EXPECT_EQ(plugins[4].state, PluginState::kRefused);
   EXPECT_EQ(
       plugins[4].reason,
-      "algorithm \"newer\" has interface algorithm/2, this host knows algorithm/1; update swage");
+      "algorithm \"newer\" has interface algorithm/2, this host knows algorithm/2; update swage");
 }
 
 TEST_F(CatalogFolder, GivesTheFirstOfTwoEqualIdsOrNamesTheRight) {

@@ -3,7 +3,7 @@
 
 #define RAW_MANIFEST                                                                \
   "id = \"raw\"\nversion = \"1.0.0\"\nsummary = \"Wrong inside.\"\n[[component]]\n" \
-  "kind = \"algorithm\"\nname = \"raw\"\ninterface = \"algorithm/1\"\nsummary = \"Nothing.\"\n"
+  "kind = \"algorithm\"\nname = \"raw\"\ninterface = \"algorithm/2\"\nsummary = \"Nothing.\"\n"
 
 namespace {
 
@@ -27,7 +27,7 @@ void destroy(void*) {}
 const swage_component component = {sizeof(swage_component),
                                    "algorithm",
                                    "raw",
-                                   "algorithm/1",
+                                   "algorithm/2",
                                    RAW_CASE == kNoCreate ? nullptr : create,
                                    destroy};
 const swage_component* const components[] = {&component};
