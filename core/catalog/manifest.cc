@@ -29,14 +29,6 @@ const std::vector<std::string> kReserved = {
     "scheme", "override", "keep",  "calibrate_on", "survey",     "state",  "budget",
     "path",   "profile",  "serve", "taps",         "when",       "towers", "include"};
 
-// "algorithm/2"; "" of a kind that does not exist.
-std::string interface_of(const std::string& kind) {
-  for (const char* const known : kInterfaces) {
-    if (absl::StartsWith(known, kind + "/")) return known;
-  }
-  return "";
-}
-
 std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> keys = {"kind", "name", "interface", "summary", "param"};
   std::vector<std::string> own;
@@ -434,6 +426,13 @@ const std::vector<std::string>& component_kinds() {
   static const auto* const kinds =
       new std::vector<std::string>{"model", "algorithm", "evaluator", "exporter", "format"};
   return *kinds;
+}
+
+std::string interface_of(const std::string& kind) {
+  for (const char* const known : kInterfaces) {
+    if (absl::StartsWith(known, kind + "/")) return known;
+  }
+  return "";
 }
 
 std::string interface_difference(const Manifest& manifest) {

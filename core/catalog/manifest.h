@@ -89,7 +89,11 @@ struct Manifest {
 // "model", "algorithm", "evaluator", "exporter", "format": in the order in which they are listed.
 const std::vector<std::string>& component_kinds();
 
-// "" when the host knows the interface of every component (interfaces.h). Else which one it does
+// The version of a kind's interface that the host knows (interfaces.h), "algorithm/2"; "" of a kind
+// that does not exist.
+std::string interface_of(const std::string& kind);
+
+// "" when the host knows the interface of every component. Else which one it does
 // not, what it knows instead, and what to do.
 std::string interface_difference(const Manifest& manifest);
 

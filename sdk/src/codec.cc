@@ -92,6 +92,8 @@ absl::Status covers(const quant::ScalarGrid& grid, int64_t out, int64_t in) {
                                        rows, ", ", groups, "]"));
     }
   }
+  if (!at::isfinite(grid.scale).all().item<bool>())
+    return plugin_fault("gives levels that are not finite");
   return absl::OkStatus();
 }
 
@@ -151,14 +153,25 @@ absl::StatusOr<Parts> Codec::fit(const at::Tensor& weight, const FitRequest& req
   SWAGE_RETURN_IF_ERROR(within("fit", [&]() -> absl::Status {
     parts = do_fit(weight, request);
     SWAGE_RETURN_IF_ERROR(parts.status());
-    return are_defined(*parts);
+    if (origin_.empty()) return absl::OkStatus();
+    SWAGE_RETURN_IF_ERROR(are_defined(*parts));
+    // Kernels read levels without a look at their shapes. Formats that have no grid say so.
+    const absl::StatusOr<quant::ScalarGrid> grid = do_grid(*parts, weight.size(0), weight.size(1));
+    return grid.ok() ? covers(*grid, weight.size(0), weight.size(1)) : absl::OkStatus();
   }));
   return parts;
 }
 
 Parts Codec::encode(const at::Tensor& weight, Parts levels) const {
   return answer(
-      "encode", [&] { return do_encode(weight, std::move(levels)); }, are_defined);
+      "encode", [&] { return do_encode(weight, std::move(levels)); },
+      [&](const Parts& parts) {
+        SWAGE_RETURN_IF_ERROR(are_defined(parts));
+        const absl::Status own = do_validate(parts, weight.size(0), weight.size(1));
+        return own.ok() ? own
+                        : plugin_fault(absl::StrCat("gives parts that its own check refuses: ",
+                                                    own.message()));
+      });
 }
 
 at::Tensor Codec::decode(const Parts& parts, int64_t out, int64_t in) const {

@@ -33,12 +33,6 @@ TEST(Loader, FindsComponentsOfEverySourceFile) {
   EXPECT_FALSE(Loader(catalog).exporter("second", Params()).ok()) << "of another kind";
 }
 
-TEST(Loader, LoadsPluginsBuiltWithTheFirstHandshake) {
-  const auto made = make("abi_frozen", "frozen");
-  ASSERT_TRUE(made.ok()) << made.status();
-  EXPECT_EQ((*made)->needs().sample_tokens(), 17);
-}
-
 TEST(Loader, RefusesAFileWithoutTheEntry) {
   EXPECT_EQ(
       refusal("abi_raw_NoSymbol", "raw"),
@@ -50,13 +44,17 @@ TEST(Loader, RefusesANullDescriptor) {
   EXPECT_THAT(
       refusal("abi_raw_Null", "raw"),
       EndsWith(
-          "refuses this host (null descriptor), which speaks ABI 1.0; build the plugin again with "
+          "refuses this host (null descriptor), which speaks ABI 1.1; build the plugin again with "
           "this host's SDK"));
 }
 
-TEST(Loader, RefusesANewerHandshake) {
+TEST(Loader, RefusesAnotherHandshake) {
   EXPECT_THAT(refusal("abi_raw_Minor", "raw"),
-              EndsWith("needs ABI 1.1, this host speaks 1.0; update swage"));
+              EndsWith("speaks ABI 1.2, this host 1.1; update swage, or build the plugin again with "
+                       "this host's SDK"));
+  EXPECT_THAT(
+      refusal("abi_raw_OlderMinor", "raw"),
+      EndsWith("speaks ABI 1.0, this host 1.1; build the plugin again with this host's SDK"));
   EXPECT_THAT(refusal("abi_raw_Major", "raw"),
               EndsWith("speaks ABI 2, this host 1; build the plugin again with this host's SDK"));
 }
@@ -70,7 +68,7 @@ TEST(Loader, RefusesCodeThatDisagreesWithTheManifest) {
       refusal("abi_raw_Version", "raw"),
       HasSubstr(text + "the version is \"1.0.0\" in the manifest and \"2.0.0\" in the code"));
   EXPECT_THAT(refusal("abi_raw_Fingerprint", "raw"),
-              HasSubstr(text + "the fingerprint is \"swage=1.0;arch"));
+              HasSubstr(text + "the fingerprint is \"swage=1.1;arch"));
   EXPECT_THAT(
       refusal("abi_other_name", "gone"),
       HasSubstr(text +

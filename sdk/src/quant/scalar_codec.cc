@@ -31,7 +31,7 @@ int64_t cuts(int64_t size, int64_t piece) { return piece == 0 ? 1 : (size + piec
 }  // namespace
 
 at::ScalarType LevelAccess::decoded_type(at::ScalarType scales) const {
-  return codec_.decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
+  return codec_.do_decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
 }
 
 float LevelStorage::round(float scale) const { return round_to_storage(scale, scales); }
