@@ -168,9 +168,9 @@ absl::Status make_exporters(RunSetup& setup) {
   warn_of_unreached(setup, planned);
   for (const PlannedStep& step : setup.steps) {
     for (LinearSummary& linear : planned) {
-      linear.may_transform_input |= step.needs.leaves_online_transforms;
-      linear.may_have_sides |= step.needs.leaves_sides;
-      linear.may_have_mask |= step.needs.leaves_masks;
+      linear.may_transform_input |= step.needs.leaves_online_transforms();
+      linear.may_have_sides |= step.needs.leaves_sides();
+      linear.may_have_mask |= step.needs.leaves_masks();
     }
   }
   for (const ExportSpec& spec : setup.pipeline.exports) {

@@ -108,7 +108,7 @@ absl::StatusOr<SubsetStats> StageWalk::measure(const Subset& subset, const Needs
     sums.add(input.x, input.lengths);
   }
   SubsetStats stats = sums.finish();
-  if (needs.sample_tokens > 0) stats.sample = sample(needs.sample_tokens);
+  if (needs.sample_tokens() > 0) stats.sample = sample(needs.sample_tokens());
   SWAGE_RETURN_IF_ERROR(check_finite(subset, stats));
   return stats;
 }

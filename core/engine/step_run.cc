@@ -240,7 +240,8 @@ absl::Status StepRun::visit_subset(int64_t index,
   at_ = index;
   Subset& subset = block_.subsets()[static_cast<size_t>(index)];
   if (work_of(subset).empty()) return absl::OkStatus();
-  if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs) return visit_parts(index, visit);
+  if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs())
+    return visit_parts(index, visit);
   SubsetStats stats;
   if (walk_ != nullptr) {
     SWAGE_ASSIGN_OR_RETURN(stats, walk_->measure(subset, planned_.needs));
@@ -357,16 +358,16 @@ absl::Status StepRun::check_emitted(const Linear& linear, const Result& result) 
   if (!result.name().empty() && result.name() != linear.name)
     return plugin_fault(absl::StrCat(linear.name, ": emitted under the name ", result.name()));
   const bool told =
-      planned_.needs.leaves_online_transforms || result.online_transform().empty() ||
+      planned_.needs.leaves_online_transforms() || result.online_transform().empty() ||
       (linear.online_transform && linear.online_transform->text() == result.online_transform());
   if (!told)
     return plugin_fault(absl::StrCat(
         linear.name, ": emitted with a transform at run time, which needs() does not announce"));
-  if (!planned_.needs.leaves_sides && !result.sides().empty())
+  if (!planned_.needs.leaves_sides() && !result.sides().empty())
     return plugin_fault(absl::StrCat(linear.name, ": emitted with ",
                                      name_of(result.sides().front().kind),
                                      ", which needs() does not announce"));
-  if (!planned_.needs.leaves_masks && result.mask().defined() && !linear.mask.defined())
+  if (!planned_.needs.leaves_masks() && result.mask().defined() && !linear.mask.defined())
     return plugin_fault(
         absl::StrCat(linear.name, ": emitted with a mask, which needs() does not announce"));
   return absl::OkStatus();

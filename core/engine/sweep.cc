@@ -253,9 +253,9 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   std::vector<Slots> original_output, compressed_output;
   std::string passed, left;  // digests: what the original output has passed, what the steps left
   for (const PlannedStep& step : setup_.steps) {
-    const bool measures_compressed = step.needs.stream == Stream::kCompressed;
+    const bool measures_compressed = step.needs.stream() == Stream::kCompressed;
     StepRun::Input input;
-    if (step.needs.stream == Stream::kOriginal) input.stream = original;
+    if (step.needs.stream() == Stream::kOriginal) input.stream = original;
     if (measures_compressed) input.stream = stream(Role::kCompressed, setup_.calibration);
     // Text does not pass through a tower of images.
     if (input.stream != nullptr && input.stream->batches.empty()) input.stream = nullptr;
@@ -270,7 +270,7 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
     record->notes(run.notes());
     if (!run.expert_tokens().empty()) record->set("expert_tokens", Value(run.expert_tokens()));
     if (measures_compressed && run.output_is_final()) compressed_output = std::move(run.output());
-    if (step.needs.stream == Stream::kOriginal && !run.output().empty()) {
+    if (step.needs.stream() == Stream::kOriginal && !run.output().empty()) {
       original_output = std::move(run.output());
       passed = run.digest_at_output();
     }

@@ -105,9 +105,12 @@ absl::StatusOr<std::unique_ptr<Codec>> make_foreign(const ForeignFormat& format,
 Loader::Loader(const Catalog& catalog) : catalog_(catalog) {
   for (const Catalog::Found& found : catalog_.components("format")) {
     if (found.plugin->file.empty()) continue;  // built in
-    register_format(found.component->name,
-                    [format = ForeignFormat{*found.plugin, *found.component}](
-                        const Params& params) { return make_foreign(format, params); });
+    register_format(
+        found.component->name,
+        [format = ForeignFormat{*found.plugin, *found.component}](const Params& params) {
+          return make_foreign(format, params);
+        },
+        origin_text(found, ""));
   }
 }
 

@@ -1,13 +1,14 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "swage/result.h"
 #include "swage/export.h"
 #include "swage/linear.h"
 #include "swage/params.h"
+#include "swage/result.h"
 #include "swage/value.h"
 #include "swage/weight_source.h"
 
@@ -81,6 +82,12 @@ class SWAGE_API Exporter {
   virtual absl::StatusOr<Result> decode(const std::string& linear,
                                                   const WeightSource& tensors,
                                                   const Value& config) = 0;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
+
+ protected:
+  virtual const void* do_query(std::string_view ability) const;
 };
 
 }  // namespace swage

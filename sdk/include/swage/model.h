@@ -2,6 +2,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -121,6 +122,12 @@ class SWAGE_API ModelAdapter {
   // The text that takes the place of a prompt's `token` (that of shape().image_token) for one
   // prepared picture. Default: the token itself.
   virtual std::string picture_text(const image::Inputs& picture, const std::string& token) const;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
+
+ protected:
+  virtual const void* do_query(std::string_view ability) const;
 };
 
 }  // namespace swage

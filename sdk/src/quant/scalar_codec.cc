@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "quant/kernels.h"
 #include "quant/level_finder.h"
 #include "swage/part_check.h"
 #include "swage/status.h"
@@ -32,8 +33,11 @@ int64_t cuts(int64_t size, int64_t piece) { return piece == 0 ? 1 : (size + piec
 }  // namespace
 
 at::ScalarType LevelAccess::decoded_type(at::ScalarType scales) const {
-  return codec_.decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
+  return codec_.do_decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
 }
+
+float LevelStorage::round(float scale) const { return round_to_storage(scale, scales); }
+double LevelStorage::round(double scale) const { return round_to_storage(scale, scales); }
 
 ScalarCodec::ScalarCodec(ScalarTable::Pointer table, const ScalarLayout& layout)
     : table_(std::move(table)), layout_(layout) {}

@@ -18,6 +18,10 @@ struct Level {
 struct SWAGE_API LevelStorage {
   at::ScalarType scales = at::kFloat;  // dtype of the part "scales"
   double outer = 1;                    // of the group's outer scale
+
+  // The nearest value of the dtype of scales; infinite beyond its range.
+  float round(float scale) const;
+  double round(double scale) const;
 };
 
 // How entries share levels, and what a scalar format stores of them.
