@@ -87,10 +87,10 @@ constexpr uint64_t layout() {
   SWAGE_LAYOUT_(176, quant::ScalarCodec);
   SWAGE_LAYOUT_(24, quant::Limits, low, high, error);
   SWAGE_LAYOUT_(24, quant::LimitSearch, symmetric, step, steps);
-  SWAGE_LAYOUT_(72, solve::Factor, r, order, dead, damping, rung, remark);
-  SWAGE_LAYOUT_(16, solve::SweepOptions, dead, cross);
+  SWAGE_LAYOUT_(88, solve::Factor, r, order, dead, cross, block, damping, rung, remark);
+  SWAGE_LAYOUT_(4, solve::SweepOptions, dead);
   SWAGE_LAYOUT_(24, solve::Swept, result, loss);
-  SWAGE_LAYOUT_(56, Side, kind, input, parts);
+  SWAGE_LAYOUT_(88, Side, kind, input, parts, left, right);
   SWAGE_LAYOUT_(64, ActivationQuantizer, codec, levels);
   SWAGE_LAYOUT_(16, Result);
   SWAGE_LAYOUT_(48, Parameter, name, value, storage);
@@ -196,7 +196,7 @@ struct SameLayout {
   static_assert(!kKnownLayout || kFound == kWritten, SWAGE_LAYOUT_CHANGED_);
   static constexpr uint64_t kValue = kFound;
 };
-inline constexpr uint64_t kLayout = SameLayout<layout(), 0x924e4b6f2fa26f23>::kValue;
+inline constexpr uint64_t kLayout = SameLayout<layout(), 0xe0ed8d1e6601f08b>::kValue;
 
 template <size_t kSize>
 struct FingerprintText {
