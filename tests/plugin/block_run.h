@@ -71,9 +71,9 @@ class SubsetRun final : public TestContext<SubsetContext> {
 class BlockRun final : public TestContext<BlockContext> {
  public:
   BlockRun(Block& block, const Target& target, Slots batch, const Needs& needs)
-      : TestContext(block, target, &notes), batch_(std::move(batch)), needs_(needs) {}
+      : TestContext(block, target, &notes), inputs_{batch}, batch_(std::move(batch)), needs_(needs) {}
 
-  const std::vector<Slots>& inputs() override { throw std::logic_error("not asked for"); }
+  const std::vector<Slots>& inputs() override { return inputs_; }
   absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) override {
     for (int64_t i = 0; i + 1 < block_.stage_count(); ++i) {
       block_.run_stage(i, batch_);
@@ -88,6 +88,7 @@ class BlockRun final : public TestContext<BlockContext> {
   std::vector<std::string> notes;
 
  private:
+  std::vector<Slots> inputs_;
   Slots batch_;
   Needs needs_;
 };

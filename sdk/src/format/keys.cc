@@ -41,4 +41,10 @@ at::ScalarType open_type_of(const Value& keys, at::ScalarType storage, bool quan
   return scale_type_of(keys, quantized_input && !checkpoint ? at::kFloat : storage);
 }
 
+at::ScalarType decoded_type_of(const Value& keys) {
+  const std::string name = keys.str("decoded", "bf16");
+  if (name == "fp16") return at::kHalf;
+  return name == "fp32" ? at::kFloat : at::kBFloat16;
+}
+
 }  // namespace swage::format

@@ -19,6 +19,8 @@ at::ScalarType scale_type_of(const Value& keys, at::ScalarType open);
 // The same of scales that are left open: the checkpoint's dtype, but fp32 where inputs are
 // quantized too ("auto"), since engines then multiply by the scale behind the product.
 at::ScalarType open_type_of(const Value& keys, at::ScalarType storage, bool quantized_input);
+// What code x scale is rounded to, by "decoded"; bf16 where the keys do not say.
+at::ScalarType decoded_type_of(const Value& keys);
 // Keys of an activation scheme?
 bool of_inputs(const Value& keys);
 bool is_dynamic(const Value& keys);

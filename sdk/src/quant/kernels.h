@@ -78,7 +78,7 @@ template <>
 void encode_row(const float* x, int64_t columns, const RowGrid<float>& grid, uint8_t* codes);
 template <>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<float>& grid, float* out);
-// Fast for kSearchNorm, whose power it takes to about 1e-5: enough to rank ranges.
+// Fast for kSearchNorm, whose power it takes to a few 1e-4: enough to rank ranges.
 template <>
 float power_cost(const float* x, int64_t columns, const RowGrid<float>& grid, float norm);
 template <>

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -16,16 +17,8 @@
 namespace swage::quant {
 namespace {
 
+constexpr double kSafe = 3e4;  // far below the greatest value of every dtype of decoded ones
 constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
-
-template <class T>
-absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
-  int64_t column = 0;
-  while (std::isfinite(x[row * columns + column])) ++column;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
-                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
-}
 
 // How a range is chosen.
 struct Search {
@@ -59,6 +52,8 @@ class LevelFinder {
     groups_ = (columns_ + width_ - 1) / width_;
     row_groups_ = (rows_ + height_ - 1) / height_;
     storage_.scales = codec.scale_type(request.scale_dtype);
+    decoded_ = codec.decoded_type(storage_.scales);
+    few_scales_ = !std::isnan(codec.level_below<T>(T(1), storage_).scale);
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
   }
@@ -70,23 +65,42 @@ class LevelFinder {
     merge_rows();
     share();
     levels_.outer = outer_scales();
-    if (levels_.outer.defined())
-      outer_ = levels_.outer.to(at::kDouble).contiguous();
+    if (levels_.outer.defined()) outer_ = levels_.outer.to(at::kDouble).contiguous();
     levels_.scales = at::empty({row_groups_, groups_}, weight_.options());
     levels_.zeros = at::empty_like(levels_.scales);
     choose_all(x);
-    const T* scales = levels_.scales.template const_data_ptr<T>();
-    for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
-      if (!std::isfinite(scales[i])) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the scale of row ", i / groups_ * height_, ", group ", i % groups_,
-            " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""));
-      }
-    }
+    SWAGE_RETURN_IF_ERROR(check_levels());
     return levels_;
   }
 
  private:
+  absl::Status check_levels() const {
+    const T* scales = levels_.scales.template const_data_ptr<T>();
+    const auto place = [&](int64_t i) {
+      return absl::StrCat("row ", i / groups_ * height_, ", group ", i % groups_);
+    };
+    for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
+      const double outer = outer_.defined() ? outer_of(i / groups_, i % groups_) : 1;
+      if (std::isfinite(scales[i]) && std::isfinite(outer)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("the scale of ", place(i), " does not fit ", codec_.has_scale_dtype()
+                           ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
+                           : absl::StrCat("the only dtype of scales that ",
+                                          codec_.scheme().format, " stores")));
+    }
+    if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "values under the scale of ", place(beyond_), " lie beyond ", c10::toString(decoded_),
+        ", what they decode to; set ",
+        Value(codec_.scheme().keys).has("decoded") ? "decoded" : "scale_dtype", " = \"fp32\""));
+  }
+
+  static void keep_least(std::atomic<int64_t>* least, int64_t value) {
+    int64_t now = least->load();
+    while (value < now && !least->compare_exchange_weak(now, value)) {
+    }
+  }
+
   // The first row with a value that is not finite, or the number of rows.
   int64_t take_ranges(const T* x) {
     low_ = at::empty({rows_, groups_}, weight_.options());
@@ -99,9 +113,7 @@ class LevelFinder {
         if (row_ranges<T>(x + r * columns_, columns_, width_, low + r * groups_,
                           high + r * groups_))
           continue;
-        int64_t first = bad.load();
-        while (r < first && !bad.compare_exchange_weak(first, r)) {
-        }
+        keep_least(&bad, r);
       }
     });
     return bad.load();
@@ -131,6 +143,7 @@ class LevelFinder {
       shared_high_ = std::max(shared_high_, other.max().template item<T>());
     }
     if (!whole || request_.fused.empty()) return;
+    ends_shared_ = true;
     low_.clamp_max_(shared_low_);
     high_.clamp_min_(shared_high_);
   }
@@ -153,12 +166,38 @@ class LevelFinder {
         LevelStorage storage = storage_;
         if (outer_.defined()) storage.outer = outer_of(i / groups_, i % groups_);
         Level<T> level = codec_.level(low[i], high[i], storage);
-        if (search_.kind != Search::Kind::kExtremes && low[i] != high[i])
+        // Equal values have the scale that fits them, if scales come as finely as that.
+        const bool settled = few_scales_ ? low[i] == 0 && high[i] == 0 : low[i] == high[i];
+        if (search_.kind != Search::Kind::kExtremes && !settled)
           level = searched(gather(x, i, &values, &importance), low[i], high[i], storage, level);
+        if (std::max(-low[i], high[i]) > T(kSafe) && std::isfinite(level.scale) &&
+            !decodes(level, low[i], high[i]))
+          keep_least(&beyond_, i);
         levels_.scales.template mutable_data_ptr<T>()[i] = level.stored;
         levels_.zeros.template mutable_data_ptr<T>()[i] = level.zero;
       }
     });
+  }
+
+  // Are the ends of a range still finite when they are decoded?
+  bool decodes(const Level<T>& level, T low, T high) const {
+    RowGrid<T> grid = grid_of(&level, 2);
+    const T ends[] = {low, high};
+    uint8_t codes[2];
+    T values[2];
+    plain::encode_row(ends, 2, grid, codes);
+    plain::decode_row(codes, 2, grid, values);
+    return std::isfinite(values[0]) && std::isfinite(values[1]);
+  }
+
+  RowGrid<T> grid_of(const Level<T>* level, int64_t width) const {
+    RowGrid<T> grid;
+    grid.table = &codec_.table();
+    grid.width = width;
+    grid.storage = decoded_;
+    grid.scales = &level->scale;
+    if (codec_.layout().zeros) grid.zeros = &level->zero;
+    return grid;
   }
 
   double outer_of(int64_t row, int64_t group) const {
@@ -174,13 +213,13 @@ class LevelFinder {
   };
 
   // The values under one level, side by side.
-  Group gather(const T* x, int64_t index, std::vector<T>* values, std::vector<T>* importance) const {
+  Group gather(const T* x, int64_t index, std::vector<T>* values,
+               std::vector<T>* importance) const {
     const int64_t row = index / groups_ * height_, first = index % groups_ * width_;
     const int64_t rows = std::min(height_, rows_ - row), count = std::min(width_, columns_ - first);
-    const T* weights =
-        importance_.defined() && search_.kind == Search::Kind::kWeighted
-            ? importance_.template const_data_ptr<T>() + first
-            : nullptr;
+    const T* weights = importance_.defined() && search_.kind == Search::Kind::kWeighted
+                           ? importance_.template const_data_ptr<T>() + first
+                           : nullptr;
     const T* from = x + row * columns_ + first;
     if (rows == 1) return {from, weights, count};
     values->clear();
@@ -198,16 +237,52 @@ class LevelFinder {
                : power_cost<T>(group.values, group.count, grid, T(search_.norm));
   }
 
-  // How far the ends of a range lie outside of the grid, less what rounding to storage can hide
-  // (bf16 keeps 8 bits): a lower bound of the largest error, since both ends are elements or, being
-  // zero, on the grid.
-  T least_clipping(T low, T high, const Level<T>& level) const {
+  // How far the least and the greatest value lie outside of the grid, less what rounding to storage
+  // can hide (bf16 keeps 8 bits): lower bounds of the errors of these two, where they are elements.
+  std::pair<T, T> clipped(T low, T high, const Level<T>& level) const {
     const ScalarTable& table = codec_.table();
     const T last = (T(table.greatest()) - level.zero) * level.scale;
     const T first = (T(table.least()) - level.zero) * level.scale;
     const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
-    return std::max(high - std::max(first, last), std::min(first, last) - low) - slack;
+    return {std::min(first, last) - low - slack, high - std::max(first, last) - slack};
   }
+
+  // Does cutting off alone cost more than the best candidate does? Of two values: the least and the
+  // greatest of the group.
+  class Bound {
+   public:
+    // `low` and `high` of the range are those of the group unless it is shared with others.
+    Bound(const Search& search, const Group& group, T low, T high, bool shared)
+        : search_(search), low_(low), high_(high) {
+      if (power() && !shared) return;
+      const auto [least, greatest] = std::minmax_element(group.values, group.values + group.count);
+      low_ = *least;
+      high_ = *greatest;
+      if (group.importance == nullptr) return;
+      of_low_ = group.importance[least - group.values];
+      of_high_ = group.importance[greatest - group.values];
+    }
+    // The kernels' sums are approximate.
+    void set(T least) {
+      most_ = (power() ? std::pow(least, T(1 / search_.norm)) : least) * T(1.001);
+    }
+    // What lies outside of the grid, less what rounding to storage can hide (bf16 keeps 8 bits).
+    bool exceeded(const ScalarTable& table, const Level<T>& level) const {
+      const T last = (T(table.greatest()) - level.zero) * level.scale;
+      const T first = (T(table.least()) - level.zero) * level.scale;
+      const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
+      const T above = std::max(high_ - std::max(first, last) - slack, T(0));
+      const T below = std::max(std::min(first, last) - low_ - slack, T(0));
+      if (power()) return std::max(above, below) > most_;
+      return of_low_ * (below * below) > most_ || of_high_ * (above * above) > most_;
+    }
+
+   private:
+    bool power() const { return search_.kind == Search::Kind::kPower; }
+
+    const Search& search_;
+    T low_, high_, of_low_ = 1, of_high_ = 1, most_ = std::numeric_limits<T>::infinity();
+  };
 
   // Shrinks both ends together and keeps the range of least cost; the extremes win where nothing is
   // better. Ranges that cut off more than the best one's whole error are passed over: three of
@@ -215,24 +290,30 @@ class LevelFinder {
   Level<T> searched(const Group& group, T low, T high, const LevelStorage& storage,
                     const Level<T>& extremes) const {
     Level<T> best = extremes, level;
-    RowGrid<T> grid;
-    grid.table = &codec_.table();
-    grid.width = group.count;
-    grid.storage = codec_.decoded_type(storage.scales);
-    grid.scales = &level.scale;
-    if (codec_.layout().zeros) grid.zeros = &level.zero;
-    const bool power = search_.kind == Search::Kind::kPower;
-    T most_clipping = std::numeric_limits<T>::infinity(), least = most_clipping;
+    const RowGrid<T> grid = grid_of(&level, group.count);
+    Bound bound(search_, group, low, high, ends_shared_);
+    T least = std::numeric_limits<T>::infinity();
     const auto take = [&](const Level<T>& candidate) {
       level = candidate;
       const T found = cost(group, grid);
       if (!(found < least)) return;
       least = found;
       best = candidate;
-      // The kernel's power is approximate.
-      if (power) most_clipping = std::pow(least, T(1 / search_.norm)) * T(1.001);
+      bound.set(least);
     };
     take(extremes);
+    if (few_scales_) {
+      walk(low, high, storage, extremes, bound, take);
+    } else {
+      shrink(low, high, storage, bound, take);
+    }
+    return best;
+  }
+
+  // Tries multiples of the range.
+  template <class Take>
+  void shrink(T low, T high, const LevelStorage& storage, const Bound& bound,
+              const Take& take) const {
     T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
     const int start = static_cast<int>(std::lround((1 - codec_.search_start()) / kSearchStep));
     for (int step = start; 1 - step * kSearchStep > kSearchEnd; ++step) {
@@ -243,10 +324,25 @@ class LevelFinder {
       last_scale = candidate.scale;
       last_zero = candidate.zero;
       if (!std::isfinite(candidate.scale)) continue;
-      if (power && least_clipping(low, high, candidate) > most_clipping) continue;
+      if (bound.exceeded(codec_.table(), candidate)) continue;
       take(candidate);
     }
-    return best;
+  }
+
+  // Tries every stored scale between the same ends, the widest range first.
+  template <class Take>
+  void walk(T low, T high, const LevelStorage& storage, const Level<T>& extremes,
+            const Bound& bound, const Take& take) const {
+    const T start = T(codec_.search_start()), end = T(kSearchEnd);
+    Level<T> candidate = codec_.level(start * low, start * high, storage);
+    if (!std::isfinite(candidate.scale)) candidate = extremes;
+    const T last = codec_.level(end * low, end * high, storage).scale;
+    for (; candidate.scale > 0 && candidate.scale >= last;
+         candidate = codec_.level_below(candidate.stored, storage)) {
+      if (candidate.scale == extremes.scale) continue;
+      if (bound.exceeded(codec_.table(), candidate)) break;
+      take(candidate);
+    }
   }
 
   const LevelAccess codec_;
@@ -256,13 +352,28 @@ class LevelFinder {
   const int64_t rows_, columns_;
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
   LevelStorage storage_;
+  c10::ScalarType decoded_ = c10::ScalarType::Float;
+  bool few_scales_ = false, ends_shared_ = false;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
+  std::atomic<int64_t> beyond_{
+      std::numeric_limits<int64_t>::max()};  // a level whose range decodes to infinity
   at::Tensor low_, high_, importance_, outer_;
   Levels levels_;
 };
 
 }  // namespace
+
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
+  int64_t column = 0;
+  while (std::isfinite(x[row * columns + column])) ++column;
+  return absl::InvalidArgumentError(
+      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
+                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
+}
+template absl::Status not_finite(const float*, int64_t, int64_t);
+template absl::Status not_finite(const double*, int64_t, int64_t);
 
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns) {
   const int64_t width = codec.layout().columns;

@@ -20,6 +20,11 @@ class LevelAccess {
   Level<T> level(T low, T high, const LevelStorage& storage) const {
     return codec_.level(low, high, storage);
   }
+  template <class T>
+  Level<T> level_below(T stored, const LevelStorage& storage) const {
+    const Level<double> below = codec_.level_below(stored, storage);
+    return {T(below.scale), T(below.zero), T(below.stored)};
+  }
   at::Tensor outer_scales(const at::Tensor& low, const at::Tensor& high,
                           at::ScalarType open) const {
     return codec_.outer_scales(low, high, open);
@@ -31,11 +36,18 @@ class LevelAccess {
   double search_start() const { return codec_.search_start(); }
   at::ScalarType scale_type(at::ScalarType open) const { return codec_.scale_type(open); }
   at::ScalarType decoded_type(at::ScalarType scales) const;
+  // May a scheme choose the dtype of scales?
+  bool has_scale_dtype() const {
+    return scheme().keys.count("scale_dtype") > 0 || scale_type(at::kFloat) == at::kFloat;
+  }
 
  private:
   const ScalarCodec& codec_;
 };
 
+// The refusal of a row that holds a value which is not finite.
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns);
 // Groups cut the width, the weight is a matrix that is not empty.
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns);
 absl::StatusOr<Levels> find_levels(const ScalarCodec& codec, const at::Tensor& weight,

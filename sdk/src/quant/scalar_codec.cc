@@ -6,6 +6,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "quant/kernels.h"
 #include "quant/level_finder.h"
@@ -44,6 +46,10 @@ at::Tensor ScalarCodec::outer_scales(const at::Tensor&, const at::Tensor&, at::S
   return {};
 }
 
+Level<double> ScalarCodec::level_below(double, const LevelStorage&) const {
+  return {std::numeric_limits<double>::quiet_NaN(), 0, 0};
+}
+
 int64_t ScalarCodec::scale_bits(at::ScalarType stored) const {
   return static_cast<int64_t>(c10::elementSize(stored)) * 8;
 }
@@ -80,8 +86,7 @@ absl::StatusOr<Parts> ScalarCodec::do_fit(const at::Tensor& weight,
   const at::ScalarType type = do_scale_type(request.scale_dtype);
   Parts parts;
   if (levels.outer.defined()) parts.emplace(kOuter, std::move(levels.outer));
-  if (layout_.zeros)
-    parts.emplace(kZeros, levels.zeros.to(layout_.float_zeros ? type : at::kChar));
+  if (layout_.zeros) parts.emplace(kZeros, levels.zeros.to(layout_.float_zeros ? type : at::kChar));
   parts.emplace(kScales, levels.scales.to(type));
   return parts;
 }
@@ -120,10 +125,19 @@ absl::Status ScalarCodec::do_validate(const Parts& parts, int64_t out, int64_t i
   SWAGE_RETURN_IF_ERROR(check.type(kCodes, table_->type()));
   const int64_t rows = cuts(out, layout_.rows), groups = cuts(in, layout_.columns);
   SWAGE_RETURN_IF_ERROR(check.shape(kScales, {rows, groups}));
-  if (part(parts, kScales).is_floating_point()) SWAGE_RETURN_IF_ERROR(check.finite(kScales));
+  const at::Tensor& scales = part(parts, kScales);
+  // Types that the scheme leaves open are floats that scales fit without a level above them.
+  const at::ScalarType type = do_scale_type(scales.scalar_type());
+  SWAGE_RETURN_IF_ERROR(check.type(kScales, type));
+  const bool open =
+      do_scale_type(at::kFloat) == at::kFloat && do_scale_type(at::kHalf) == at::kHalf;
+  if (open && (!scales.is_floating_point() || scales.element_size() == 1))
+    return check.wrong(kScales, c10::toString(type), "floats of 16 bits or more");
+  if (scales.is_floating_point()) SWAGE_RETURN_IF_ERROR(check.finite(kScales));
   if (layout_.zeros) {
     SWAGE_RETURN_IF_ERROR(check.shape(kZeros, {rows, groups}));
     if (layout_.float_zeros) {
+      SWAGE_RETURN_IF_ERROR(check.type(kZeros, type));
       SWAGE_RETURN_IF_ERROR(check.finite(kZeros));
     } else {
       SWAGE_RETURN_IF_ERROR(check.type(kZeros, at::kChar));
@@ -137,8 +151,8 @@ absl::Status ScalarCodec::do_validate(const Parts& parts, int64_t out, int64_t i
         check.shape(kOuter, {one ? 1 : rows, one ? 1 : cuts(groups, layout_.outer_groups)}));
     SWAGE_RETURN_IF_ERROR(check.finite(kOuter));
   }
-  SWAGE_RETURN_IF_ERROR(check.only({kCodes, kScales, layout_.zeros ? kZeros : "",
-                                    layout_.outer_groups != 0 ? kOuter : ""}));
+  SWAGE_RETURN_IF_ERROR(check.only(
+      {kCodes, kScales, layout_.zeros ? kZeros : "", layout_.outer_groups != 0 ? kOuter : ""}));
   return check.codes_of(kCodes, table_->values());
 }
 
@@ -164,6 +178,12 @@ int64_t ScalarCodec::do_planned_level_bits(int64_t out, int64_t in, at::ScalarTy
     bits += rows * cuts(groups, layout_.outer_groups) *
             static_cast<int64_t>(c10::elementSize(open)) * 8;
   return bits;
+}
+
+// Engines have one outer scale for what they multiply as one matrix.
+bool ScalarCodec::do_wants_fused() const {
+  const char* const otherwise = layout_.outer_groups == -1 ? "fused" : "none";
+  return Value(scheme().keys).str("share", otherwise) == "fused";
 }
 
 int64_t ScalarCodec::do_column_multiple() const {

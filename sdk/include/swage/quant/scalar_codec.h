@@ -26,12 +26,12 @@ struct SWAGE_API LevelStorage {
 
 // How entries share levels, and what a scalar format stores of them.
 struct SWAGE_API ScalarLayout {
-  int64_t rows = 1;                 // that share a level; 0: all
-  int64_t columns = 0;              // that share a level; 0: all
-  bool short_tail = false;          // the last group of a row may be shorter
-  bool zeros = false;               // a zero point a level
-  bool float_zeros = false;         // zero points are floats of the scales' dtype, else int8
-  double code_bits = 8;             // of one code, without padding
+  int64_t rows = 1;          // that share a level; 0: all
+  int64_t columns = 0;       // that share a level; 0: all
+  bool short_tail = false;   // the last group of a row may be shorter
+  bool zeros = false;        // a zero point a level
+  bool float_zeros = false;  // zero points are floats of the scales' dtype, else int8
+  double code_bits = 8;      // of one code, without padding
   // Groups of a row under one outer scale; 0: there are no outer scales, -1: one for the tensor.
   int64_t outer_groups = 0;
 };
@@ -41,8 +41,9 @@ struct SWAGE_API ScalarLayout {
 // the layout, "zeros" (both [ceil(out / rows), ceil(in / columns)]), "outer_scales".
 //
 // Fits by `range`, which comes from FitRequest::range or else from the scheme's key: "minmax" takes
-// each group's extremes, "mse" shrinks both ends by 1.00, 0.99 … 0.21 and keeps the least
-// Σ|error|^mse_norm, "weighted" the least Σ importance · error² (Σ error² without importance).
+// each group's extremes, "mse" shrinks both ends by 1.00, 0.99 … 0.21 (from search_start()) and
+// keeps the least Σ|error|^mse_norm, "weighted" the least Σ importance · error² (Σ error² without
+// importance).
 class SWAGE_API ScalarCodec : public Codec {
  public:
   const ScalarTable& table() const { return *table_; }
@@ -82,6 +83,9 @@ class SWAGE_API ScalarCodec : public Codec {
   virtual int64_t scale_bits(at::ScalarType stored) const;
   // Searches begin at this multiple of the range (1: the range itself).
   virtual double search_start() const { return 1; }
+  // Where a scale has few stored values: the level with the next smaller one, of scale 0 below the
+  // least. Searches then walk over them. NaN: there are too many, steps of the range are tried.
+  virtual Level<double> level_below(double stored, const LevelStorage& storage) const;
   // The effective scales of stored ones, fp32 (fp64 for fp64 scales).
   virtual at::Tensor effective_scales(const Parts& levels) const;
 
@@ -95,8 +99,9 @@ class SWAGE_API ScalarCodec : public Codec {
   int64_t do_planned_level_bits(int64_t out, int64_t in, at::ScalarType dtype) const override;
   int64_t do_column_multiple() const override;
   int64_t do_group_width(int64_t in) const override;
-  bool do_takes_limits() const override { return layout_.rows == 1; }
+  bool do_takes_limits() const override { return layout_.rows == 1 && layout_.outer_groups == 0; }
   bool do_shares_tokens() const override;
+  bool do_wants_fused() const override;
   at::ScalarType do_decoded_type(const Parts& parts) const override;
   at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const override;
   Parts do_input_levels(float low, float high) const override;
