@@ -48,6 +48,13 @@ class LayoutHash {
 #define SWAGE_LAYOUT_CHANGED_ \
   "what crosses the border has changed: raise SWAGE_ABI_MINOR and update layout.h"
 
+// The compiler's message shows both numbers.
+template <uint64_t kFound, uint64_t kWritten>
+struct SameLayout {
+  static_assert(!kKnownLayout || kFound == kWritten, SWAGE_LAYOUT_CHANGED_);
+  static constexpr uint64_t kValue = kFound;
+};
+
 #define SWAGE_PARENTHESES_ ()
 #define SWAGE_EXPAND_(...) SWAGE_EXPAND_3_(SWAGE_EXPAND_3_(SWAGE_EXPAND_3_(__VA_ARGS__)))
 #define SWAGE_EXPAND_3_(...) SWAGE_EXPAND_2_(SWAGE_EXPAND_2_(SWAGE_EXPAND_2_(__VA_ARGS__)))
@@ -60,10 +67,9 @@ class LayoutHash {
 #define SWAGE_MORE_OFFSETS_() SWAGE_OFFSETS_
 
 // A size, the class that has it, and its public fields.
-#define SWAGE_LAYOUT_(size, type, ...)                                           \
-  static_assert(!kKnownLayout || sizeof(type) == (size), SWAGE_LAYOUT_CHANGED_); \
-  hash.add(sizeof(type));                                                        \
-  hash.add(alignof(type));                                                       \
+#define SWAGE_LAYOUT_(size, type, ...)                \
+  hash.add(SameLayout<sizeof(type), (size)>::kValue); \
+  hash.add(alignof(type));                            \
   __VA_OPT__(SWAGE_EXPAND_(SWAGE_OFFSETS_(type, __VA_ARGS__)))
 
 #pragma GCC diagnostic push
@@ -87,7 +93,7 @@ constexpr uint64_t layout() {
   SWAGE_LAYOUT_(176, quant::ScalarCodec);
   SWAGE_LAYOUT_(24, quant::Limits, low, high, error);
   SWAGE_LAYOUT_(24, quant::LimitSearch, symmetric, step, steps);
-  SWAGE_LAYOUT_(88, solve::Factor, r, order, dead, cross, block, damping, rung, remark);
+  SWAGE_LAYOUT_(88, solve::Factor, r, order, dead, damping, rung, remark, cross, block);
   SWAGE_LAYOUT_(4, solve::SweepOptions, dead);
   SWAGE_LAYOUT_(24, solve::Swept, result, loss);
   SWAGE_LAYOUT_(88, Side, kind, input, parts, left, right);
@@ -190,13 +196,7 @@ constexpr uint64_t layout() {
 #undef SWAGE_EXPAND_
 #undef SWAGE_PARENTHESES_
 
-// The compiler's message shows both numbers.
-template <uint64_t kFound, uint64_t kWritten>
-struct SameLayout {
-  static_assert(!kKnownLayout || kFound == kWritten, SWAGE_LAYOUT_CHANGED_);
-  static constexpr uint64_t kValue = kFound;
-};
-inline constexpr uint64_t kLayout = SameLayout<layout(), 0xe0ed8d1e6601f08b>::kValue;
+inline constexpr uint64_t kLayout = SameLayout<layout(), 0xaef5cf1a04f3a38b>::kValue;
 
 template <size_t kSize>
 struct FingerprintText {

@@ -166,7 +166,7 @@ class FaultyStep final : public Algorithm {
       block.linears()[0].weight.data_ptr<float>()[0] += 1;
     if (head_ != nullptr) head_->parameters().front().value.mul_(2);
     if (fault_ == "process") spoil_process();
-    if (fault_ == "writes into a result") block.linears()[0].result()->codes.fill_(1);
+    if (fault_ == "writes into a result") block.linears()[0].result()->part("codes").fill_(1);
     if (fault_ == "standard files") {
       for (const int file : {0, 1, 2}) close(file);
     }
