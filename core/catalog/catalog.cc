@@ -39,16 +39,6 @@ std::vector<std::string> plugin_files(const std::string& directory) {
   return files;
 }
 
-std::string interface_problem(const Manifest& manifest) {
-  for (const ComponentManifest& component : manifest.components) {
-    const std::string ours = component.kind + "/1";
-    if (component.interface == ours) continue;
-    return absl::StrCat(component.kind, " \"", component.name, "\" has interface ",
-                        component.interface, ", this host knows ", ours, "; update swage");
-  }
-  return "";
-}
-
 PluginEntry examine(const std::string& file) {
   PluginEntry entry;
   entry.file = file;
@@ -73,8 +63,8 @@ PluginEntry examine(const std::string& file) {
   absl::StatusOr<Manifest> manifest = parse_manifest(notes->manifest, file + "[manifest]");
   if (manifest.ok()) entry.manifest = *std::move(manifest);
   if (!entry.reason.empty()) return entry;
-  entry.reason =
-      manifest.ok() ? interface_problem(entry.manifest) : std::string(manifest.status().message());
+  entry.reason = manifest.ok() ? interface_difference(entry.manifest)
+                               : std::string(manifest.status().message());
   if (entry.reason.empty()) entry.state = PluginState::kCompatible;
   return entry;
 }
@@ -102,9 +92,13 @@ PluginEntry make_builtin() {
   PluginEntry entry;
   entry.fingerprint = host_fingerprint();
   absl::StatusOr<Manifest> manifest = parse_manifest(builtin_formats(), "built-in formats");
-  entry.reason = manifest.ok() ? "" : std::string(manifest.status().message());
-  if (manifest.ok()) entry.manifest = *std::move(manifest);
-  entry.state = manifest.ok() ? PluginState::kCompatible : PluginState::kRefused;
+  if (manifest.ok()) {
+    entry.state = PluginState::kCompatible;
+    entry.manifest = *std::move(manifest);
+  } else {
+    entry.state = PluginState::kRefused;
+    entry.reason = std::string(manifest.status().message());
+  }
   return entry;
 }
 

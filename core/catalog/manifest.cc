@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "core/config/param_check.h"
 #include "core/config/toml_reader.h"
+#include "swage/interfaces.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
 
@@ -102,7 +103,8 @@ class ManifestReader {
     result.interface = text(path, "interface");
     if (!std::regex_match(result.interface, std::regex(result.kind + "/[1-9][0-9]{0,5}"))) {
       fail(path, "interface",
-           absl::StrCat("found \"", result.interface, "\", expected \"", result.kind, "/1\""));
+           absl::StrCat("found \"", result.interface, "\", expected \"", interface_of(result.kind),
+                        "\""));
     }
     result.summary = text(path, "summary");
     result.schemes = scheme_tables(path, "schemes", {});
@@ -424,6 +426,25 @@ const std::vector<std::string>& component_kinds() {
   static const auto* const kinds =
       new std::vector<std::string>{"model", "algorithm", "evaluator", "exporter", "format"};
   return *kinds;
+}
+
+std::string interface_of(const std::string& kind) {
+  for (const char* const known : kInterfaces) {
+    if (absl::StartsWith(known, kind + "/")) return known;
+  }
+  return "";
+}
+
+std::string interface_difference(const Manifest& manifest) {
+  for (const ComponentManifest& component : manifest.components) {
+    const std::string ours = interface_of(component.kind);
+    if (component.interface == ours) continue;
+    return absl::StrCat(component.kind, " \"", component.name, "\" has interface ",
+                        component.interface, ", this host knows ", ours,
+                        "; build the plugin again with this host's SDK, and hold its code against "
+                        "the changes of that interface (docs/abi.md)");
+  }
+  return "";
 }
 
 std::vector<ParamManifest> keys_in(const std::vector<ParamManifest>& params,

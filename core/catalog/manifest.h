@@ -52,7 +52,7 @@ std::vector<ParamManifest> keys_in(const std::vector<ParamManifest>& params,
 using Spellings = std::vector<std::pair<std::string, std::string>>;
 
 struct ComponentManifest {
-  std::string kind, name, interface, summary;  // interface: "algorithm/1"
+  std::string kind, name, interface, summary;  // interface: "algorithm/2"
   std::vector<ParamManifest> params;
   // Algorithms: which scheme tables the step may carry ("weight", "activation"); neither: a pure
   // transform.
@@ -88,6 +88,14 @@ struct Manifest {
 
 // "model", "algorithm", "evaluator", "exporter", "format": in the order in which they are listed.
 const std::vector<std::string>& component_kinds();
+
+// The version of a kind's interface that the host knows (interfaces.h), "algorithm/2"; "" of a kind
+// that does not exist.
+std::string interface_of(const std::string& kind);
+
+// "" when the host knows the interface of every component. Else which one it does
+// not, what it knows instead, and what to do.
+std::string interface_difference(const Manifest& manifest);
 
 // `origin` stands in messages before line and column. Unknown keys are errors with the nearest
 // known one.

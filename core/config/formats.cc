@@ -12,6 +12,8 @@ namespace swage {
 
 Formats::Formats(const Catalog& catalog) {
   for (const PluginEntry& plugin : catalog.plugins()) {
+    if (plugin.state != PluginState::kCompatible && plugin.manifest.components.empty())
+      absl::StrAppend(&unread_, "; ", place_of(plugin), " is not usable: ", plugin.reason);
     for (const ComponentManifest& component : plugin.manifest.components) {
       if (component.kind != "format") continue;
       if (plugin.state != PluginState::kCompatible) {
@@ -57,7 +59,7 @@ std::string Formats::why_not(const std::string& name, const std::string& table,
   }
   const std::string foreign = foreign_component("format", name);
   return absl::StrCat("there is no format \"", name, "\"",
-                      foreign.empty() ? suggestion(name, known) : foreign);
+                      foreign.empty() ? suggestion(name, known) + unread_ : foreign);
 }
 
 std::vector<std::string> known_scheme_keys(const std::string& table) {

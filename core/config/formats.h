@@ -28,6 +28,7 @@ class Formats {
  private:
   std::vector<Format> formats_;
   std::map<std::string, std::string> refused_;  // by name: of files that cannot be used
+  std::string unread_;                          // files whose manifests are not known at all
 };
 
 // Names of all keys that the built-in formats have in a table, "format" itself included: what is

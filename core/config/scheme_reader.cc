@@ -24,7 +24,8 @@ class SchemeReader {
   Scheme read(const Value& given, const Scheme& base) {
     const size_t before = problems_->size();
     if (!given.is_null() && given.table() == nullptr) {
-      add("", absl::StrCat("a scheme is a table such as { bits = 4 }, found ", type_of(given)));
+      add("", absl::StrCat("a scheme is a table such as { bits = 4 }, found ", type_of(given),
+                           format_alone(given)));
       return base;
     }
     const std::string name = format_of(given, base);
@@ -46,7 +47,13 @@ class SchemeReader {
     problems_->push_back({key, text, code});
   }
 
-  std::string format_of(const Value& given, const Scheme& base) {
+  // weight = "nvfp4"
+  std::string format_alone(const Value& given) const {
+    if (given.text() == nullptr || formats_.find(*given.text()) == nullptr) return "";
+    return absl::StrCat("; write ", table_, " = { format = \"", *given.text(), "\" }");
+  }
+
+  std::string format_of(const Value& given, const Scheme& base) const {
     const Value& format = given["format"];
     if (format.is_null()) return base.format;
     return format.text() == nullptr ? "" : *format.text();

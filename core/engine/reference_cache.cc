@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/files.h"
 #include "core/engine/process.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 

@@ -57,8 +57,13 @@ std::string digest(const Result& result) {
   digest.text(result.name()).number(result.out()).number(result.in());
   digest.text(result.codec()->form()).parts(result.parts()).tensor(result.mask());
   digest.number(result.sides().size());
-  for (const Side& side : result.sides())
-    digest.number(static_cast<int>(side.kind)).number(static_cast<int>(side.input)).parts(side.parts);
+  for (const Side& side : result.sides()) {
+    digest.number(static_cast<int>(side.kind))
+        .number(static_cast<int>(side.input))
+        .parts(side.parts);
+    for (const auto& factor : {side.left, side.right})
+      digest.text(factor ? swage::digest(*factor) : "");
+  }
   digest.text(result.online_transform()).number(result.activation().has_value());
   if (result.activation())
     digest.text(result.activation()->codec->form()).parts(result.activation()->levels);

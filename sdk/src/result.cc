@@ -41,11 +41,17 @@ void replace(const Side& side, at::Tensor& weight, bool with_values) {
   if (side.kind == Side::Kind::kEntries)
     weight.index_put_({index.select(1, 0), index.select(1, 1)}, value);
   else
-    weight.index_copy_(1, index, value.dim() == 0 ? value.expand({weight.size(0), index.size(0)}) : value);
+    weight.index_copy_(1, index,
+                       value.dim() == 0 ? value.expand({weight.size(0), index.size(0)}) : value);
 }
 
-at::Tensor product_of(const Side& side, at::ScalarType type) {
-  return at::mm(part(side.parts, "left").to(type), part(side.parts, "right").to(type));
+at::Tensor factor_of(const std::shared_ptr<const Result>& result, const at::Tensor& floats) {
+  return result ? decode(*result) : floats.to(at::kFloat);
+}
+
+at::Tensor product_of(const Side& side) {
+  return at::mm(factor_of(side.left, part(side.parts, "left")),
+                factor_of(side.right, part(side.parts, "right")));
 }
 
 at::Tensor decode_main(const Result& result) {
@@ -55,11 +61,14 @@ at::Tensor decode_main(const Result& result) {
 }
 
 int64_t side_bits(const Side& side, const Result& result) {
-  if (side.kind == Side::Kind::kLowRank)
-    return stored_bits(part(side.parts, "left")) + stored_bits(part(side.parts, "right"));
+  if (side.kind == Side::Kind::kLowRank) {
+    return (side.left ? storage_bits(*side.left) : stored_bits(part(side.parts, "left"))) +
+           (side.right ? storage_bits(*side.right) : stored_bits(part(side.parts, "right")));
+  }
   const at::Tensor& index = part(side.parts, "index");
   const bool entries = side.kind == Side::Kind::kEntries;
-  const int64_t each = entries ? index_bits(result.out()) + index_bits(result.in()) : index_bits(result.in());
+  const int64_t each =
+      entries ? index_bits(result.out()) + index_bits(result.in()) : index_bits(result.in());
   return index.size(0) * each + stored_bits(part(side.parts, "value"));
 }
 
@@ -133,23 +142,25 @@ at::Tensor decode(const Result& result) {
   }
   for (const Side& side : result.sides()) {
     if (side.kind == Side::Kind::kLowRank && side.input == Side::Input::kQuantized)
-      weight = weight + product_of(side, weight.scalar_type());
+      weight = weight + product_of(side);
   }
   return weight;
 }
 
 at::Tensor decode_raw(const Result& result) {
   at::Tensor weight;
+  const auto nothing = [&](const at::Tensor& like) {
+    return at::zeros({result.out(), result.in()}, like.options().dtype(at::kFloat));
+  };
   for (const Side& side : result.sides()) {
-    if (side.input != Side::Input::kRaw) continue;
-    if (!weight.defined()) {
-      const auto device = part(side.parts, side.kind == Side::Kind::kLowRank ? "left" : "value").device();
-      weight = at::zeros({result.out(), result.in()}, at::TensorOptions(at::kFloat).device(device));
-    }
-    if (side.kind == Side::Kind::kLowRank)
-      weight = weight + product_of(side, weight.scalar_type());
-    else
-      replace(side, weight, true);
+    if (side.input != Side::Input::kRaw || side.kind == Side::Kind::kLowRank) continue;
+    if (!weight.defined()) weight = nothing(part(side.parts, "value"));
+    replace(side, weight, true);
+  }
+  for (const Side& side : result.sides()) {
+    if (side.input != Side::Input::kRaw || side.kind != Side::Kind::kLowRank) continue;
+    const at::Tensor product = product_of(side);
+    weight = weight.defined() ? weight + product : product;
   }
   return weight;
 }

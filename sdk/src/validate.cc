@@ -1,4 +1,6 @@
 // Checks of a result: its format's parts, and what lies beside them.
+#include <ATen/ops/unique_dim.h>
+
 #include "absl/strings/str_cat.h"
 #include "swage/input_transform.h"
 #include "swage/part_check.h"
@@ -8,17 +10,46 @@
 namespace swage {
 namespace {
 
+// A factor of a low-rank side: a result of its own, or a part.
+absl::Status check_factor(const Side& side, const char* name,
+                          const std::shared_ptr<const Result>& result, int64_t rows,
+                          int64_t columns) {
+  const PartCheck check(side.parts);
+  if (result == nullptr) {
+    SWAGE_RETURN_IF_ERROR(check.shape(name, {rows, columns}));
+    return check.finite(name);
+  }
+  if (part(side.parts, name).defined())
+    return check.wrong(name, "there twice", "a part or a result, not both");
+  if (result->activation() || !result->online_transform().empty() || decode_raw(*result).defined())
+    return check.wrong(name, "a result with an input of its own", "a weight alone");
+  SWAGE_RETURN_IF_ERROR(annotate(validate(*result), name));
+  if (result->out() == rows && result->in() == columns) return absl::OkStatus();
+  return check.wrong(name, absl::StrCat(result->out(), " x ", result->in()),
+                     absl::StrCat(rows, " x ", columns));
+}
+
+absl::Status check_factors(const Side& side, int64_t out, int64_t in) {
+  const at::Tensor& left = part(side.parts, "left");
+  const int64_t rank = side.left                           ? side.left->in()
+                       : left.defined() && left.dim() == 2 ? left.size(1)
+                                                           : 0;
+  SWAGE_RETURN_IF_ERROR(PartCheck(side.parts).only({"left", "right"}));
+  SWAGE_RETURN_IF_ERROR(check_factor(side, "left", side.left, out, rank));
+  return check_factor(side, "right", side.right, rank, in);
+}
+
+// Which of two equal places would count is not stated, so there are none.
+absl::Status check_places(const PartCheck& check, const at::Tensor& places, bool entries) {
+  const at::Tensor seen = std::get<0>(at::unique_dim(places, 0));
+  if (seen.size(0) == places.size(0)) return absl::OkStatus();
+  return check.wrong("index", "a list that repeats itself",
+                     entries ? "every entry once" : "every column once");
+}
+
 absl::Status check_side(const Side& side, int64_t out, int64_t in) {
   const PartCheck check(side.parts);
-  if (side.kind == Side::Kind::kLowRank) {
-    const at::Tensor& left = part(side.parts, "left");
-    const int64_t rank = left.defined() && left.dim() == 2 ? left.size(1) : 0;
-    SWAGE_RETURN_IF_ERROR(check.only({"left", "right"}));
-    SWAGE_RETURN_IF_ERROR(check.shape("left", {out, rank}));
-    SWAGE_RETURN_IF_ERROR(check.shape("right", {rank, in}));
-    SWAGE_RETURN_IF_ERROR(check.finite("left"));
-    return check.finite("right");
-  }
+  if (side.kind == Side::Kind::kLowRank) return check_factors(side, out, in);
   const at::Tensor& index = part(side.parts, "index");
   const int64_t count = index.defined() && index.dim() > 0 ? index.size(0) : 0;
   const bool entries = side.kind == Side::Kind::kEntries;
@@ -29,6 +60,7 @@ absl::Status check_side(const Side& side, int64_t out, int64_t in) {
                                 : check.shape("value", {out, count}));
   if (!entries) {
     SWAGE_RETURN_IF_ERROR(check.within("index", 0, in - 1));
+    SWAGE_RETURN_IF_ERROR(check_places(check, index, entries));
     return check.finite("value");
   }
   if (count > 0) {
@@ -37,6 +69,7 @@ absl::Status check_side(const Side& side, int64_t out, int64_t in) {
     const PartCheck of_places(places);
     SWAGE_RETURN_IF_ERROR(of_places.within("rows of index", 0, out - 1));
     SWAGE_RETURN_IF_ERROR(of_places.within("columns of index", 0, in - 1));
+    SWAGE_RETURN_IF_ERROR(check_places(check, index, entries));
   }
   return check.finite("value");
 }

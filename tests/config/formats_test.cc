@@ -153,6 +153,10 @@ TEST(ReadScheme, RefusesValuesOutOfRangeOrOfAnotherType) {
             "write granularity = \"channel\"");
   EXPECT_THAT(read("weight", Value(4)).problems,
               ElementsAre(": a scheme is a table such as { bits = 4 }, found an integer"));
+  EXPECT_THAT(
+      read("weight", Value("fp8-e4m3")).problems,
+      ElementsAre(": a scheme is a table such as { bits = 4 }, found a string; write weight "
+                  "= { format = \"fp8-e4m3\" }"));
   EXPECT_EQ(weight({{"mse_norm", 2}}).f64("mse_norm"), 2.0);
   EXPECT_EQ(weight({{"mse_norm", 2}}), weight({{"mse_norm", 2.0}})) << "as numbers, not as text";
 }
@@ -216,6 +220,13 @@ TEST(ReadScheme, TellsOfARefusedFileThatHoldsTheFormat) {
   EXPECT_EQ(problems[0].text,
             "there is no format \"powers\"; powers.swage.so holds it but is refused: too old");
   EXPECT_EQ(problems[0].code, ExitCode::kPlugin);
+  PluginEntry broken = powers(PluginState::kRefused);
+  broken.manifest = {};
+  EXPECT_THAT(
+      read("weight", Value(Table{{"format", "powers"}}), {}, Formats(Catalog::from({broken})))
+          .problems,
+      ElementsAre("format: there is no format \"powers\"; known are fp8-e4m3, fp8-e5m2, int; "
+                  "powers.swage.so is not usable: too old"));
 }
 
 TEST(Formats, KnowWhichSchemesMeasureInputs) {

@@ -382,6 +382,9 @@ TEST_F(PipelineFile, RefusesAnUnknownDevice) {
 TEST_F(PipelineFile, NamesAnUnknownComponent) {
   EXPECT_THAT(problems(std::string(kModel) + "[[step]]\nuse = \"rond\"\n"),
               testing::StartsWith("./p.toml:4:7: "));
+  EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"fp8-e4m3\"\n"),
+            "./p.toml:4:7: there is no algorithm \"fp8-e4m3\"; it is a number format: write use = "
+            "\"rtn\", or another algorithm, with weight = { format = \"fp8-e4m3\" }");
 }
 
 // Wherever they stand.

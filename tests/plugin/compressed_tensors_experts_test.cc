@@ -31,7 +31,7 @@ LinearSummary planned(const std::string& name, const char* weight, const char* i
   linear.name = name;
   linear.out = linear.in = 64;
   linear.weight = scheme(weight);
-  if (input != nullptr) linear.activation = activation(input).scheme;
+  if (input != nullptr) linear.activation = activation(input).codec;
   return linear;
 }
 

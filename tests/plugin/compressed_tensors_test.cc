@@ -35,9 +35,9 @@ struct Kind {
   std::string weight, activation, format;
 };
 
-CompressedLinear make(const Kind& kind, at::ScalarType scales = at::kBFloat16) {
-  CompressedLinear linear = quantized(kLinear, 45, 96, scheme(kind.weight), scales);
-  if (!kind.activation.empty()) linear.activation = activation(kind.activation);
+Result make(const Kind& kind, at::ScalarType scales = at::kBFloat16) {
+  Result linear = quantized(kLinear, 45, 96, scheme(kind.weight), scales);
+  if (!kind.activation.empty()) linear.set_activation(activation(kind.activation));
   return linear;
 }
 
@@ -75,11 +75,11 @@ TEST(CompressedTensors, FilesDecodeToWhatWasEncoded) {
   for (const Kind& kind : kinds()) {
     for (const at::ScalarType scales : {at::kBFloat16, at::kHalf, at::kFloat}) {
       SCOPED_TRACE(kind.weight + " " + kind.activation);
-      const CompressedLinear linear = make(kind, scales);
+      const Result linear = make(kind, scales);
       Export run("compressed-tensors", kParams);
       run.add(linear);
       run.finish();
-      const CompressedLinear back = must(run.decode(kLinear));
+      const Result back = must(run.decode(kLinear));
       EXPECT_EQ(digest(back), digest(run.exporter().stored_form(linear)));
       EXPECT_EQ(digest(back), digest(linear));
       EXPECT_TRUE(at::equal(decode(back), decode(linear)));
@@ -90,9 +90,10 @@ TEST(CompressedTensors, FilesDecodeToWhatWasEncoded) {
 }
 
 TEST(CompressedTensors, WritesTheTensorsOfTheFormat) {
-  CompressedLinear linear = quantized(kLinear, 8, 8, scheme(R"({"group": 8, "symmetric": false})"));
-  linear.codes = at::tensor({-8, -7, -1, 0, 1, 2, 6, 7}).to(at::kChar).expand({8, 8}).contiguous();
-  linear.zeros = at::tensor({-8, -3, 0, 1, 2, 3, 4, 7}).to(at::kChar).unsqueeze(1);
+  Result linear = quantized(kLinear, 8, 8, scheme(R"({"group": 8, "symmetric": false})"));
+  linear.set_part(
+      "codes", at::tensor({-8, -7, -1, 0, 1, 2, 6, 7}).to(at::kChar).expand({8, 8}).contiguous());
+  linear.set_part("zeros", at::tensor({-8, -3, 0, 1, 2, 3, 4, 7}).to(at::kChar).unsqueeze(1));
   Export run("compressed-tensors", kParams);
   run.add(linear);
   run.finish();
@@ -109,9 +110,11 @@ TEST(CompressedTensors, WritesTheTensorsOfTheFormat) {
 
 // bf16 scale 0x3C4A: codes 5, -7, 3 are read as 0x3D7C, 0xBDB1, 0x3D18.
 TEST(CompressedTensors, DecodesWithOneRoundingToTheDtypeOfTheScales) {
-  CompressedLinear linear = quantized(kLinear, 1, 3, scheme(R"({"granularity": "channel"})"));
-  linear.codes = at::tensor({5, -7, 3}).to(at::kChar).unsqueeze(0);
-  linear.scales = at::tensor(at::ArrayRef<double>{0.0123291015625}).to(at::kBFloat16).view({1, 1});
+  Result linear = quantized(kLinear, 1, 3, scheme(R"({"granularity": "channel"})"));
+  linear.set_part("codes", at::tensor({5, -7, 3}).to(at::kChar).unsqueeze(0));
+  linear.set_part(
+      "scales",
+      at::tensor(at::ArrayRef<double>{0.0123291015625}).to(at::kBFloat16).view({1, 1}));
   Export run("compressed-tensors", kParams);
   run.add(linear);
   run.finish();
@@ -171,10 +174,10 @@ TEST(CompressedTensors, WritesDynamicAndStaticActivations) {
 
 TEST(CompressedTensors, GivesEverySchemeItsOwnGroup) {
   Export run("compressed-tensors", kParams);
-  std::vector<CompressedLinear> linears;
+  std::vector<Result> linears;
   const auto add = [&](const std::string& name, const std::string& json) {
     linears.push_back(quantized(name, 8, 64, scheme(json)));
-    if (json.find("channel") != std::string::npos) linears.back().activation = activation("{}");
+    if (json.find("channel") != std::string::npos) linears.back().set_activation(activation("{}"));
     run.add(linears.back());
   };
   for (int i = 0; i < 3; ++i) {
@@ -194,8 +197,8 @@ TEST(CompressedTensors, GivesEverySchemeItsOwnGroup) {
   EXPECT_THAT(texts(group(run, 2)["targets"]),
               ElementsAre("model.layers.1.mlp.up_proj", "lm_head"));
   EXPECT_THAT(texts(block(run)["ignore"]), ElementsAre(layer(3, "mlp.down_proj")));
-  for (const CompressedLinear& linear : linears)
-    EXPECT_EQ(digest(must(run.decode(linear.name))), digest(linear)) << linear.name;
+  for (const Result& linear : linears)
+    EXPECT_EQ(digest(must(run.decode(linear.name()))), digest(linear)) << linear.name();
   EXPECT_EQ(run.decode(layer(3, "mlp.down_proj")).status().code(), absl::StatusCode::kNotFound);
 }
 
@@ -238,7 +241,7 @@ TEST(CompressedTensors, RefusesSchemesByNameAndReason) {
     LinearSummary linear = kept(kLinear, 64, in);
     linear.kept_by = "";
     linear.weight = scheme(weight);
-    if (!input.empty()) linear.activation = activation(input).scheme;
+    if (!input.empty()) linear.activation = activation(input).codec;
     return std::string(exporter->check({kept("other", 1, 1), linear}).message());
   };
   EXPECT_EQ(message(R"({"group": 32})", "", 64), "");
@@ -255,14 +258,14 @@ TEST(CompressedTensors, RefusesSchemesByNameAndReason) {
               HasSubstr("the last group of 100 inputs is shorter"));
   LinearSummary floats = kept(kLinear, 64, 64);
   floats.kept_by = "";
-  floats.weight.format = NumberFormat::kDense;
+  floats.weight = dense_result("", at::zeros({1, 1})).codec();
   EXPECT_THAT(std::string(exporter->check({floats}).message()), HasSubstr("keep this one"));
 }
 
 TEST(CompressedTensors, RefusesPartsThatTheFormatLacks) {
   const auto exporter = must(loader().exporter("compressed-tensors", Params(kParams)));
-  const auto message = [&](const std::function<void(CompressedLinear&)>& change) {
-    CompressedLinear linear = quantized(kLinear, 4, 64, scheme(R"({"group": 32})"));
+  const auto message = [&](const std::function<void(Result&)>& change) {
+    Result linear = quantized(kLinear, 4, 64, scheme(R"({"group": 32})"));
     change(linear);
     TensorStore store;
     const absl::Status status = exporter->encode(linear, store);
@@ -270,23 +273,23 @@ TEST(CompressedTensors, RefusesPartsThatTheFormatLacks) {
     return std::string(status.message());
   };
   EXPECT_EQ(message([](auto& l) {
-              l.mask = at::ones({4, 64}, at::kBool);
+              l.set_mask(at::ones({4, 64}, at::kBool));
             }),
             "model.layers.0.mlp.up_proj: the result has a sparsity mask, which the "
             "compressed-tensors exporter does not write");
+  const Side entries{Side::Kind::kEntries, Side::Input::kQuantized,
+                     {{"index", at::zeros({1, 2}, at::kLong)}, {"value", at::zeros({1})}}};
+  const Side low_rank{Side::Kind::kLowRank, Side::Input::kRaw,
+                      {{"left", at::zeros({4, 1})}, {"right", at::zeros({1, 64})}}};
+  EXPECT_THAT(message([&](auto& l) { l.add_side(entries); }), HasSubstr("outliers"));
+  EXPECT_THAT(message([&](auto& l) { l.add_side(low_rank); }), HasSubstr("low-rank"));
+  EXPECT_THAT(message([](auto& l) { l.set_online_transform("hadamard"); }), HasSubstr("run time"));
+  EXPECT_THAT(message([](auto& l) { l.set_part("scales", at::ones({4, 1})); }), HasSubstr("scales is [4, 1]"));
   EXPECT_THAT(message([](auto& l) {
-                l.outlier_index = at::zeros({1, 2}, at::kLong);
-              }),
-              HasSubstr("outliers"));
-  EXPECT_THAT(message([](auto& l) { l.low_rank_left = at::zeros({4, 1}); }), HasSubstr("low-rank"));
-  EXPECT_THAT(message([](auto& l) { l.codebook = at::zeros({4, 1}); }), HasSubstr("codebook"));
-  EXPECT_THAT(message([](auto& l) { l.g_idx = at::zeros({64}, at::kInt); }), HasSubstr("g_idx"));
-  EXPECT_THAT(message([](auto& l) { l.online_transform = "hadamard"; }), HasSubstr("run time"));
-  EXPECT_THAT(message([](auto& l) { l.scales = at::ones({4, 1}); }), HasSubstr("scales is [4, 1]"));
-  EXPECT_THAT(message([](auto& l) {
-                l.activation = activation(R"({"granularity": "tensor", "dynamic": false,
-                                              "symmetric": false})");
-                l.activation->zero.fill_(0.5);
+                ActivationQuantizer input = activation(
+                    R"({"granularity": "tensor", "dynamic": false, "symmetric": false})");
+                input.levels.at("zeros").fill_(0.5);
+                l.set_activation(input);
               }),
               HasSubstr("zero point of its input is 0.5, expected an integer"));
 }
@@ -344,7 +347,7 @@ class CompressedTensorsDamage : public testing::Test {
 
 TEST_F(CompressedTensorsDamage, ChangesTheDigestWhereAValueChanged) {
   Export run("compressed-tensors", kParams);
-  const CompressedLinear linear = make(packed_);
+  const Result linear = make(packed_);
   run.add(linear);
   run.finish();
   for (const char* part : {".weight_packed", ".weight_scale", ".weight_zero_point"}) {
@@ -399,12 +402,16 @@ TEST_F(CompressedTensorsDamage, IsReportedByTensor) {
 
 TEST_F(CompressedTensorsDamage, IsSeenInTensorsThatNobodyReads) {
   for (const char* name :
-       {"model.layers.0.mlp.up_proj.weight_global_scale", "model.layers.0.mlp.up_proj.bitmask",
-        "model.layers.0.mlp.up_proj.output_scale", "model.layers.0.mlp.k_scale"}) {
+       {"model.layers.0.mlp.up_proj.bitmask", "model.layers.0.mlp.up_proj.output_scale",
+        "model.layers.0.mlp.k_scale"}) {
     EXPECT_THAT(
         message(packed_, [&](TensorStore& s, Value::Table&) { s.tensors[name] = at::ones({1}); }),
         HasSubstr(std::string(name) + " is there, which the compressed-tensors reader"));
   }
+  const std::string global = "model.layers.0.mlp.up_proj.weight_global_scale";
+  EXPECT_THAT(
+      message(packed_, [&](TensorStore& s, Value::Table&) { s.tensors[global] = at::ones({1}); }),
+      HasSubstr(global + " is there, expected none in this format"));
 }
 
 TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "core/catalog/manifest.h"
+#include "swage/io/safetensors_header.h"
 
 namespace swage {
 namespace {
@@ -42,8 +43,17 @@ TEST(BuiltinFormats, AreThoseOfTheSourceTree) {
   EXPECT_EQ(builtin().id, "swage.formats");
   size_t files = 0;
   const std::string folder = std::string(std::getenv("SWAGE_SOURCE_DIR")) + "/sdk/src/format";
-  for (const auto& file : std::filesystem::directory_iterator(folder))
-    files += absl::EndsWith(file.path().string(), ".format.toml") ? 1 : 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string file = entry.path().string();
+    if (!absl::EndsWith(file, ".format.toml")) continue;
+    ++files;
+    const auto text = io::read_file(file, 1 << 20);
+    ASSERT_TRUE(text.ok()) << text.status();
+    // One by one, so that a mistake is told with its file; the head counts as three lines.
+    const auto alone =
+        parse_manifest("id = \"a\"\nversion = \"1\"\nsummary = \"S.\"\n" + *text, file);
+    EXPECT_TRUE(alone.ok()) << alone.status();
+  }
   EXPECT_EQ(builtin().components.size(), files);
   for (const ComponentManifest& component : builtin().components) {
     EXPECT_EQ(component.kind, "format");

@@ -23,8 +23,8 @@ using testing::StartsWith;
 std::string manifest(const std::string& id, const std::string& kind, const std::string& name,
                      const std::string& more = "") {
   return "id = \"" + id + "\"\nversion = \"1.0\"\nsummary = \"S.\"\n[[component]]\nkind = \"" +
-         kind + "\"\nname = \"" + name + "\"\ninterface = \"" + kind + "/1\"\nsummary = \"S.\"\n" +
-         more;
+         kind + "\"\nname = \"" + name + "\"\ninterface = \"" + interface_of(kind) +
+         "\"\nsummary = \"S.\"\n" + more;
 }
 
 class CatalogFolder : public testing::Test {
@@ -82,7 +82,7 @@ TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
   plugin("a/4", "id = 3");
   plugin("a/5", manifest("n", "algorithm", "new",
                          "[[component]]\nkind = \"algorithm\"\nname = "
-                         "\"newer\"\ninterface = \"algorithm/2\"\nsummary = \"S.\"\n"));
+                         "\"newer\"\ninterface = \"algorithm/3\"\nsummary = \"S.\"\n"));
   const std::vector<PluginEntry> plugins = files(scan());
   ASSERT_EQ(plugins.size(), 5u);
   EXPECT_EQ(plugins[0].state, PluginState::kNotAPlugin);
@@ -94,9 +94,8 @@ TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
   EXPECT_EQ(plugins[3].state, PluginState::kRefused);
   EXPECT_THAT(plugins[3].reason, HasSubstr("4.swage.so[manifest]:1:1: \"id\": found integer"));
   EXPECT_EQ(plugins[4].state, PluginState::kRefused);
-  EXPECT_EQ(
-      plugins[4].reason,
-      "algorithm \"newer\" has interface algorithm/2, this host knows algorithm/1; update swage");
+  EXPECT_THAT(plugins[4].reason, StartsWith("algorithm \"newer\" has interface algorithm/3, this "
+                                            "host knows algorithm/2; build the plugin again"));
 }
 
 TEST_F(CatalogFolder, GivesTheFirstOfTwoEqualIdsOrNamesTheRight) {

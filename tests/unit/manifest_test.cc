@@ -11,7 +11,7 @@ using testing::HasSubstr;
 
 constexpr char kHead[] = "id = \"org.small\"\nversion = \"1.0.0\"\nsummary = \"Small.\"\n";
 constexpr char kAlgorithm[] =
-    "[[component]]\nkind = \"algorithm\"\nname = \"small\"\ninterface = \"algorithm/1\"\n"
+    "[[component]]\nkind = \"algorithm\"\nname = \"small\"\ninterface = \"algorithm/2\"\n"
     "summary = \"Does little.\"\n";
 
 absl::StatusOr<Manifest> parse(const std::string& component) {
@@ -81,8 +81,8 @@ TEST(Manifest, RefusesWrongTypesAndNames) {
   EXPECT_THAT(std::string(parse_manifest("id = \"a b\"\n", "m").status().message()),
               HasSubstr("m:1:1: \"id\": found \"a b\", expected letters, digits"));
   EXPECT_THAT(
-      refusal("[[component]]\nkind = \"model\"\nname = \"x\"\ninterface = \"algorithm/1\"\n"),
-      HasSubstr("found \"algorithm/1\", expected \"model/1\""));
+      refusal("[[component]]\nkind = \"model\"\nname = \"x\"\ninterface = \"algorithm/2\"\n"),
+      HasSubstr("found \"algorithm/2\", expected \"model/2\""));
   EXPECT_THAT(refusal(std::string(kAlgorithm) + "calibration = 1\n"),
               HasSubstr("found integer, expected true or false"));
   EXPECT_THAT(refusal(std::string(kAlgorithm) + "schemes = [\"weights\"]\n"),

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -54,6 +55,11 @@ struct SWAGE_API RoundedBlock {
 // Formats are components of kind "format" (SWAGE_FORMAT), made from the keys of a scheme. A format
 // is either scalar (quant::ScalarCodec: every value is (table[code] - zero) · scale + offset), or
 // rounds block_columns() columns at once.
+//
+// Calls from outside are not virtual. Where a plugin brought the format they are its border: what
+// it throws, and an answer that is none (a decoded matrix of another shape, a part that is
+// undefined), becomes an error that names format, call and plugin. Calls without a status throw it,
+// as a std::runtime_error that every call_plugin() turns back into that error.
 class SWAGE_API Codec {
  public:
   virtual ~Codec();
@@ -61,9 +67,9 @@ class SWAGE_API Codec {
   const std::string& format() const { return scheme_.format; }
 
   // "w4 g64 symmetric", "nvfp4".
-  std::string describe() const { return do_describe(); }
+  std::string describe() const;
   // What of the scheme the stored parts are read by, as text: equal texts and parts, equal weights.
-  std::string form() const { return do_form(); }
+  std::string form() const;
 
   // Levels of a weight [out, in] (fp32 or fp64, any strides). InvalidArgument: an empty matrix, a
   // width that the format cannot cut, values that are not finite, a scale outside of its type.
@@ -77,42 +83,45 @@ class SWAGE_API Codec {
   absl::Status validate(const Parts& parts, int64_t out, int64_t in) const;
 
   // Bits of one code a weight, and of all levels, without padding.
-  double code_bits() const { return do_code_bits(); }
-  int64_t level_bits(const Parts& parts) const { return do_level_bits(parts); }
+  double code_bits() const;
+  int64_t level_bits(const Parts& parts) const;
   // The same of a weight that is not there yet.
-  int64_t planned_level_bits(int64_t out, int64_t in, at::ScalarType scale_dtype) const {
-    return do_planned_level_bits(out, in, scale_dtype);
-  }
+  int64_t planned_level_bits(int64_t out, int64_t in, at::ScalarType scale_dtype) const;
 
   // The dtype of scales that the scheme leaves open, for a weight that the checkpoint holds in
   // `storage`: FitRequest::scale_dtype.
-  at::ScalarType open_scale_type(at::ScalarType storage, bool quantized_input) const {
-    return do_open_scale_type(storage, quantized_input);
-  }
+  at::ScalarType open_scale_type(at::ScalarType storage, bool quantized_input) const;
   // Inputs must be a multiple of this (1: any width will do).
-  int64_t column_multiple() const { return do_column_multiple(); }
+  int64_t column_multiple() const;
   // Columns of a row that share a scale: what is cut off, clipped and searched together.
-  int64_t group_width(int64_t in) const { return do_group_width(in); }
+  int64_t group_width(int64_t in) const;
   int64_t group_count(int64_t in) const { return (in + group_width(in) - 1) / group_width(in); }
   // May each group's range be clipped for itself, as searches of limits ask for?
-  bool takes_limits() const { return do_takes_limits(); }
+  bool takes_limits() const;
   // Does its fit ask for FitRequest::importance?
-  bool wants_importance() const { return do_wants_importance(); }
+  bool wants_importance() const;
+  // Are levels shared with the weights of FitRequest::fused?
+  bool wants_fused() const;
+  // Does a level of an activation scheme depend on several tokens, all those of a sequence?
+  bool shares_tokens() const;
   // Dtype of the values that it decodes to, given the levels.
-  at::ScalarType decoded_type(const Parts& parts) const { return do_decoded_type(parts); }
+  at::ScalarType decoded_type(const Parts& parts) const;
 
   // What an input x [tokens, in] becomes under an activation scheme: levels of its own where the
   // scheme is dynamic, else (or as far as) `fixed` holds them. Straight-through in backward.
   at::Tensor quantize_input(const at::Tensor& x, const Parts& fixed) const;
   // Levels of a static scheme for inputs in [low, high]; empty where all are dynamic.
-  Parts input_levels(float low, float high) const { return do_input_levels(low, high); }
+  Parts input_levels(float low, float high) const;
 
   // 0: a scalar format, whose grid() solvers work on.
-  int64_t block_columns() const { return do_block_columns(); }
+  int64_t block_columns() const;
   // FailedPrecondition: no scalar format.
   absl::StatusOr<quant::ScalarGrid> grid(const Parts& levels, int64_t out, int64_t in) const;
   // Columns first … first + k of a matrix whose levels are given; target [rows, k]: all rows.
   RoundedBlock round_block(const at::Tensor& target, const Parts& levels, int64_t first) const;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
 
  protected:
   Codec();
@@ -132,6 +141,8 @@ class SWAGE_API Codec {
   virtual int64_t do_group_width(int64_t in) const { return in; }
   virtual bool do_takes_limits() const { return false; }
   virtual bool do_wants_importance() const;  // default: range = "weighted"
+  virtual bool do_wants_fused() const;  // default: share = "fused"
+  virtual bool do_shares_tokens() const { return false; }
   virtual at::ScalarType do_decoded_type(const Parts&) const { return at::kFloat; }
   virtual at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const;
   virtual Parts do_input_levels(float low, float high) const;
@@ -140,20 +151,26 @@ class SWAGE_API Codec {
                                                     int64_t in) const;
   virtual RoundedBlock do_round_block(const at::Tensor& target, const Parts& levels,
                                       int64_t first) const;
-  // Abilities added later.
   virtual const void* do_query(std::string_view ability) const;
 
  private:
   friend SWAGE_API absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme);
+  // Runs a call of the format, within the border where a plugin brought it.
+  absl::Status within(const char* phase, const std::function<absl::Status()>& call) const;
+  // The same of a call without a status: throws what goes wrong, `check` included.
+  template <class Call, class Check>
+  auto answer(const char* phase, const Call& call, const Check& check) const;
+
   Scheme scheme_;
+  std::string origin_;  // "plugin org.example 1.0.0, /…/x.swage.so"; "": of the SDK itself
 };
 
 // The codec of a scheme; keys that it lacks have their defaults. NotFound: no format of this name is
 // registered. InvalidArgument: keys that contradict each other.
 SWAGE_API absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme);
-// Makes formats of plugins known under their names; `make` outlives the process's codecs. Names of
-// formats that are known already stay with these.
-using CodecMaker = absl::StatusOr<std::unique_ptr<Codec>> (*)(const Params& params, void* context);
-SWAGE_API void register_format(const std::string& name, CodecMaker make, void* context);
+// Makes a format known under a name, for the host, which does so for plugins. A name that is known
+// already stays with what it names. `origin` is that of a CallSite.
+using CodecMaker = std::function<absl::StatusOr<std::unique_ptr<Codec>>(const Params& params)>;
+SWAGE_API void register_format(const std::string& name, CodecMaker make, std::string origin);
 
 }  // namespace swage

@@ -20,6 +20,8 @@ struct SWAGE_API ActivationQuantizer {
   at::Tensor apply(const at::Tensor& x) const { return codec->quantize_input(x, levels); }
 };
 
+class Result;
+
 // What is added to the main path of a result, or replaces some of its entries.
 struct SWAGE_API Side {
   enum class Kind {
@@ -33,6 +35,8 @@ struct SWAGE_API Side {
   Kind kind = Kind::kEntries;
   Input input = Input::kQuantized;
   Parts parts;
+  // kLowRank: factors in number formats of their own, each in place of the part of its name.
+  std::shared_ptr<const Result> left, right;
 };
 SWAGE_API const char* name_of(Side::Kind kind);
 

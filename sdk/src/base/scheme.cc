@@ -30,9 +30,9 @@ Value to_value(const Scheme& scheme) {
 absl::StatusOr<Scheme> scheme_from(const Value& table) {
   const std::string* const format = table["format"].text();
   if (format == nullptr || format->empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a scheme is a table with the name of its format, found ",
-        table.table() == nullptr ? a_type(table) : "one without"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a scheme is a table with the name of its format, found ",
+                     table.table() == nullptr ? a_type(table) : "one without"));
   }
   Scheme scheme{*format, *table.table()};
   scheme.keys.erase("format");

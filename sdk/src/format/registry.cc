@@ -12,13 +12,8 @@
 namespace swage {
 namespace {
 
-struct Maker {
-  CodecMaker make = nullptr;
-  void* context = nullptr;
-};
-
-absl::StatusOr<std::unique_ptr<Codec>> make_own(const Params& params, void* context) {
-  const auto* component = static_cast<const swage_component*>(context);
+absl::StatusOr<std::unique_ptr<Codec>> make_own(const swage_component* component,
+                                                const Params& params) {
   swage_create_args args = {};
   args.struct_size = sizeof args;
   args.params = &params;
@@ -30,6 +25,11 @@ absl::StatusOr<std::unique_ptr<Codec>> make_own(const Params& params, void* cont
   return std::unique_ptr<Codec>(static_cast<Codec*>(made));
 }
 
+struct Format {
+  CodecMaker make;
+  std::string origin;
+};
+
 class Registry {
  public:
   static Registry& get() {
@@ -37,17 +37,17 @@ class Registry {
     return *registry;
   }
 
-  void add(const std::string& name, const Maker& maker) {
+  void add(const std::string& name, Format format) {
     const std::lock_guard lock(mutex_);
-    makers_.emplace(name, maker);
+    formats_.emplace(name, std::move(format));
   }
 
-  absl::StatusOr<Maker> find(const std::string& name) const {
+  absl::StatusOr<Format> find(const std::string& name) const {
     const std::lock_guard lock(mutex_);
-    const auto found = makers_.find(name);
-    if (found != makers_.end()) return found->second;
+    const auto found = formats_.find(name);
+    if (found != formats_.end()) return found->second;
     std::vector<std::string> known;
-    for (const auto& [one, maker] : makers_) known.push_back(one);
+    for (const auto& [one, format] : formats_) known.push_back(one);
     return absl::NotFoundError(
         absl::StrCat("there is no number format \"", name, "\"", suggestion(name, known)));
   }
@@ -57,25 +57,26 @@ class Registry {
     const auto count = __stop_swage_components - __start_swage_components;
     for (int i = 0; i < count; ++i) {
       const swage_component* const component = __start_swage_components[i];
-      makers_.emplace(component->name, Maker{make_own, const_cast<swage_component*>(component)});
+      const auto make = [component](const Params& params) { return make_own(component, params); };
+      formats_.emplace(component->name, Format{make, ""});
     }
   }
 
   mutable std::mutex mutex_;
-  std::map<std::string, Maker> makers_;
+  std::map<std::string, Format> formats_;
 };
 
 }  // namespace
 
-void register_format(const std::string& name, CodecMaker make, void* context) {
-  Registry::get().add(name, {make, context});
+void register_format(const std::string& name, CodecMaker make, std::string origin) {
+  Registry::get().add(name, {std::move(make), std::move(origin)});
 }
 
 absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme) {
-  SWAGE_ASSIGN_OR_RETURN(const Maker maker, Registry::get().find(scheme.format));
-  SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<Codec> codec,
-                         maker.make(Params(scheme.keys), maker.context));
+  SWAGE_ASSIGN_OR_RETURN(const Format format, Registry::get().find(scheme.format));
+  SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<Codec> codec, format.make(Params(scheme.keys)));
   codec->scheme_ = scheme;
+  codec->origin_ = format.origin;
   return std::shared_ptr<const Codec>(std::move(codec));
 }
 

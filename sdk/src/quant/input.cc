@@ -89,6 +89,11 @@ at::Tensor ScalarCodec::do_quantize_input(const at::Tensor& x, const Parts& fixe
   return rounded.to(x.options());
 }
 
+bool ScalarCodec::do_shares_tokens() const {
+  const bool dynamic = Value(scheme().keys).flag("dynamic", true);
+  return dynamic && (layout_.rows == 0 || layout_.outer_groups < 0);
+}
+
 Parts ScalarCodec::do_input_levels(float low, float high) const {
   if (Value(scheme().keys).flag("dynamic", true)) return {};
   Parts parts;

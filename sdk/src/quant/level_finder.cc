@@ -21,15 +21,6 @@ namespace {
 constexpr double kSafe = 3e4;  // far below the greatest value of every dtype of decoded ones
 
 template <class T>
-absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
-  int64_t column = 0;
-  while (std::isfinite(x[row * columns + column])) ++column;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
-                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
-}
-
-template <class T>
 class LevelFinder {
  public:
   LevelFinder(const LevelAccess& codec, const at::Tensor& weight, const FitRequest& request)
@@ -75,10 +66,11 @@ class LevelFinder {
     for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
       const double outer = outer_.defined() ? outer_of(i / groups_, i % groups_) : 1;
       if (std::isfinite(scales[i]) && std::isfinite(outer)) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("the scale of ", place(i),
-                       " does not fit the dtype of the scales; set scale_dtype = \"fp32\" or "
-                       "\"bf16\""));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the scale of ", place(i), " does not fit ",
+          codec_.has_scale_dtype()
+              ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
+              : absl::StrCat("the only dtype of scales that ", codec_.scheme().format, " stores")));
     }
     if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
@@ -128,9 +120,7 @@ class LevelFinder {
   void share() {
     const ScalarLayout& layout = codec_.layout();
     const bool whole = layout.rows == 0 && layout.columns == 0;
-    // Engines have one outer scale for what they multiply as one.
-    const char* const otherwise = layout.outer_groups == -1 ? "fused" : "none";
-    if (Value(codec_.scheme().keys).str("share", otherwise) != "fused") return;
+    if (!codec_.shares()) return;
     if (!whole && layout.outer_groups != -1) return;
     for (const at::Tensor& other : request_.fused) {
       shared_low_ = std::min(shared_low_, other.min().template item<T>());
@@ -254,6 +244,17 @@ class LevelFinder {
 };
 
 }  // namespace
+
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
+  int64_t column = 0;
+  while (std::isfinite(x[row * columns + column])) ++column;
+  return absl::InvalidArgumentError(
+      absl::StrCat("the weight holds ", std::isnan(x[row * columns + column]) ? "NaN" : "infinity",
+                   " at row ", row, ", column ", column, "; only finite weights can be quantized"));
+}
+template absl::Status not_finite(const float*, int64_t, int64_t);
+template absl::Status not_finite(const double*, int64_t, int64_t);
 
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns) {
   const int64_t width = codec.layout().columns;

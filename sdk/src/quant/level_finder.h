@@ -32,14 +32,22 @@ class LevelAccess {
   const ScalarLayout& layout() const { return codec_.layout(); }
   const ScalarTable& table() const { return codec_.table(); }
   const Scheme& scheme() const { return codec_.scheme(); }
+  bool shares() const { return codec_.wants_fused(); }
   double search_start() const { return codec_.search_start(); }
   at::ScalarType scale_type(at::ScalarType open) const { return codec_.scale_type(open); }
   at::ScalarType decoded_type(at::ScalarType scales) const;
+  // May a scheme choose the dtype of scales?
+  bool has_scale_dtype() const {
+    return scheme().keys.count("scale_dtype") > 0 || scale_type(at::kFloat) == at::kFloat;
+  }
 
  private:
   const ScalarCodec& codec_;
 };
 
+// The refusal of a row that holds a value which is not finite.
+template <class T>
+absl::Status not_finite(const T* x, int64_t row, int64_t columns);
 // Groups cut the width, the weight is a matrix that is not empty.
 absl::Status check_groups(const ScalarCodec& codec, int64_t columns);
 absl::StatusOr<Levels> find_levels(const ScalarCodec& codec, const at::Tensor& weight,

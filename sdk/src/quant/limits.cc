@@ -137,6 +137,11 @@ class LimitFinder {
 
 }  // namespace
 
+bool is_symmetric(const Codec& codec) {
+  const auto* scalar = dynamic_cast<const ScalarCodec*>(&codec);
+  return scalar == nullptr || scalar->symmetric();
+}
+
 absl::StatusOr<Limits> search_limits(const at::Tensor& weight, const at::Tensor& hessian,
                                      const Codec& codec, at::ScalarType scale_dtype,
                                      const LimitSearch& search) {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "quant/kernels.h"
 #include "quant/level_finder.h"
 #include "swage/part_check.h"
 #include "swage/status.h"
@@ -32,8 +33,11 @@ int64_t cuts(int64_t size, int64_t piece) { return piece == 0 ? 1 : (size + piec
 }  // namespace
 
 at::ScalarType LevelAccess::decoded_type(at::ScalarType scales) const {
-  return codec_.decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
+  return codec_.do_decoded_type({{kScales, at::empty({0}, at::TensorOptions(scales))}});
 }
+
+float LevelStorage::round(float scale) const { return round_to_storage(scale, scales); }
+double LevelStorage::round(double scale) const { return round_to_storage(scale, scales); }
 
 ScalarCodec::ScalarCodec(ScalarTable::Pointer table, const ScalarLayout& layout)
     : table_(std::move(table)), layout_(layout) {}
@@ -68,7 +72,11 @@ void ScalarCodec::scale_slopes(const at::Tensor& low, const at::Tensor& high, at
 std::string ScalarCodec::do_form() const {
   return absl::StrCat(format(), " ", layout_.code_bits, " bits, ", layout_.rows, " x ",
                       layout_.columns, layout_.zeros ? ", zeros" : "",
-                      layout_.float_zeros ? " in floats" : "");
+                      layout_.float_zeros ? " in floats" : "",
+                      layout_.outer_groups != 0 ? absl::StrCat(" under ", layout_.outer_groups) : "",
+                      scheme().keys.count("dynamic") == 0 ? ""
+                      : Value(scheme().keys).flag("dynamic", true) ? ", dynamic"
+                                                                   : ", static");
 }
 
 absl::StatusOr<Parts> ScalarCodec::do_fit(const at::Tensor& weight,
@@ -170,6 +178,12 @@ int64_t ScalarCodec::do_planned_level_bits(int64_t out, int64_t in, at::ScalarTy
     bits += rows * cuts(groups, layout_.outer_groups) *
             static_cast<int64_t>(c10::elementSize(open)) * 8;
   return bits;
+}
+
+// Engines have one outer scale for what they multiply as one matrix.
+bool ScalarCodec::do_wants_fused() const {
+  const char* const otherwise = layout_.outer_groups == -1 ? "fused" : "none";
+  return Value(scheme().keys).str("share", otherwise) == "fused";
 }
 
 int64_t ScalarCodec::do_column_multiple() const {

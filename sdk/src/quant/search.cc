@@ -109,6 +109,10 @@ absl::StatusOr<at::Tensor> round_trip_scaled(const at::Tensor& weight, const at:
   request.scale_dtype = scale_dtype;
   request.range = "minmax";
   SWAGE_ASSIGN_OR_RETURN(Parts levels, codec.fit(scaled, request));
+  if (scalar != nullptr) {
+    SWAGE_ASSIGN_OR_RETURN(const ScalarGrid grid, codec.grid(levels, w.size(0), w.size(1)));
+    return round_trip(scaled, grid) / s;
+  }
   return codec.decode(codec.encode(scaled, std::move(levels)), w.size(0), w.size(1)).to(type) / s;
 }
 

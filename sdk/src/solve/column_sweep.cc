@@ -3,6 +3,8 @@
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/repeat_interleave.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include "quant/view.h"
 #include "solve/sweep_tile.h"
@@ -38,6 +40,10 @@ class BlockedSweep {
       keep_.narrow(1, 0, rows_).copy_(mask.t().index_select(0, factor.order));
     }
     r_ = factor.r.to(options.dtype());
+    if (factor.cross.defined()) {
+      cross_ = factor.cross.to(options.dtype());
+      targets_ = at::empty_like(errors_);
+    }
     const int64_t* order = factor.order.const_data_ptr<int64_t>();
     for (int64_t c = 0; c < columns_; ++c) groups_.push_back(order[c] / grid.width);
     tile_.stride = stride_;
@@ -52,15 +58,16 @@ class BlockedSweep {
                                    ? product(r_.narrow(0, 0, first).narrow(1, first, width).t(),
                                              errors_.narrow(0, 0, first))
                                    : at::zeros({width, stride_}, errors_.options());
+      if (first > 0 && cross_.defined()) {
+        add_product(errors_.narrow(0, first, width),
+                    cross_.narrow(0, 0, first).narrow(1, first, width).t(),
+                    targets_.narrow(0, 0, first));
+      }
       sweep_block(first, width, carry);
     }
     if (loss) *loss = 0.5 * loss_.to(at::kDouble).sum().template item<double>();
     const at::Tensor back = factor_.order.argsort();
-    return codes_.index_select(0, back)
-        .narrow(1, 0, rows_)
-        .t()
-        .contiguous()
-        .view(table_->type());
+    return codes_.index_select(0, back).narrow(1, 0, rows_).t().contiguous().view(table_->type());
   }
 
  private:
@@ -76,7 +83,10 @@ class BlockedSweep {
   }
 
   void sweep_block(int64_t first, int64_t width, const at::Tensor& carry) {
-    const at::Tensor factor = r_.narrow(0, first, width).narrow(1, first, width).t().contiguous();
+    const auto tile_of = [&](const at::Tensor& matrix) {
+      return matrix.narrow(0, first, width).narrow(1, first, width).t().contiguous();
+    };
+    const at::Tensor factor = tile_of(r_), cross = cross_.defined() ? tile_of(cross_) : cross_;
     at::parallel_for(0, (stride_ + kTileRows - 1) / kTileRows, 1, [&](int64_t begin, int64_t end) {
       for (int64_t index = begin; index < end; ++index) {
         const int64_t row = index * kTileRows;
@@ -90,6 +100,10 @@ class BlockedSweep {
         if (offsets_.defined()) tile.offsets = offsets_.template const_data_ptr<T>() + row;
         if (keep_.defined())
           tile.keep = keep_.template const_data_ptr<uint8_t>() + first * stride_ + row;
+        if (cross.defined()) {
+          tile.cross = cross.template const_data_ptr<T>();
+          tile.targets = targets_.template mutable_data_ptr<T>() + first * stride_ + row;
+        }
         tile.carry = carry.template const_data_ptr<T>() + row;
         tile.weight = errors_.template mutable_data_ptr<T>() + first * stride_ + row;
         tile.codes = codes_.template mutable_data_ptr<uint8_t>() + first * stride_ + row;
@@ -102,21 +116,26 @@ class BlockedSweep {
   const Factor& factor_;
   const quant::ScalarTable::Pointer table_;
   const int64_t rows_, columns_, stride_;
-  at::Tensor errors_;  // holds the weight until a column has been swept
-  at::Tensor codes_, loss_, scales_, zeros_, offsets_, keep_, r_;
+  at::Tensor errors_;   // holds the weight until a column has been swept
+  at::Tensor targets_;  // what columns aimed at; only with a cross term
+  at::Tensor codes_, loss_, scales_, zeros_, offsets_, keep_, r_, cross_;
   std::vector<int64_t> groups_;
   SweepTile<T> tile_;
 };
 
-// The weight that the sweep aims at.
-at::Tensor aim(const Linear& linear, const Factor& factor, const SweepOptions& options) {
-  at::Tensor weight = linear.weight;
-  if (options.cross.defined())
-    weight = weight + product(weight, options.cross.to(weight.scalar_type()));
-  if (options.dead == Dead::kZero && factor.dead.any().item<bool>())
-    weight = weight.masked_fill(factor.dead.unsqueeze(0), 0);
-  if (linear.mask.defined()) weight = weight.masked_fill(linear.mask.logical_not(), 0);
-  return weight;
+// Codes of pruned weights are those of zero, as where they are rounded to nearest.
+at::Tensor pruned(const at::Tensor& codes, const at::Tensor& mask, const quant::ScalarGrid& grid) {
+  const at::Tensor zeros = quant::encode(at::zeros(mask.sizes(), grid.scale.options()), grid);
+  return at::where(mask, codes.view(at::kByte), zeros.view(at::kByte)).view(codes.scalar_type());
+}
+
+// Do k columns that are rounded at once lie side by side in the order of the sweep?
+bool keeps_blocks(const Factor& factor, int64_t k) {
+  if (k <= 1) return true;
+  if (factor.r.size(0) % k != 0 || (factor.cross.defined() && factor.block % k != 0)) return false;
+  const at::Tensor blocks = factor.order.view({-1, k}), first = blocks.narrow(1, 0, 1);
+  return first.remainder(k).eq(0).all().item<bool>() &&
+         (blocks - first).eq(at::arange(k, blocks.options())).all().item<bool>();
 }
 
 }  // namespace
@@ -129,16 +148,26 @@ at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor,
   return BlockedSweep<float>(weight, factor, grid, mask).run(loss);
 }
 
-absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor,
-                                   const Target& target, const SweepOptions& options) {
+absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor, const Target& target,
+                                   const SweepOptions& options) {
   const int64_t out = linear.out(), in = linear.in();
   if (in != factor.r.size(0)) {
     return absl::InvalidArgumentError(absl::StrCat(linear.name, ": its input has ", in,
                                                    " channels, the Hessian ", factor.r.size(0)));
   }
   const Codec& codec = *target.codec;
-  const at::Tensor weight = aim(linear, factor, options);
-  auto levels = codec.fit(weight, quant::request_for(linear, target));
+  if (!keeps_blocks(factor, codec.block_columns())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(linear.name, ": ", codec.describe(), " rounds ", codec.block_columns(),
+                     " columns at once; the factor must be made for blocks of as many"));
+  }
+  at::Tensor weight = linear.weight;
+  if (options.dead == Dead::kZero && factor.dead.any().item<bool>())
+    weight = weight.masked_fill(factor.dead.unsqueeze(0), 0);
+  // Levels cover what is kept; what is pruned is an error that the sweep spreads.
+  auto levels =
+      codec.fit(linear.mask.defined() ? weight.masked_fill(linear.mask.logical_not(), 0) : weight,
+                quant::request_for(linear, target));
   if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
   Swept swept;
   Parts parts = *std::move(levels);
@@ -146,7 +175,9 @@ absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor,
     parts = sweep_blocks(weight, factor, codec, std::move(parts), linear.mask, &swept.loss);
   } else {
     SWAGE_ASSIGN_OR_RETURN(const quant::ScalarGrid grid, codec.grid(parts, out, in));
-    parts.insert_or_assign("codes", sweep_codes(weight, factor, grid, linear.mask, &swept.loss));
+    at::Tensor codes = sweep_codes(weight, factor, grid, linear.mask, &swept.loss);
+    if (linear.mask.defined()) codes = pruned(codes, linear.mask, grid);
+    parts.insert_or_assign("codes", std::move(codes));
   }
   swept.result = Result(linear.name, target.codec, out, in, std::move(parts));
   if (linear.mask.defined()) swept.result.set_mask(linear.mask);

@@ -93,6 +93,7 @@ absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Orde
   const bool wide = hessian.scalar_type() == at::kDouble;
   Prepared prepared{hessian.to(wide ? at::kDouble : at::kFloat, false, true).contiguous()};
   Factor factor;
+  factor.block = block;
   if (const int64_t count = zero_what_is_not_finite(prepared.hessian)) {
     absl::StrAppend(&factor.remark, "the Hessian is not finite for ", count, " of ",
                     hessian.size(0), " inputs, which count as unused; ");

@@ -37,8 +37,15 @@ HWY_INLINE void SweepRows(const Table& table, const solve::SweepTile<float>& t, 
       const int64_t group = t.group[c] * t.stride + at;
       const auto scale = hn::LoadU(f, t.scales + group);
       const auto zero = hn::LoadU(f, t.zeros + group);
-      const auto original = hn::LoadU(f, weight);
+      auto original = hn::LoadU(f, weight);
+      if (t.cross) {
+        for (int64_t k = 0; k < c; ++k) {
+          const auto aimed = hn::LoadU(f, t.targets + k * t.stride + at);
+          original = hn::Add(original, hn::Mul(aimed, hn::Set(f, t.cross[c * t.columns + k])));
+        }
+      }
       const auto compensated = hn::Add(original, hn::Div(carry[v], pivot));
+      if (t.targets) hn::StoreU(compensated, f, t.targets + c * t.stride + at);
       Vec level, value;
       if constexpr (kPlainZeros) {
         level = table.Near(hn::Div(compensated, scale), zero);
@@ -46,13 +53,12 @@ HWY_INLINE void SweepRows(const Table& table, const solve::SweepTile<float>& t, 
       } else {
         const auto offset = hn::LoadU(f, t.offsets + group);
         const auto whole = hn::Round(zero);
-        level = table.Near(hn::Div(hn::Sub(compensated, offset), scale), whole,
-                           hn::Sub(zero, whole));
+        level =
+            table.Near(hn::Div(hn::Sub(compensated, offset), scale), whole, hn::Sub(zero, whole));
         value = hn::Add(hn::Mul(table.Value(level, zero), scale), offset);
       }
       value = RoundToStorage<kStorage>(value);
-      hn::StoreU(Bytes(table, level), bytes,
-                 reinterpret_cast<Byte*>(t.codes) + c * t.stride + at);
+      hn::StoreU(Bytes(table, level), bytes, reinterpret_cast<Byte*>(t.codes) + c * t.stride + at);
       if (t.keep) {
         const hn::Rebind<uint8_t, F32> u8;
         const auto keep = hn::PromoteTo(I32(), hn::LoadU(u8, t.keep + c * t.stride + at));

@@ -19,9 +19,13 @@ struct SweepTile {
   const int64_t* group = nullptr;  // [columns]: row of scales and zeros
   const T* scales = nullptr;       // [groups, stride]
   const T* zeros = nullptr;
-  const T* offsets = nullptr;      // null: 0
-  const uint8_t* keep = nullptr;   // [columns, stride], 0: the weight is masked out; null: none is
-  const T* carry = nullptr;  // [columns, stride]: what the columns before the block left, D R
+  const T* offsets = nullptr;     // null: 0
+  const uint8_t* keep = nullptr;  // [columns, stride], 0: the weight is masked out; null: none is
+  const T* carry = nullptr;       // [columns, stride]: what the columns before the block left, D R
+  // [columns, columns]: cross[c * columns + k] = P[k, c], what targets of the block's columns add
+  // to those after them; null: nothing. Then `targets` [columns, stride] is written.
+  const T* cross = nullptr;
+  T* targets = nullptr;
   T* weight = nullptr;       // [columns, stride]; becomes the error D = W - Q
   uint8_t* codes = nullptr;  // [columns, stride]; of a masked weight any
   T* loss = nullptr;         // [stride], += ((w' - q) R_cc)²

@@ -14,7 +14,12 @@ void sweep_tile_plain(const SweepTile<T>& t) {
       T carry = t.carry[c * t.stride + row];
       for (int64_t k = 0; k < c; ++k) carry += t.weight[k * t.stride + row] * factor[k];
       T& weight = t.weight[c * t.stride + row];
+      if (t.cross) {
+        for (int64_t k = 0; k < c; ++k)
+          weight += t.targets[k * t.stride + row] * t.cross[c * t.columns + k];
+      }
       const T compensated = weight + carry / factor[c];
+      if (t.targets) t.targets[c * t.stride + row] = compensated;
       quant::RowGrid<T> grid;
       grid.table = t.table;
       grid.scales = t.scales + t.group[c] * t.stride + row;

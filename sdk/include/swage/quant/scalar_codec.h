@@ -18,6 +18,10 @@ struct Level {
 struct SWAGE_API LevelStorage {
   at::ScalarType scales = at::kFloat;  // dtype of the part "scales"
   double outer = 1;                    // of the group's outer scale
+
+  // The nearest value of the dtype of scales; infinite beyond its range.
+  float round(float scale) const;
+  double round(double scale) const;
 };
 
 // How entries share levels, and what a scalar format stores of them.
@@ -96,6 +100,8 @@ class SWAGE_API ScalarCodec : public Codec {
   int64_t do_column_multiple() const override;
   int64_t do_group_width(int64_t in) const override;
   bool do_takes_limits() const override { return layout_.rows == 1 && layout_.outer_groups == 0; }
+  bool do_shares_tokens() const override;
+  bool do_wants_fused() const override;
   at::ScalarType do_decoded_type(const Parts& parts) const override;
   at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const override;
   Parts do_input_levels(float low, float high) const override;

@@ -24,6 +24,9 @@ SWAGE_API double inner_product(const at::Tensor& a, const at::Tensor& b);
 // the tokens of H = Σ xᵀx and over the outputs.
 SWAGE_API double output_error(const at::Tensor& difference, const at::Tensor& hessian);
 
+// Are ranges of the format the same on both sides of zero? Formats without limits: true.
+SWAGE_API bool is_symmetric(const Codec& codec);
+
 // Range limits per group, [out, groups], for Linear::clip_low and clip_high.
 struct SWAGE_API Limits {
   at::Tensor low, high;

@@ -24,6 +24,8 @@ struct SWAGE_API Factor {
   at::Tensor r;        // [in, in] upper triangular, in sweep order; fp32 (fp64 for fp64 Hessians)
   at::Tensor order;    // int64 [in]: column that is swept k-th
   at::Tensor dead;     // bool [in], original order: inputs that never were non-zero
+  at::Tensor cross;    // of correct_inputs(), or undefined: [in, in], block upper, in sweep order
+  int64_t block = 1;   // columns that stay side by side
   double damping = 0;  // share of the mean diagonal that was finally added
   Rung rung = Rung::kClean;
   std::string remark;  // not empty: what a user should know ("Hessian needed 10x damping")
@@ -31,19 +33,24 @@ struct SWAGE_API Factor {
 
 // H [in, in] = Σ xᵀx. The factor is built in own tiles (same bytes for every thread count) and
 // `hessian` is left as it is. Columns stay side by side in blocks of `block`, where a format rounds
-// as many at once (Codec::block_columns): blocks are then ordered by the largest diagonal of theirs.
+// as many at once (Codec::block_columns): blocks are then ordered by the largest diagonal of
+// theirs.
 SWAGE_API absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Order order,
                                            int64_t block = 1);
+
+// Makes up for inputs that layers before have changed already (Li et al. 2025, GPTAQ): `cross`
+// [in, in] = Σ (x₀ - x)ᵀ x over tokens, x₀ the input of the original model and x the one of the
+// Hessian, in its units and its order of columns. Column c then aims at W_c + Σ_{j<c} t_j P_jc in
+// place of W_c, t_j what column j aimed at when it was rounded, with P = share · T R⁻¹, T the part
+// of cross · R⁻ᵀ above the diagonal (above the blocks that are rounded at once). InvalidArgument:
+// another shape, values that are not finite. A factor that fell to kIdentity stays without.
+SWAGE_API absl::Status correct_inputs(Factor& factor, const at::Tensor& cross, double share);
 
 // What becomes of columns whose inputs never were non-zero: nothing is known about them.
 enum class Dead { kZero, kNearest };
 
 struct SWAGE_API SweepOptions {
   Dead dead = Dead::kZero;
-  // [in, in] in the original order, or undefined: what the target of a column gains beyond the
-  // errors before it, target = W + (what errors leave) + W · cross. Methods that make up for inputs
-  // that are compressed already state it.
-  at::Tensor cross;
 };
 
 struct SWAGE_API Swept {
@@ -67,8 +74,12 @@ SWAGE_API at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor,
 SWAGE_API at::Tensor sweep_codes_plain(const at::Tensor& weight, const Factor& factor,
                                        const quant::ScalarGrid& grid, const at::Tensor& mask,
                                        double* loss);
-// Blocks of columns for a codec that rounds them at once: the parts with codes.
+// Blocks of columns for a codec that rounds them at once: the parts with codes. The plain version
+// is the loop over blocks in fp64.
 SWAGE_API Parts sweep_blocks(const at::Tensor& weight, const Factor& factor, const Codec& codec,
                              Parts levels, const at::Tensor& mask, double* loss);
+SWAGE_API Parts sweep_blocks_plain(const at::Tensor& weight, const Factor& factor,
+                                   const Codec& codec, Parts levels, const at::Tensor& mask,
+                                   double* loss);
 
 }  // namespace swage::solve
