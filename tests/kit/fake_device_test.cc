@@ -61,7 +61,7 @@ TEST(FakeDevice, ComputesWhatTheCpuComputes) {
 TEST(FakeDevice, ViewsShareMemory) {
   const at::Tensor whole = on_fake(at::zeros({4, 4}));
   whole.narrow(1, 1, 2).select(0, 3).fill_(5);
-  at::Tensor turned = whole.t().view(at::kInt);
+  at::Tensor turned = whole.t().view(at::in_t);
   EXPECT_EQ(turned.storage().data(), whole.storage().data());
   whole.masked_fill_(whole.eq(0), 1);
   EXPECT_EQ(whole.sum().item<float>(), 2 * 5 + 14);
@@ -118,13 +118,14 @@ std::vector<Scheme> schemes() {
 
 class Formats : public ::testing::TestWithParam<Scheme> {
  protected:
-  static constexpr int64_t kOut = 6, kIn = 256;
+  static constexpr int64_t kOut = 6;
 
   void SetUp() override {
     auto made = make_codec(GetParam());
     ASSERT_TRUE(made.ok()) << made.status();
     codec_ = *std::move(made);
-    const test::Fixture fixture = test::fixture(21, kOut, kIn, 600, {{3, 6}, {100, 4}});
+    in_ = std::max<int64_t>(64, codec_->column_multiple());
+    const test::Fixture fixture = test::fixture(21, kOut, in_, 600, {{3, 6}, {40, 4}});
     weight_ = fixture.weight.to(at::kFloat);
     hessian_ = fixture.hessian().to(at::kFloat);
     request_.scale_dtype = at::kBFloat16;
@@ -142,6 +143,7 @@ class Formats : public ::testing::TestWithParam<Scheme> {
   }
 
   std::shared_ptr<const Codec> codec_;
+  int64_t in_ = 0;
   at::Tensor weight_, hessian_;
   FitRequest request_, device_request_;
 };
@@ -153,18 +155,18 @@ TEST_P(Formats, FitEncodeAndDecode) {
   expect_same(*fitted, levels);
   const Parts device = codec_->encode(on_fake(weight_), *fitted);
   expect_same(device, parts);
-  EXPECT_TRUE(codec_->validate(device, kOut, kIn).ok()) << codec_->validate(device, kOut, kIn);
+  EXPECT_TRUE(codec_->validate(device, kOut, in_).ok()) << codec_->validate(device, kOut, in_);
   EXPECT_EQ(codec_->level_bits(device), codec_->level_bits(parts));
-  const at::Tensor value = codec_->decode(device, kOut, kIn);
+  const at::Tensor value = codec_->decode(device, kOut, in_);
   EXPECT_EQ(value.device(), fake_device());
-  EXPECT_TRUE(same(value, codec_->decode(parts, kOut, kIn)));
+  EXPECT_TRUE(same(value, codec_->decode(parts, kOut, in_)));
 }
 
 TEST_P(Formats, FitHonoursLimits) {
   if (!codec_->takes_limits()) return;
   FitRequest limited = request_;
-  limited.clip_low = at::ones({kOut, codec_->group_count(kIn)}) * -0.08;
-  limited.clip_high = at::ones({kOut, codec_->group_count(kIn)}) * 0.08;
+  limited.clip_low = at::ones({kOut, codec_->group_count(in_)}) * -0.08;
+  limited.clip_high = at::ones({kOut, codec_->group_count(in_)}) * 0.08;
   FitRequest on_device = device_request_;
   on_device.clip_low = on_fake(limited.clip_low);
   on_device.clip_high = on_fake(limited.clip_high);
@@ -218,10 +220,10 @@ TEST_P(Formats, Sweep) {
     return;
   }
   expected["codes"] =
-      solve::sweep_codes_plain(weight_, *factor, *codec_->grid(*levels, kOut, kIn), mask, &loss);
+      solve::sweep_codes_plain(weight_, *factor, *codec_->grid(*levels, kOut, in_), mask, &loss);
   EXPECT_NEAR(swept->loss / loss, 1, 1e-6);
   EXPECT_TRUE(at::equal(decode(swept->result).cpu(),
-                        codec_->decode(expected, kOut, kIn).masked_fill(mask.logical_not(), 0)));
+                        codec_->decode(expected, kOut, in_).masked_fill(mask.logical_not(), 0)));
 }
 
 TEST_P(Formats, LinearsApplyThem) {
@@ -237,7 +239,7 @@ TEST_P(Formats, LinearsApplyThem) {
   Linear linear;
   linear.name = "m";
   linear.weight = on_fake(weight_);
-  Result device("m", codec_, kOut, kIn, on_fake(result->parts()));
+  Result device("m", codec_, kOut, in_, on_fake(result->parts()));
   EXPECT_EQ(digest(device), digest(*result));
   device.add_side(
       {Side::Kind::kColumns,
@@ -247,7 +249,7 @@ TEST_P(Formats, LinearsApplyThem) {
        nullptr});
   device.add_side({Side::Kind::kEntries,
                    Side::Input::kQuantized,
-                   {{"index", on_fake(at::tensor({3, 5, 6, 63}, at::kLong).view({2, 2}))},
+                   {{"index", on_fake(at::tensor({3, 5, 4, 63}, at::kLong).view({2, 2}))},
                     {"value", on_fake(at::ones({2}))}},
                    nullptr,
                    nullptr});
@@ -256,7 +258,7 @@ TEST_P(Formats, LinearsApplyThem) {
   device.set_activation(ActivationQuantizer{tokens, {}});
   ASSERT_TRUE(linear.set_result(device).ok());
   linear.set_view(View::kCompressed);
-  const at::Tensor x = test::fixture(3, 1, kIn, 40, {}).input.to(at::kFloat);
+  const at::Tensor x = test::fixture(3, 1, in_, 40, {}).input.to(at::kFloat);
   const at::Tensor y = linear.apply(on_fake(x));
   EXPECT_EQ(y.device(), fake_device());
   const at::Tensor expected = tokens->quantize_input(x, {}).mm(decode(device).cpu().t()) +
