@@ -61,7 +61,7 @@ TEST(FakeDevice, ComputesWhatTheCpuComputes) {
 TEST(FakeDevice, ViewsShareMemory) {
   const at::Tensor whole = on_fake(at::zeros({4, 4}));
   whole.narrow(1, 1, 2).select(0, 3).fill_(5);
-  at::Tensor turned = whole.t().view(at::in_t);
+  at::Tensor turned = whole.t().view(at::kInt);
   EXPECT_EQ(turned.storage().data(), whole.storage().data());
   whole.masked_fill_(whole.eq(0), 1);
   EXPECT_EQ(whole.sum().item<float>(), 2 * 5 + 14);
