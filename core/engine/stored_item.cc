@@ -84,8 +84,13 @@ Result own_copy(const Result& result) {
     return copies;
   };
   Result copy(result.name(), result.codec(), result.out(), result.in(), cloned(result.parts()));
-  for (const Side& side : result.sides())
-    copy.add_side({side.kind, side.input, cloned(side.parts)});
+  const auto factor = [](const std::shared_ptr<const Result>& one) {
+    return one ? std::make_shared<const Result>(own_copy(*one)) : nullptr;
+  };
+  for (const Side& side : result.sides()) {
+    copy.add_side(
+        {side.kind, side.input, cloned(side.parts), factor(side.left), factor(side.right)});
+  }
   if (result.mask().defined()) copy.set_mask(result.mask().clone());
   copy.set_online_transform(result.online_transform()).set_provenance(result.provenance());
   if (const auto& input = result.activation())
