@@ -72,6 +72,18 @@ TEST(Fp8, HasTheValuesOfTheStandard) {
   EXPECT_EQ(e5m2.back(), 57344);
 }
 
+TEST(Fp8, ErrsByAHalfOfItsLastPlaceAtMost) {
+  const at::Tensor x = random_matrix(1, 512).abs() + 0.1;
+  for (const auto& [format, most] :
+       {std::pair("fp8-e4m3", 0x1p-4), std::pair("fp8-e5m2", 0x1p-3)}) {
+    const auto codec = codec_of(format);
+    const quant::ScalarGrid grid = unit_grid(*codec, 512);
+    const at::Tensor error = (quant::round_trip(x, grid) - x).abs() / x;
+    EXPECT_LE(error.max().item<double>(), most) << format;
+    EXPECT_GT(error.max().item<double>(), most * 0.8) << format;
+  }
+}
+
 // torch's own cast is the reference for codes within the range.
 TEST(Fp8, RoundsAsTheCastsOfTorchDo) {
   const at::Tensor x = random_matrix(40, 512) * 100;

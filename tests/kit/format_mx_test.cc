@@ -207,6 +207,12 @@ TEST(Nvfp4, RoundsOnceToWhatItDecodesTo) {
   }
 }
 
+TEST(Nvfp4, MovesWithPowersOfTwo) {
+  const at::Tensor weight = random_matrix(6, 96);
+  const auto codec = codec_of("nvfp4");
+  EXPECT_TRUE(round_trip(*codec, weight * 8).equal(round_trip(*codec, weight) * 8));
+}
+
 TEST(Nvfp4, BlocksOfZerosHaveAScale) {
   at::Tensor weight = random_matrix(2, 32);
   weight.narrow(1, 0, 16).fill_(0);

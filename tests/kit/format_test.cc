@@ -13,8 +13,10 @@
 #include <cmath>
 #include <limits>
 
+#include "swage/quant/quantizer.h"
 #include "swage/quant/scalar_codec.h"
 #include "swage/quant/scalar_grid.h"
+#include "swage/solve/column_sweep.h"
 #include "tests/kit/format_support.h"
 
 namespace swage::test {
@@ -329,6 +331,49 @@ TEST_P(EveryScalarFormat, PlainTensorsTakeTiesAsTheKernelsDo) {
   EXPECT_TRUE(same_bits(quant::encode_plain(weight, grid), codes));
   const at::Tensor wide = quant::encode(weight.to(at::kDouble), grid);
   EXPECT_TRUE(same_bits(quant::encode_plain(weight.to(at::kDouble), grid), wide));
+}
+
+// The output error of a result, tr((Q - W) H (Q - W)ᵀ).
+double output_error_of(const Result& result, const at::Tensor& weight, const at::Tensor& hessian) {
+  const at::Tensor error = (decode(result) - weight).to(at::kDouble);
+  return (error.mm(hessian.to(at::kDouble)) * error).sum().item<double>();
+}
+
+// The column sweep takes every format, and its plain version does the same.
+TEST(Formats, AllAreSweptAndGainByIt) {
+  constexpr int64_t kOut = 24, kIn = 512;
+  Linear linear;
+  linear.name = "linear";
+  linear.weight = random_matrix(kOut, kIn);
+  at::Tensor x = random_matrix(1024, kIn, 3);
+  x = x + 0.7 * x.roll(1, 1);
+  const at::Tensor hessian = x.t().mm(x);
+  for (const BuiltinFormat& format : builtin_formats_by_name()) {
+    SCOPED_TRACE(format.name);
+    Target target{codec_of(format.name), {}};
+    const auto factor = solve::factorize(hessian, 0.01, solve::Order::kNatural,
+                                         std::max<int64_t>(1, target.codec->block_columns()));
+    ASSERT_TRUE(factor.ok()) << factor.status();
+    const auto swept = solve::column_sweep(linear, *factor, target);
+    ASSERT_TRUE(swept.ok()) << swept.status();
+    const absl::Status valid = validate(swept->result);
+    EXPECT_TRUE(valid.ok()) << valid;
+    const auto nearest = quant::quantize(linear, target);
+    ASSERT_TRUE(nearest.ok()) << nearest.status();
+    EXPECT_LT(output_error_of(swept->result, linear.weight, hessian),
+              output_error_of(*nearest, linear.weight, hessian) * 0.95);
+    if (target.codec->block_columns() > 0) continue;
+    // In fp64 the fast and the plain version agree to the bit, rare ties aside.
+    const auto levels = target.codec->fit(linear.weight, {});
+    const auto grid = target.codec->grid(*levels, kOut, kIn);
+    ASSERT_TRUE(grid.ok()) << grid.status();
+    const at::Tensor wide = linear.weight.to(at::kDouble);
+    const at::Tensor fast = solve::sweep_codes(wide, *factor, *grid, {}, nullptr);
+    const at::Tensor plain = solve::sweep_codes_plain(wide, *factor, *grid, {}, nullptr);
+    const at::Tensor differs =
+        fast.contiguous().view(at::kByte).ne(plain.contiguous().view(at::kByte));
+    EXPECT_LE(differs.sum().item<int64_t>(), kOut * kIn / 500);
+  }
 }
 
 // What a search finds is never worse by its own measure than what it begins with.

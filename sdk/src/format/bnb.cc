@@ -105,12 +105,16 @@ class Bnb : public quant::ScalarCodec {
     const at::Tensor empty = weight.reshape({weight.size(0), -1, kColumns}).eq(0).all(2);
     const at::Tensor full = scales.masked_select(empty.logical_not());
     if (full.numel() == 0) return nest(scales);
-    const at::Tensor mean = in_one_piece([&] { return full.mean(); });
-    return nest(at::where(empty, mean, scales));
+    return nest(at::where(empty, mean_of(full), scales));
+  }
+
+  // fp32 [1], of sums that neither overflow nor depend on the number of threads.
+  static at::Tensor mean_of(const at::Tensor& scales) {
+    return in_one_piece([&] { return scales.mean(at::kDouble).to(at::kFloat).reshape({1}); });
   }
 
   static Parts nest(const at::Tensor& scales) {
-    const at::Tensor offset = in_one_piece([&] { return scales.mean().reshape({1}); });
+    const at::Tensor offset = mean_of(scales);
     const at::Tensor flat = (scales - offset).flatten();
     const int64_t count = pieces_of(flat.numel());
     const at::Tensor padded =

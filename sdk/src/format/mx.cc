@@ -93,7 +93,8 @@ class Mx : public quant::ScalarCodec {
     if (stored <= 0) return {0, 0, 0};
     return level_at<double>(static_cast<int>(stored) - 1 - kBias);
   }
-  double search_start() const override { return table().bits() <= kFewBits ? kExpandedSearch : 1; }
+  // The power of two above may be better than the one whose largest code cuts something off.
+  double search_start() const override { return kExpandedSearch; }
 
   at::ScalarType do_scale_type(at::ScalarType) const override { return at::kByte; }
   at::Tensor effective_scales(const Parts& levels) const override {
