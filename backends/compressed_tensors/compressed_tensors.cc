@@ -62,6 +62,11 @@ class CompressedTensors final : public Exporter {
   absl::Status check(const std::vector<LinearSummary>& planned) override {
     for (const LinearSummary& linear : planned) {
       if (!linear.kept_by.empty()) continue;
+      if (linear.place == LinearPlace::kEmbedding)
+        return absl::InvalidArgumentError(
+            absl::StrCat(linear.name,
+                         ": readers of compressed-tensors take an embedding in floats alone; let "
+                         "no step name it, or export with use = \"huggingface\""));
       SWAGE_RETURN_IF_ERROR(check_planned(linear));
       const auto layout = choose_layout({linear.weight, linear.activation}, linear.out, linear.in);
       if (!layout.ok()) return annotate(layout.status(), linear.name);
@@ -95,7 +100,7 @@ class CompressedTensors final : public Exporter {
   }
 
   absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value& config) override {
+                                const Value& config) override {
     SWAGE_ASSIGN_OR_RETURN(const std::optional<StoredAs> stored,
                            find_linear(config["quantization_config"], linear));
     if (!stored) return no_result(linear, tensors);

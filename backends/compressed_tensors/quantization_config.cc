@@ -44,6 +44,7 @@ struct Groups {
   std::vector<Value::Table> tables;
   std::vector<std::vector<std::string>> linears;
   bool keeps_experts = false;
+  std::string head;  // where it is one of them
 
   void add(const std::string& linear, Value::Table table) {
     const auto found = std::find(tables.begin(), tables.end(), table);
@@ -77,7 +78,12 @@ struct Groups {
   std::vector<std::vector<std::string>> targets(const std::vector<std::string>& ignored) const {
     auto sets = linears;
     sets.push_back(ignored);
-    if (has_several_stacks(sets)) return hanging_targets(sets);
+    if (has_several_stacks(sets)) {
+      // Readers hang a head beside the stacks or above them.
+      for (std::vector<std::string>& names : sets)
+        std::replace(names.begin(), names.end(), head, head.substr(head.rfind('.') + 1));
+      return hanging_targets(sets);
+    }
     auto exact = make_targets(linears);
     exact.push_back(ignored);
     return exact;
@@ -105,7 +111,6 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
                                                const std::vector<std::string>& other_matrices) {
   Groups groups;
   std::vector<std::string> ignored, compressed;
-  bool quantized_head = false;
   for (const LinearSummary& linear : linears) {
     if (!linear.kept_by.empty()) {
       ignored.push_back(linear.name);
@@ -116,7 +121,8 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
     if (!layout.ok()) return annotate(layout.status(), linear.name);
     compressed.push_back(linear.name);
     groups.add(linear.name, make_group(quantization, *layout));
-    quantized_head = quantized_head || linear.name == "lm_head";
+    const bool is_head = linear.place == LinearPlace::kHead || linear.name == "lm_head";
+    if (is_head) groups.head = linear.name;
   }
   if (groups.tables.empty()) return Value();
   const std::vector<std::string> modules = whole_modules(ignored, compressed);
@@ -126,7 +132,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());
   ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
-  if (!quantized_head && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
+  if (groups.head.empty() && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
     ignored.emplace_back("lm_head");
   return Value(Value::Table{{"quant_method", "compressed-tensors"},
                             {"version", kVersion},

@@ -20,6 +20,7 @@ bool fits(const std::vector<std::string>& globs, const std::string& tensor) {
   return glob_match_any(globs, tensor) || glob_match_any(globs, owner_of(tensor));
 }
 
+// The last linear is an example of a name.
 void check_globs(const Step& step, const std::vector<ModelOutline::Linear>& linears,
                  Problems* problems) {
   const auto report = [&](const SourceLocation& where, const std::string& glob, const char* key) {
@@ -37,8 +38,7 @@ void check_globs(const Step& step, const std::vector<ModelOutline::Linear>& line
   }
   for (const Override& override : step.overrides) {
     const bool used = std::any_of(linears.begin(), linears.end(), [&](const auto& linear) {
-      return glob_match(override.match, linear.name) &&
-             (step.match.empty() || glob_match_any(step.match, linear.name));
+      return glob_match(override.match, linear.name) && takes(step, linear.name);
     });
     if (!used) report(override.where, override.match, "override.match");
   }
@@ -89,9 +89,11 @@ ModelOutline outline_model(const io::Header& header, const ComponentManifest& ad
 }
 
 void keep_other_towers(const std::vector<std::string>& towers, ModelOutline* outline) {
-  for (ModelOutline::Linear& linear : outline->linears) {
-    if (linear.kept_by.empty() && std::count(towers.begin(), towers.end(), linear.tower) == 0)
-      linear.kept_by = tower_rule(linear.tower);
+  for (std::vector<ModelOutline::Linear>* linears : {&outline->linears, &outline->ends}) {
+    for (ModelOutline::Linear& linear : *linears) {
+      if (linear.kept_by.empty() && std::count(towers.begin(), towers.end(), linear.tower) == 0)
+        linear.kept_by = tower_rule(linear.tower);
+    }
   }
 }
 
@@ -101,9 +103,11 @@ std::string tower_rule(const std::string& tower) {
 
 absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model) {
   Problems problems;
+  std::vector<ModelOutline::Linear> all = model.ends;
+  all.insert(all.end(), model.linears.begin(), model.linears.end());
   for (const Step& step : pipeline.steps) {
-    check_globs(step, model.linears, &problems);
-    check_overrides(step, model.linears, &problems);
+    check_globs(step, all, &problems);
+    check_overrides(step, all, &problems);
   }
   return problems.status();
 }

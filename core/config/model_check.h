@@ -21,6 +21,7 @@ struct ModelOutline {
   };
   std::string adapter;
   std::vector<Linear> linears;  // in the order of their names
+  std::vector<Linear> ends;     // embedding and head, which steps take by `match` alone
   int64_t parameters = 0;       // elements of all tensors that are not ignored
   int64_t bytes = 0;
 };

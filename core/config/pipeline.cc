@@ -66,14 +66,17 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
   return loaded;
 }
 
+bool takes(const Step& step, const std::string& linear) {
+  const bool is_end = linear == step.embedding || linear == step.head;
+  return step.match.empty() ? !is_end : glob_match_any(step.match, linear);
+}
+
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear) {
   LinearScheme scheme;
   scheme.weight = step.weight;
   scheme.activation = step.activation;
-  if (!step.match.empty() && !glob_match_any(step.match, linear)) {
-    scheme.applies = false;
-    return scheme;
-  }
+  scheme.applies = takes(step, linear);
+  if (!scheme.applies) return scheme;
   for (const Override& override : step.overrides) {
     if (!glob_match(override.match, linear)) continue;
     scheme.keep = override.keep;
@@ -89,6 +92,7 @@ absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string&
     return absl::InvalidArgumentError(
         absl::StrCat(override.where.text(), ": for ", linear, ": ", problems.front().text));
   }
+  if (linear == step.embedding) scheme.activation.reset();  // it reads ids
   return scheme;
 }
 
@@ -96,6 +100,11 @@ LinearScheme scheme_for(const Step& step, const std::string& linear) {
   auto scheme = resolve_scheme(step, linear);
   SWAGE_CHECK(scheme.ok());
   return *std::move(scheme);
+}
+
+bool works_on(const Step& step, const std::string& linear) {
+  const LinearScheme scheme = scheme_for(step, linear);
+  return scheme.applies && !scheme.keep;
 }
 
 bool schemes_measure(const Step& step) {

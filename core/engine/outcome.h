@@ -26,7 +26,7 @@ struct LinearOutcome {
 Value to_value(const LinearOutcome& outcome);
 absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value& value);
 
-// What the recipe plans for every linear, before any work.
+// What the recipe plans for every linear, before any work. Of the ends those that it compresses.
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model);
 
@@ -35,6 +35,12 @@ const Step* deciding_step(const std::vector<Step>& steps, const std::string& lin
 
 // Rounds to what is stored; true where that changed a value.
 bool round_to_storage(std::deque<Parameter>& parameters);
+
+// Why the end stays as it is where steps name other linears only.
+const char* end_rule(LinearPlace place);
+
+// Embedding or head that no step compresses, by its rule.
+LinearOutcome kept_end(const std::vector<Step>& steps, const ModelEnd& end);
 
 // What became of the block's linears: compressed, or kept and by which rule. Internal: a step that
 // should have compressed one emitted nothing for it.

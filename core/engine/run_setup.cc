@@ -9,11 +9,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/end_check.h"
 #include "core/engine/outcome.h"
-#include "core/engine/width_check.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
 #include "core/engine/side_file_digests.h"
+#include "core/engine/width_check.h"
 #include "swage/border.h"
 #include "swage/printable.h"
 #include "swage/remark.h"
@@ -54,6 +55,10 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
                                                : setup.model->check_floats());
   SWAGE_ASSIGN_OR_RETURN(setup.side_files, side_file_digests(setup.model->checkpoint()));
   SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
+  for (Step& step : setup.pipeline.steps) {
+    for (const ModelEnd& end : setup.model->ledger().ends)
+      (end.place == LinearPlace::kHead ? step.head : step.embedding) = end.name;
+  }
   SWAGE_RETURN_IF_ERROR(check_steps(pipeline, setup.model->outline()));
   SWAGE_ASSIGN_OR_RETURN(setup.planned, planned_linears(pipeline, *setup.model));
   return check_widths(pipeline, setup.planned);
@@ -192,6 +197,20 @@ Value plugin_value(const PluginEntry& plugin) {
 
 }  // namespace
 
+const LinearSummary* RunSetup::planned_end(LinearPlace place) const {
+  const auto found = std::find_if(planned.begin(), planned.end(), [&](const LinearSummary& linear) {
+    return linear.place == place && place != LinearPlace::kBlock;
+  });
+  return found != planned.end() ? &*found : nullptr;
+}
+
+bool RunSetup::measures_head() const {
+  const LinearSummary* const head = planned_end(LinearPlace::kHead);
+  return head != nullptr && std::any_of(steps.begin(), steps.end(), [&](const PlannedStep& step) {
+           return step.needs.stream() != Stream::kNone && works_on(*step.step, head->name);
+         });
+}
+
 Value RunSetup::identity() const {
   Value::Table plugins;
   const auto take = [&](const PluginEntry& plugin) {
@@ -259,6 +278,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
   SWAGE_RETURN_IF_ERROR(open_the_model(*setup, compare));
   SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
   SWAGE_RETURN_IF_ERROR(check_order(setup->steps, *setup->model, *setup->loader));
+  SWAGE_RETURN_IF_ERROR(check_ends(*setup));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));
   SWAGE_ASSIGN_OR_RETURN(setup->evaluation,

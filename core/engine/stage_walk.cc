@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/end_block.h"
 #include "core/engine/loaded_check.h"
 #include "core/engine/opened_model.h"
 #include "core/load/origins.h"
@@ -114,7 +115,7 @@ absl::StatusOr<SubsetStats> StageWalk::measure(const Subset& subset, const Needs
 }
 
 Slots StageWalk::sample(int64_t tokens) const {
-  if (block_.id().tower != kLanguage) {
+  if (block_.id().tower != kLanguage && !is_end(block_.id())) {
     // A patch sees all of its image: whole ones, as many as are needed.
     std::vector<Slots> images;
     for (int64_t taken = 0; taken < tokens && images.size() < batches_.size();)

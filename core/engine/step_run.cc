@@ -329,9 +329,7 @@ absl::Status StepRun::round_to_nearest(const Subset& subset, int64_t tokens) {
 }
 
 bool StepRun::applies(const Linear& linear) const {
-  if (!linear.kept_by.empty()) return false;
-  const LinearScheme scheme = scheme_for(*planned_.step, linear.name);
-  return scheme.applies && !scheme.keep;
+  return linear.kept_by.empty() && works_on(*planned_.step, linear.name);
 }
 
 absl::Status StepRun::emit(Linear& linear, Result result) {

@@ -82,7 +82,7 @@ TEST(Manifest, RefusesWrongTypesAndNames) {
               HasSubstr("m:1:1: \"id\": found \"a b\", expected letters, digits"));
   EXPECT_THAT(
       refusal("[[component]]\nkind = \"model\"\nname = \"x\"\ninterface = \"algorithm/2\"\n"),
-      HasSubstr("found \"algorithm/2\", expected \"model/1\""));
+      HasSubstr("found \"algorithm/2\", expected \"model/2\""));
   EXPECT_THAT(refusal(std::string(kAlgorithm) + "calibration = 1\n"),
               HasSubstr("found integer, expected true or false"));
   EXPECT_THAT(refusal(std::string(kAlgorithm) + "schemes = [\"weights\"]\n"),

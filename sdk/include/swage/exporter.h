@@ -23,17 +23,23 @@ class SWAGE_API TensorSink {
                            const at::Tensor& tensor) = 0;  // stored in the tensor's dtype
 };
 
-// One linear of the model and how it ended.
+// Where a linear belongs: to a block, or it is the table of the embedding or the matrix of the
+// head.
+enum class LinearPlace { kBlock, kEmbedding, kHead };
+
+// One linear of the model and how it ended. Embedding and head are among them where a step
+// compresses them; else they are parameters.
 struct SWAGE_API LinearSummary {
   std::string name;
   int64_t out = 0, in = 0;
-  std::string kept_by;  // not empty: kept in floats, and by which rule
+  std::string kept_by;                      // not empty: kept in floats, and by which rule
   std::shared_ptr<const Codec> weight;      // null: kept
   std::shared_ptr<const Codec> activation;  // null: its input stays in floats
   at::ScalarType scale_dtype = at::kFloat;  // of scales that the scheme leaves open
   // Planned: what a step may leave beside the codes.
   bool may_transform_input = false;  // Result::online_transform
   bool may_have_sides = false, may_have_mask = false;
+  LinearPlace place = LinearPlace::kBlock;
 };
 
 // What finish() works with.

@@ -5,7 +5,7 @@
 // the kind's class is added, removed, moved or changed.
 namespace swage {
 
-inline constexpr char kModelInterface[] = "model/1";
+inline constexpr char kModelInterface[] = "model/2";
 inline constexpr char kAlgorithmInterface[] = "algorithm/2";
 inline constexpr char kEvaluatorInterface[] = "evaluator/1";
 inline constexpr char kExporterInterface[] = "exporter/2";

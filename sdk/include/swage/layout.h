@@ -120,8 +120,8 @@ constexpr uint64_t layout() {
   SWAGE_LAYOUT_(8, ModelContext);
   SWAGE_LAYOUT_(8, Algorithm);
   SWAGE_LAYOUT_(40, Tower, name, block_count);
-  SWAGE_LAYOUT_(96, ModelShape, towers, hidden_size, vocab_size, context_length, tied_embeddings,
-                head, image_token);
+  SWAGE_LAYOUT_(128, ModelShape, towers, hidden_size, vocab_size, context_length, tied_embeddings,
+                head, embedding, image_token);
   SWAGE_LAYOUT_(64, EmbeddingSites, why_none, tables, compute);
   SWAGE_LAYOUT_(72, HeadSites, why_none, norm_weight, norm_bias, norm_offset, matrix,
                 norm_subtracts_mean);
@@ -136,7 +136,7 @@ constexpr uint64_t layout() {
   SWAGE_LAYOUT_(8, EvaluationInput);
   SWAGE_LAYOUT_(8, Evaluator);
   SWAGE_LAYOUT_(120, LinearSummary, name, out, in, kept_by, weight, activation, scale_dtype,
-                may_transform_input, may_have_sides, may_have_mask);
+                may_transform_input, may_have_sides, may_have_mask, place);
   SWAGE_LAYOUT_(8, TensorSink);
   SWAGE_LAYOUT_(8, ExportContext);
   SWAGE_LAYOUT_(8, Exporter);
@@ -170,7 +170,7 @@ constexpr uint64_t layout() {
                 attention_softcap, qkv_limit, alibi, activation, gated, fused_gate, mlp_bias,
                 latent, experts, tied_embeddings, embedding_width, position_offset, embedding_scale,
                 scales_features, head_bias, head_scale, logit_softcap);
-  SWAGE_LAYOUT_(1360, nn::DecoderAdapter);
+  SWAGE_LAYOUT_(1392, nn::DecoderAdapter);
   SWAGE_LAYOUT_(224, nn::PatchDescription, names, channels, height, width, patch_height,
                 patch_width, hidden_size, norm, norm_eps);
   SWAGE_LAYOUT_(104, nn::FeatureDescription, layers, drops_class, norm, norm_eps, shuffle, unused);
@@ -179,7 +179,7 @@ constexpr uint64_t layout() {
   SWAGE_LAYOUT_(80, nn::GridDescription, temporal, merge, window, whole_blocks, merge_norm);
   SWAGE_LAYOUT_(1696, nn::VisionDescription, blocks, patches, features, projector, grid,
                 image_token);
-  SWAGE_LAYOUT_(1800, nn::VisionAdapter);
+  SWAGE_LAYOUT_(1832, nn::VisionAdapter);
   SWAGE_LAYOUT_(304, nn::TileDescription, names, tiles, channels, image_size, patch_size,
                 aspect_ratios, hidden_size, norm_eps, layers);
   return hash.value();
@@ -196,7 +196,7 @@ constexpr uint64_t layout() {
 #undef SWAGE_EXPAND_
 #undef SWAGE_PARENTHESES_
 
-inline constexpr uint64_t kLayout = SameLayout<layout(), 0xaef5cf1a04f3a38b>::kValue;
+inline constexpr uint64_t kLayout = SameLayout<layout(), 0x44e83104e810a66f>::kValue;
 
 template <size_t kSize>
 struct FingerprintText {
