@@ -48,11 +48,11 @@ class ForeignCodec : public CommandTest {
                 AllOf(HasSubstr("format \"faulty-codec\": "),
                       HasSubstr("plugin org.example.faults 3.2.1, " + file("abi_faults"))));
     for (const std::string& word : words) EXPECT_THAT(answer.err, HasSubstr(word));
-    EXPECT_FALSE(fs::exists("dense"));
   }
   void expect(const std::string& fault, const Words& words, const std::string& step = "rtn") {
     SCOPED_TRACE(fault);
     expect_fault(run_here(fault, step), words);
+    EXPECT_FALSE(fs::exists("dense"));
   }
 };
 
@@ -68,7 +68,7 @@ TEST_F(ForeignCodec, WhatItThrowsIsAnErrorThatNamesFormatAndCall) {
   expect("fit:throw", {"rtn: block 0: attention.input: ", "fit: exception: thrown\\nerror"});
   expect("fit:int", {"fit: an exception that is no std::exception"});
   expect("level:throw", {"fit: exception: thrown"});
-  for (const char* call : {"encode", "decode", "describe", "form", "code_bits"})
+  for (const char* call : {"encode", "decode", "form", "code_bits"})
     expect(std::string(call) + ":throw", {std::string(call) + ": exception: thrown\\nerror"});
   expect("validate:throw", {"encode: exception: thrown"});
   expect("grid:throw", {"gptq: block 0: attention.input: ", "fit: exception: thrown"}, "gptq");
@@ -76,7 +76,7 @@ TEST_F(ForeignCodec, WhatItThrowsIsAnErrorThatNamesFormatAndCall) {
 }
 
 TEST_F(ForeignCodec, IsNamedWhereItEndsTheProcess) {
-  for (const char* fault : {"fit:exit", "decode:segv", "describe:abort", "level:thread-exit"}) {
+  for (const char* fault : {"fit:exit", "decode:segv", "encode:abort", "level:thread-exit"}) {
     SCOPED_TRACE(fault);
     const Answer answer = run(fault, "rtn");
     const std::string call = fault;
@@ -99,7 +99,7 @@ TEST_F(ForeignCodec, AnswersAreHeldAgainstWhatWasAsked) {
   expect("double decoded", {"decode: gives Double [64, 64], expected Float [64, 64]"});
   expect("no decoded", {"decode: gives an undefined tensor"});
   expect("nan decoded", {"decode: gives values that are not finite"});
-  expect("no description", {"describe: gives an empty text"});
+  expect("no form", {"form: gives an empty text"});
   expect("negative bits", {"code_bits: gives -4, expected 0 or more"});
   expect("no width", {"group_width: gives 0, expected 1 or more"});
   expect("short scales", {"fit: gives levels as Float [64, 1], expected Float [64, 2]"});
