@@ -424,7 +424,7 @@ TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {
             "expected 2 to 8");
   EXPECT_THAT(config(fp8_, R"("num_bits":8)", R"("num_bits":4)"), HasSubstr("expected 8"));
   EXPECT_THAT(config(packed_, R"("strategy":"group")", R"("strategy":"block")"),
-              HasSubstr("strategy is \"block\", expected \"tensor\" or \"channel\" or \"group\""));
+              HasSubstr("block_structure is null, expected rows and columns above 0"));
   EXPECT_THAT(config(packed_, R"("group_size":32)", R"("group_size":0)"),
               HasSubstr("group_size is 0"));
   EXPECT_THAT(config(packed_, R"("type":"int")", R"("type":7)"), HasSubstr("type is 7"));
