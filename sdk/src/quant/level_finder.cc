@@ -16,7 +16,7 @@
 namespace swage::quant {
 namespace {
 
-constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
+constexpr int kPercent = 100, kSearchEnd = 80;  // shrink factors 1.00, 0.99 … 0.21
 
 template <class T>
 absl::Status not_finite(const T* x, int64_t row, int64_t columns) {
@@ -60,6 +60,8 @@ class LevelFinder {
     row_groups_ = (rows_ + height_ - 1) / height_;
     storage_.scales = codec.scale_type(request.scale_dtype);
     decoded_ = codec.decoded_type(storage_.scales);
+    least_ = T(codec.table().least());
+    greatest_ = T(codec.table().greatest());
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
   }
@@ -71,8 +73,7 @@ class LevelFinder {
     merge_rows();
     share();
     levels_.outer = outer_scales();
-    if (levels_.outer.defined())
-      outer_ = levels_.outer.to(at::kDouble).contiguous();
+    if (levels_.outer.defined()) outer_ = levels_.outer.to(at::kDouble).contiguous();
     levels_.scales = at::empty({row_groups_, groups_}, weight_.options());
     levels_.zeros = at::empty_like(levels_.scales);
     choose_all(x);
@@ -150,12 +151,15 @@ class LevelFinder {
     const int64_t grain = std::max<int64_t>(1, rows_per_task(columns_) / height_);
     at::parallel_for(0, row_groups_, grain, [&](int64_t begin, int64_t end) {
       std::vector<T> values, importance;
+      std::vector<Candidate> candidates;
       for (int64_t i = begin * groups_; i < end * groups_; ++i) {
         LevelStorage storage = storage_;
         if (outer_.defined()) storage.outer = outer_of(i / groups_, i % groups_);
         Level<T> level = codec_.level(low[i], high[i], storage);
-        if (search_.kind != Search::Kind::kExtremes && low[i] != high[i])
-          level = searched(gather(x, i, &values, &importance), low[i], high[i], storage, level);
+        if (search_.kind != Search::Kind::kExtremes && low[i] != high[i]) {
+          list_candidates(low[i], high[i], storage, &candidates);
+          level = searched(gather(x, i, &values, &importance), level, candidates);
+        }
         levels_.scales.template mutable_data_ptr<T>()[i] = level.stored;
         levels_.zeros.template mutable_data_ptr<T>()[i] = level.zero;
       }
@@ -175,13 +179,13 @@ class LevelFinder {
   };
 
   // The values under one level, side by side.
-  Group gather(const T* x, int64_t index, std::vector<T>* values, std::vector<T>* importance) const {
+  Group gather(const T* x, int64_t index, std::vector<T>* values,
+               std::vector<T>* importance) const {
     const int64_t row = index / groups_ * height_, first = index % groups_ * width_;
     const int64_t rows = std::min(height_, rows_ - row), count = std::min(width_, columns_ - first);
-    const T* weights =
-        importance_.defined() && search_.kind == Search::Kind::kWeighted
-            ? importance_.template const_data_ptr<T>() + first
-            : nullptr;
+    const T* weights = importance_.defined() && search_.kind == Search::Kind::kWeighted
+                           ? importance_.template const_data_ptr<T>() + first
+                           : nullptr;
     const T* from = x + row * columns_ + first;
     if (rows == 1) return {from, weights, count};
     values->clear();
@@ -199,23 +203,47 @@ class LevelFinder {
                : power_cost<T>(group.values, group.count, grid, T(search_.norm));
   }
 
+  // A level to try, and a lower bound of the largest error under it.
+  struct Candidate {
+    Level<T> level;
+    T clipping;
+  };
+
   // How far the ends of a range lie outside of the grid, less what rounding to storage can hide
   // (bf16 keeps 8 bits): a lower bound of the largest error, since both ends are elements or, being
   // zero, on the grid.
   T least_clipping(T low, T high, const Level<T>& level) const {
-    const ScalarTable& table = codec_.table();
-    const T last = (T(table.greatest()) - level.zero) * level.scale;
-    const T first = (T(table.least()) - level.zero) * level.scale;
+    const T last = (greatest_ - level.zero) * level.scale;
+    const T first = (least_ - level.zero) * level.scale;
     const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
     return std::max(high - std::max(first, last), std::min(first, last) - low) - slack;
   }
 
-  // Shrinks both ends together and keeps the range of least cost; the extremes win where nothing is
-  // better. Ranges that cut off more than the best one's whole error are passed over: three of
-  // four, without a change of the result.
-  Level<T> searched(const Group& group, T low, T high, const LevelStorage& storage,
-                    const Level<T>& extremes) const {
-    Level<T> best = extremes, level;
+  // The levels of both ends shrunk together, widest first. All before the first is tried: no branch
+  // here waits for a cost.
+  void list_candidates(T low, T high, const LevelStorage& storage,
+                       std::vector<Candidate>* candidates) const {
+    candidates->clear();
+    T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
+    const int start = static_cast<int>(std::lround((1 - codec_.search_start()) * kPercent));
+    for (int step = start; step < kSearchEnd; ++step) {
+      if (step == 0) continue;
+      const T shrink = T(1) - T(step) / T(kPercent);
+      const Level<T> level = codec_.level(shrink * low, shrink * high, storage);
+      if (level.scale == last_scale && level.zero == last_zero) continue;
+      last_scale = level.scale;
+      last_zero = level.zero;
+      if (std::isfinite(level.scale))
+        candidates->push_back({level, least_clipping(low, high, level)});
+    }
+  }
+
+  // Keeps the range of least cost; the extremes win where nothing is better. Ranges that cut off
+  // more than the best one's whole error are passed over: three of four, without a change of the
+  // result.
+  Level<T> searched(const Group& group, const Level<T>& extremes,
+                    const std::vector<Candidate>& candidates) const {
+    Level<T> best = extremes, level = extremes;
     RowGrid<T> grid;
     grid.table = &codec_.table();
     grid.width = group.count;
@@ -234,18 +262,8 @@ class LevelFinder {
       if (power) most_clipping = std::pow(least, T(1 / search_.norm)) * T(1.001);
     };
     take(extremes);
-    T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
-    const int start = static_cast<int>(std::lround((1 - codec_.search_start()) / kSearchStep));
-    for (int step = start; 1 - step * kSearchStep > kSearchEnd; ++step) {
-      if (step == 0) continue;
-      const T shrink = T(1) - T(step) / T(100);
-      const Level<T> candidate = codec_.level(shrink * low, shrink * high, storage);
-      if (candidate.scale == last_scale && candidate.zero == last_zero) continue;
-      last_scale = candidate.scale;
-      last_zero = candidate.zero;
-      if (!std::isfinite(candidate.scale)) continue;
-      if (power && least_clipping(low, high, candidate) > most_clipping) continue;
-      take(candidate);
+    for (const Candidate& candidate : candidates) {
+      if (!(candidate.clipping > most_clipping)) take(candidate.level);
     }
     return best;
   }
@@ -258,6 +276,7 @@ class LevelFinder {
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
   LevelStorage storage_;
   at::ScalarType decoded_ = at::kFloat;
+  T least_ = 0, greatest_ = 0;  // of the table
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
   at::Tensor low_, high_, importance_, outer_;
