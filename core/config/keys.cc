@@ -94,7 +94,8 @@ std::vector<Section> make_sections() {
        true,
        "algorithm",
        {key("use", "string", Value(), kUse), optional("name", "string", kName),
-        optional("match", "strings", "Globs over linear names; absent: every linear."),
+        optional("match", "strings",
+                 "Globs over linear names; absent: every linear of the blocks."),
         [] {
           ParamManifest param =
               optional("calibrate_on", "choice",

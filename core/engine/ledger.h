@@ -22,6 +22,7 @@ struct ModelEnd {
   at::ScalarType storage = at::kFloat;
   bool tied = false;    // a head without a matrix of its own
   std::string why_not;  // not empty: the adapter makes no linear of it
+  std::string kept_by;  // not empty: no step may take it, and by which rule
 };
 
 // What became of every tensor of a checkpoint, known before any weight is read: placed (a part of

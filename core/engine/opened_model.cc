@@ -271,6 +271,8 @@ absl::Status OpenedModel::compress(const std::vector<std::string>& towers) {
   }
   compressed_towers_ = towers;
   keep_other_towers(towers, &outline_);
+  for (size_t i = 0; i < ledger_.ends.size(); ++i)
+    ledger_.ends[i].kept_by = outline_.ends[i].kept_by;
   return absl::OkStatus();
 }
 

@@ -175,7 +175,7 @@ LinearOutcome kept_end(const std::vector<Step>& steps, const ModelEnd& end) {
   outcome.summary.name = end.name;
   outcome.summary.out = end.out;
   outcome.summary.in = end.in;
-  outcome.summary.kept_by = decide(steps, end.name).kept_by;
+  outcome.summary.kept_by = end.kept_by.empty() ? decide(steps, end.name).kept_by : end.kept_by;
   outcome.summary.scale_dtype = end.storage;
   outcome.summary.place = end.place;
   outcome.bits = end.out * end.in * static_cast<int64_t>(c10::elementSize(end.storage)) * 8;

@@ -60,6 +60,7 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
       (end.place == LinearPlace::kHead ? step.head : step.embedding) = end.name;
   }
   SWAGE_RETURN_IF_ERROR(check_steps(pipeline, setup.model->outline()));
+  if (setup.model->quantized()) return absl::OkStatus();  // it is measured, and nothing planned
   SWAGE_ASSIGN_OR_RETURN(setup.planned, planned_linears(pipeline, *setup.model));
   return check_widths(pipeline, setup.planned);
 }

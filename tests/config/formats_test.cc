@@ -9,6 +9,7 @@
 namespace swage {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing_support::component;
@@ -53,8 +54,8 @@ std::string refusal(Table given, const Scheme& base = {}, const std::string& tab
 TEST(ReadScheme, FillsInEveryKeyWhoseConditionHolds) {
   EXPECT_EQ(to_json(to_value(weight({})), -1),
             R"({"bits":4,"convention":"minmax","format":"int","granularity":"group","group":128,)"
-            R"("group_tail":"error","mse_norm":2.4,"range":"minmax","scale_dtype":"auto",)"
-            R"("share":"none","symmetric":true})");
+            R"("group_scale":"float","group_tail":"error","mse_norm":2.4,"range":"minmax",)"
+            R"("scale_dtype":"auto","share":"none","symmetric":true})");
   EXPECT_EQ(to_json(to_value(activation({})), -1),
             R"({"bits":8,"dynamic":true,"format":"int","granularity":"token","symmetric":true})");
   EXPECT_EQ(to_json(to_value(weight({{"format", "fp8-e4m3"}})), -1),
@@ -209,7 +210,8 @@ TEST(ReadScheme, TakesFormatsOfPlugins) {
                           "for."));
   EXPECT_THAT(read("activation", Value(table), {}, formats).problems,
               ElementsAre("format: \"format\" is \"powers\", which is none for activation tables; "
-                          "those are fp8-e4m3, fp8-e5m2, int"));
+                          "those are fp4, fp6-e2m3, fp6-e3m2, fp8-e4m3, fp8-e5m2, int, mxfp4, "
+                          "mxfp6, mxfp8, nvfp4"));
 }
 
 TEST(ReadScheme, TellsOfARefusedFileThatHoldsTheFormat) {
@@ -225,8 +227,8 @@ TEST(ReadScheme, TellsOfARefusedFileThatHoldsTheFormat) {
   EXPECT_THAT(
       read("weight", Value(Table{{"format", "powers"}}), {}, Formats(Catalog::from({broken})))
           .problems,
-      ElementsAre("format: there is no format \"powers\"; known are fp8-e4m3, fp8-e5m2, int; "
-                  "powers.swage.so is not usable: too old"));
+      ElementsAre(AllOf(HasSubstr("there is no format \"powers\"; known are bnb-fp4, codebook, "),
+                        HasSubstr("q8_0; powers.swage.so is not usable: too old"))));
 }
 
 TEST(Formats, KnowWhichSchemesMeasureInputs) {
@@ -240,8 +242,8 @@ TEST(Formats, KnowWhichSchemesMeasureInputs) {
 
 TEST(Formats, ListTheKeysThatAreCompleted) {
   EXPECT_THAT(known_scheme_keys("activation"),
-              ElementsAre("bits", "dynamic", "format", "granularity", "group", "headroom",
-                          "percentile", "static_range", "symmetric"));
+              ElementsAre("bits", "dynamic", "element", "format", "granularity", "group",
+                          "headroom", "percentile", "scale_rule", "static_range", "symmetric"));
   EXPECT_THAT(known_scheme_keys("weight"), testing::Contains("block_rows"));
 }
 

@@ -440,8 +440,8 @@ TEST_F(PipelineFile, TellsEveryUnknownKeyOfAScheme) {
             "./p.toml:5:21: \"group\" is -1; expected an integer, 1 to 1073741824; for one scale a "
             "row write granularity = \"channel\"\n"
             "./p.toml:5:33: \"zp\" is no key of weight = { format = \"int\" }; known are bits, "
-            "block_columns, block_rows, convention, format, granularity, group, group_tail, "
-            "mse_norm, range, scale_dtype, share, symmetric, zero");
+            "block_columns, block_rows, convention, format, granularity, group, group_scale, "
+            "group_tail, mse_norm, range, scale_dtype, share, symmetric, zero");
 }
 
 TEST_F(PipelineFile, KnowsRecipesOfOtherLanguages) {

@@ -10,7 +10,9 @@
 #include <torch/library.h>
 
 #include <cstring>
+#include <map>
 #include <mutex>
+#include <vector>
 
 namespace swage::test {
 namespace {
@@ -28,12 +30,19 @@ class Memory final : public c10::Allocator {
 
   c10::DataPtr allocate(size_t size) override {
     const std::lock_guard lock(mutex_);
-    const size_t padded = (size + kAlignment - 1) / kAlignment * kAlignment;
-    TORCH_CHECK(used_ + padded <= kSize, "the fake device is out of memory");
-    char* const place = base_ + used_;
-    if (open_ > 0 && padded > 0) protect(PROT_READ | PROT_WRITE, used_ + padded);
-    used_ += padded;
-    ++live_;
+    const size_t padded =
+        std::max<size_t>(size + kAlignment - 1, kAlignment) / kAlignment * kAlignment;
+    std::vector<char*>& idle = idle_[padded];
+    char* place = base_ + used_;
+    if (!idle.empty()) {
+      place = idle.back();
+      idle.pop_back();
+    } else {
+      TORCH_CHECK(used_ + padded <= kSize, "the fake device is out of memory");
+      used_ += padded;
+      if (open_ > 0) protect(PROT_READ | PROT_WRITE, used_);
+    }
+    sizes_[place] = padded;
     return {place, place, &release, kDevice};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
@@ -56,12 +65,12 @@ class Memory final : public c10::Allocator {
     base_ = static_cast<char*>(place);
   }
 
-  static void release(void*) {
+  static void release(void* place) {
     Memory& memory = get();
     const std::lock_guard lock(memory.mutex_);
-    if (--memory.live_ > 0) return;
-    madvise(memory.base_, (memory.used_ + kPage - 1) / kPage * kPage, MADV_DONTNEED);
-    memory.used_ = 0;
+    const auto found = memory.sizes_.find(static_cast<char*>(place));
+    memory.idle_[found->second].push_back(found->first);
+    memory.sizes_.erase(found);
   }
 
   void change(int by) {
@@ -80,7 +89,9 @@ class Memory final : public c10::Allocator {
 
   std::mutex mutex_;
   char* base_ = nullptr;
-  size_t used_ = 0, opened_ = 0, live_ = 0;
+  size_t used_ = 0, opened_ = 0;
+  std::map<char*, size_t> sizes_;              // of what is in use
+  std::map<size_t, std::vector<char*>> idle_;  // what was given back, by size
   int open_ = 0;
 };
 

@@ -71,6 +71,7 @@ TEST_P(Gguf, SaysItsBits) {
 // Levels from the least to the greatest that can be stored, every code under each of them.
 Parts every_level(const std::string& format, int64_t rows) {
   const Parts like = encoded(codec_of(format), gaussian(rows, 512, 2));
+  const int64_t codes = int64_t{1} << static_cast<int>(codec_of(format)->code_bits());
   Parts parts;
   for (const auto& [name, tensor] : like) {
     at::Tensor all = at::empty_like(tensor);
@@ -84,7 +85,6 @@ Parts every_level(const std::string& format, int64_t rows) {
         value = halves[(row + (name[0] == 'o' ? 3 * row : 0) + column) % 10];
         if (name == "outer_mins") value = std::abs(value);
       } else if (name == "codes") {
-        const int64_t codes = int64_t{1} << static_cast<int>(codec_of(format)->code_bits());
         const bool centered = !has_offset(format) && format != "iq4_nl";
         value = static_cast<double>((column + row) % codes - (centered ? codes / 2 : 0));
       } else if (format == "q3_k") {

@@ -132,7 +132,7 @@ TEST(Awq, DoesNotSeeTheSizeOfTheActivations) {
   const Ran a = run(one, fixture.input, groups_of_eight(3), params);
   const Ran b = run(other, fixture.input * 1024, groups_of_eight(3), params);
   EXPECT_TRUE(a.folded.allclose(b.folded, 1e-6));
-  EXPECT_TRUE(one.linear().result()->codes.equal(other.linear().result()->codes));
+  EXPECT_TRUE(one.linear().result()->part("codes").equal(other.linear().result()->part("codes")));
 }
 
 TEST(Awq, EqualChannelsGetEqualScales) {

@@ -278,9 +278,13 @@ TEST(CompressedTensors, RefusesPartsThatTheFormatLacks) {
             "model.layers.0.mlp.up_proj: the result has a sparsity mask, which the "
             "compressed-tensors exporter does not write");
   const Side entries{Side::Kind::kEntries, Side::Input::kQuantized,
-                     {{"index", at::zeros({1, 2}, at::kLong)}, {"value", at::zeros({1})}}};
+                     {{"index", at::zeros({1, 2}, at::kLong)}, {"value", at::zeros({1})}},
+                     nullptr,
+                     nullptr};
   const Side low_rank{Side::Kind::kLowRank, Side::Input::kRaw,
-                      {{"left", at::zeros({4, 1})}, {"right", at::zeros({1, 64})}}};
+                      {{"left", at::zeros({4, 1})}, {"right", at::zeros({1, 64})}},
+                      nullptr,
+                      nullptr};
   EXPECT_THAT(message([&](auto& l) { l.add_side(entries); }), HasSubstr("outliers"));
   EXPECT_THAT(message([&](auto& l) { l.add_side(low_rank); }), HasSubstr("low-rank"));
   EXPECT_THAT(message([](auto& l) { l.set_online_transform("hadamard"); }), HasSubstr("run time"));
@@ -420,7 +424,7 @@ TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {
             "expected 2 to 8");
   EXPECT_THAT(config(fp8_, R"("num_bits":8)", R"("num_bits":4)"), HasSubstr("expected 8"));
   EXPECT_THAT(config(packed_, R"("strategy":"group")", R"("strategy":"block")"),
-              HasSubstr("strategy is \"block\", expected \"tensor\" or \"channel\" or \"group\""));
+              HasSubstr("block_structure is null, expected rows and columns above 0"));
   EXPECT_THAT(config(packed_, R"("group_size":32)", R"("group_size":0)"),
               HasSubstr("group_size is 0"));
   EXPECT_THAT(config(packed_, R"("type":"int")", R"("type":7)"), HasSubstr("type is 7"));

@@ -5,8 +5,7 @@
 #include "block_run.h"
 #include "core/config/formats.h"
 #include "export_support.h"
-#include "swage/nn/load.h"
-#include "tests/kit/fixture.h"
+#include "tests/kit/nn_support.h"
 
 namespace swage {
 namespace {
@@ -78,7 +77,7 @@ double share_of_rounding(const char* algorithm, const std::shared_ptr<const Code
 
 std::string exported(const char* name, const std::shared_ptr<const Codec>& codec) {
   const Result linear = quantized("model.layers.0.mlp.up_proj", 64, 256, codec);
-  Export run(name, defaults("exporter", name));
+  Export run(name, defaults("exporter", name).values());
   const absl::Status status = run.exporter().check({summary(linear)});
   if (!status.ok()) return "";
   run.add(linear);

@@ -71,7 +71,9 @@ TEST(HuggingFace, WritesMasksAndSidePathsIntoTheWeight) {
     linear.add_side({Side::Kind::kLowRank,
                      input,
                      {{"left", at::randn({4, 2}).to(at::kBFloat16)},
-                      {"right", at::randn({2, 32}).to(at::kBFloat16)}}});
+                      {"right", at::randn({2, 32}).to(at::kBFloat16)}},
+                     nullptr,
+                     nullptr});
   }
   Export run("huggingface", params("fp32"));
   run.add(linear);

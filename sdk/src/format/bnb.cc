@@ -95,6 +95,7 @@ class Bnb : public quant::ScalarCodec {
     return nested() ? at::kByte : at::kFloat;
   }
   at::ScalarType do_decoded_type(const Parts&) const override { return decoded_; }
+  bool do_wants_fused() const override { return false; }
 
   absl::StatusOr<Parts> do_fit(const at::Tensor& weight, const FitRequest& request) const override {
     if (!nested()) return ScalarCodec::do_fit(weight, request);

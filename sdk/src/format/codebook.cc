@@ -1,13 +1,8 @@
 // Learned tables (k-means): indices of numbers, a table for each row (Kim et al. 2024, SqueezeLLM),
 // or of vectors of k columns, one table for the matrix.
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/searchsorted.h>
 #include <ATen/ops/where.h>
-
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "format/vectors.h"
@@ -103,15 +98,13 @@ class Codebook final : public Codec {
     return result.to(table.scalar_type());
   }
 
-  // Numbers [rows, n] of the rows of a table: the first of the nearest entries.
+  // Numbers [rows, n] under the rows of a table: the nearer neighbour of two, the first of equals.
   static at::Tensor codes_of_numbers(const at::Tensor& numbers, const at::Tensor& table) {
     const at::Tensor entries = table.to(numbers.scalar_type());
-    const int64_t edges = entries.size(1) - 1;
-    const at::Tensor lower = entries.narrow(1, 0, edges), upper = entries.narrow(1, 1, edges);
-    const at::Tensor middle =
-        at::where(upper.gt(lower), lower + (upper - lower) / 2,
-                  at::full({}, std::numeric_limits<double>::infinity(), entries.options()));
-    return at::searchsorted(middle, numbers.contiguous()).to(at::kByte);
+    const at::Tensor above = at::searchsorted(entries, numbers).clamp(1, entries.size(1) - 1);
+    const at::Tensor low = entries.gather(1, above - 1), high = entries.gather(1, above);
+    const at::Tensor value = at::where((numbers - low).le(high - numbers), low, high);
+    return at::searchsorted(entries, value).to(at::kByte);
   }
 
   template <class T>

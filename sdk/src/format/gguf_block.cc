@@ -8,9 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "quant/block_search.h"
-#include "quant/kernels.h"
-#include "quant/level_finder.h"
-#include "quant/view.h"
 #include "swage/part_check.h"
 #include "swage/quant/scalar_grid.h"
 #include "swage/register.h"
@@ -55,39 +52,18 @@ class Blocks : public Codec {
                        " columns in one block, which does not divide the input width ", columns,
                        *other_ ? absl::StrCat("; ", other_, " takes multiples of 32") : ""));
     }
-    const at::Tensor inside =
-        quant::clamp_to_limits(weight, shape_.width, request.clip_low, request.clip_high);
-    const at::Tensor w =
-        inside.to(at::kCPU, quant::arithmetic_type(weight.scalar_type())).contiguous();
-    SWAGE_RETURN_IF_ERROR(w.scalar_type() == at::kDouble ? check_finite<double>(w)
-                                                         : check_finite<float>(w));
     const std::string range =
         request.range.empty() ? Value(scheme().keys).str("range", "minmax") : request.range;
-    SWAGE_ASSIGN_OR_RETURN(
-        const quant::BlockLevels levels,
-        quant::search_blocks(w, shape_, range != "minmax",
-                             range == "weighted" ? request.importance : at::Tensor(), format()));
-    Parts parts;
+    SWAGE_ASSIGN_OR_RETURN(const quant::BlockLevels levels,
+                           quant::search_blocks(weight, shape_, range, request, format()));
+    Parts parts{{kScales, levels.scales}};
     const auto put = [&](const char* name, const at::Tensor& tensor) {
-      if (tensor.defined()) parts.emplace(name, tensor.to(weight.device()));
+      if (tensor.defined()) parts.emplace(name, tensor);
     };
-    put(kScales, levels.scales);
     put(two_levels() ? kMins : kOffsets, levels.offsets);
     put(kOuter, levels.outer);
     put(kOuterMins, levels.outer_mins);
     return parts;
-  }
-
-  template <class T>
-  static absl::Status check_finite(const at::Tensor& weight) {
-    const int64_t columns = weight.size(1);
-    const T* x = weight.const_data_ptr<T>();
-    for (int64_t r = 0; r < weight.size(0); ++r) {
-      T low, high;
-      if (!quant::row_ranges<T>(x + r * columns, columns, columns, &low, &high))
-        return quant::not_finite(x, r, columns);
-    }
-    return absl::OkStatus();
   }
 
   // Numbers of the blocks, spread over their groups.

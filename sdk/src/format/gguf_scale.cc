@@ -6,7 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include "quant/block_search.h"
 #include "quant/kernels.h"
+#include "quant/level_finder.h"
 #include "quant/view.h"
 #include "swage/part_check.h"
 #include "swage/quant/scalar_codec.h"
@@ -59,7 +61,7 @@ class OneScale : public quant::ScalarCodec {
     level.stored = level.scale;
     return level;
   }
-  // -128 is a code of Q8_0, but no product of integers should meet it.
+  // Q8_0 rounds evenly on both sides; llama.cpp writes no -128, but reads it.
   template <class T>
   T furthest() const {
     return table().bits() == 8 ? T(table().greatest()) : T(table().least());
@@ -68,12 +70,6 @@ class OneScale : public quant::ScalarCodec {
   at::ScalarType do_scale_type(at::ScalarType) const override { return at::kHalf; }
   at::ScalarType do_open_scale_type(at::ScalarType, bool) const override { return at::kHalf; }
   at::ScalarType do_decoded_type(const Parts&) const override { return at::kFloat; }
-  // To where the code next to the first one reaches the largest value.
-  double search_start() const override {
-    const std::vector<float>& values = table().sorted();
-    return std::max<double>(1, values.front() / -std::abs(values.back()));
-  }
-
   // "mse" is the sum of squares here, as where levels come in pairs.
   absl::StatusOr<Parts> do_fit(const at::Tensor& weight, const FitRequest& request) const override {
     const Value keys(scheme().keys);
@@ -92,19 +88,38 @@ class OneScale : public quant::ScalarCodec {
   }
 };
 
-class Q40 final : public OneScale {
- public:
-  explicit Q40(const Params&) : OneScale(ScalarTable::integers(-8, 7), 4) {}
+class Integers : public OneScale {
+ protected:
+  explicit Integers(int bits)
+      : OneScale(ScalarTable::integers(-(1 << (bits - 1)), (1 << (bits - 1)) - 1), bits) {}
+
+ private:
+  absl::StatusOr<Parts> search(const at::Tensor& weight, const FitRequest& request) const override {
+    if (request.range == "minmax") return OneScale::search(weight, request);
+    SWAGE_RETURN_IF_ERROR(quant::check_groups(*this, weight.size(1)));
+    quant::BlockShape shape;
+    shape.low = static_cast<int>(table().least());
+    shape.high = static_cast<int>(table().greatest());
+    shape.width = layout().columns;
+    SWAGE_ASSIGN_OR_RETURN(const quant::BlockLevels levels,
+                           quant::search_blocks(weight, shape, request.range, request, format()));
+    return Parts{{"scales", levels.scales}};
+  }
 };
 
-class Q50 final : public OneScale {
+class Q40 final : public Integers {
  public:
-  explicit Q50(const Params&) : OneScale(ScalarTable::integers(-16, 15), 5) {}
+  explicit Q40(const Params&) : Integers(4) {}
 };
 
-class Q80 final : public OneScale {
+class Q50 final : public Integers {
  public:
-  explicit Q80(const Params&) : OneScale(ScalarTable::integers(-128, 127), 8) {}
+  explicit Q50(const Params&) : Integers(5) {}
+};
+
+class Q80 final : public Integers {
+ public:
+  explicit Q80(const Params&) : Integers(8) {}
 };
 
 // Uneven values reach further on one side: a search tries both signs of the scale.
@@ -122,6 +137,12 @@ class Iq4Nl final : public OneScale {
                                  1,    13,   25,  38,  53,  69,  89,  113};
     for (float& value : values) value *= sign;
     return values;
+  }
+
+  // To where the last value reaches the largest weight.
+  double search_start() const override {
+    const std::vector<float>& values = table().sorted();
+    return std::max<double>(1, values.front() / -std::abs(values.back()));
   }
 
   absl::StatusOr<Parts> search(const at::Tensor& weight, const FitRequest& request) const override {

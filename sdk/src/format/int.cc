@@ -49,7 +49,7 @@ Convention convention_of(const Value& keys) {
 int64_t bits_of(const Value& keys) { return keys.i64("bits", of_inputs(keys) ? 8 : 4); }
 
 ScalarLayout integer_layout(const Value& keys) {
-  ScalarLayout layout = layout_of(keys, kGranularity);
+  ScalarLayout layout = layout_of(keys, of_inputs(keys) ? "token" : kGranularity);
   layout.code_bits = static_cast<double>(bits_of(keys));
   layout.zeros = !keys.flag("symmetric", true);
   layout.float_zeros = layout.zeros && keys.str("zero", "int") == "float";

@@ -7,10 +7,10 @@
 namespace swage::quant {
 namespace {
 
-// Starts of the search: a range is cut into as many steps as there are codes, give or take so many
-// (Kawrakow's grid in llama.cpp).
+// Starts of the search, as shares of the range: from where it is a quarter wider, or has room for
+// all codes but one of the least format, down to half of it.
 constexpr int kStarts = 37;
-constexpr double kFirstStart = -0.9, kStartStep = 0.05;
+constexpr double kWidest = 1.25, kNarrowest = 0.5, kSpareCodes = 0.9;
 constexpr int kDescents = 3;  // passes from each start
 
 }  // namespace
@@ -119,19 +119,26 @@ void BlockGroups<T>::search(int64_t g) {
   const Lanes low = group.low, high = group.high;
   group.error.fill(std::numeric_limits<T>::infinity());
   descend(g, group.scale, group.offset);
-  Lanes scale, offset;
-  offset.fill(0);
+  const T steps = T(shape_.has_offset() ? shape_.high : -shape_.low);
+  const T widest = std::max(T(kWidest), steps / (steps - T(kSpareCodes)));
   for (int start = 0; start < kStarts; ++start) {
-    const T shift = T(kFirstStart + kStartStep * start);
-    if (shape_.has_offset()) {
-      for (int64_t r = 0; r < kBlockRows; ++r)
-        scale[r] = (high[r] - low[r]) / (shape_.high + shift);
-      descend(g, scale, low);
+    const T share = widest - (widest - T(kNarrowest)) * T(start) / T(kStarts - 1);
+    Lanes scale, offset;
+    if (!shape_.has_offset()) {
+      offset.fill(0);
+      for (int64_t r = 0; r < kBlockRows; ++r) scale[r] = share * low[r] / T(shape_.low);
+      descend(g, scale, offset);
+      for (T& one : scale) one = -one;
+      descend(g, scale, offset);
       continue;
     }
-    for (int64_t r = 0; r < kBlockRows; ++r) scale[r] = low[r] / (shape_.low + shift);
-    descend(g, scale, offset);
-    for (T& one : scale) one = -one;
+    // Either end of the range stays where it is.
+    for (int64_t r = 0; r < kBlockRows; ++r) {
+      const T part = share * (high[r] - low[r]);
+      scale[r] = part / steps;
+      offset[r] = shape_.groups > 0 ? std::min(high[r] - part, T(0)) : high[r] - part;
+    }
+    descend(g, scale, low);
     descend(g, scale, offset);
   }
 }

@@ -13,6 +13,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "quant/block_tile.h"
+#include "quant/kernels.h"
+#include "quant/level_finder.h"
+#include "quant/view.h"
+#include "swage/status.h"
 
 namespace swage::quant {
 namespace {
@@ -116,9 +120,22 @@ class BlockSearch {
 };
 
 template <class T>
+absl::Status check_finite(const at::Tensor& weight) {
+  const int64_t columns = weight.size(1);
+  const T* x = weight.template const_data_ptr<T>();
+  for (int64_t r = 0; r < weight.size(0); ++r) {
+    T low, high;
+    if (!row_ranges<T>(x + r * columns, columns, columns, &low, &high))
+      return not_finite(x, r, columns);
+  }
+  return absl::OkStatus();
+}
+
+template <class T>
 absl::StatusOr<BlockLevels> search_as(const at::Tensor& weight, const BlockShape& shape,
                                       bool search, const at::Tensor& importance,
                                       const std::string& format) {
+  SWAGE_RETURN_IF_ERROR(check_finite<T>(weight));
   BlockSearch<T> all(weight, shape, search, importance);
   const int64_t bad = all.run();
   if (bad == weight.size(0)) return all.take();
@@ -130,11 +147,19 @@ absl::StatusOr<BlockLevels> search_as(const at::Tensor& weight, const BlockShape
 }  // namespace
 
 absl::StatusOr<BlockLevels> search_blocks(const at::Tensor& weight, const BlockShape& shape,
-                                          bool search, const at::Tensor& importance,
+                                          const std::string& range, const FitRequest& request,
                                           const std::string& format) {
-  return weight.scalar_type() == at::kDouble
-             ? search_as<double>(weight, shape, search, importance, format)
-             : search_as<float>(weight, shape, search, importance, format);
+  const at::Tensor inside =
+      clamp_to_limits(weight, shape.width, request.clip_low, request.clip_high);
+  const at::Tensor w = inside.to(at::kCPU, arithmetic_type(weight.scalar_type())).contiguous();
+  const at::Tensor importance = range == "weighted" ? request.importance : at::Tensor();
+  auto levels = w.scalar_type() == at::kDouble
+                    ? search_as<double>(w, shape, range != "minmax", importance, format)
+                    : search_as<float>(w, shape, range != "minmax", importance, format);
+  if (!levels.ok() || weight.is_cpu()) return levels;
+  for (at::Tensor* one : {&levels->scales, &levels->offsets, &levels->outer, &levels->outer_mins})
+    if (one->defined()) *one = one->to(weight.device());
+  return levels;
 }
 
 }  // namespace swage::quant

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "swage/codec.h"
 
 // Levels of formats that store a row in blocks (llama.cpp's GGUF types): integer codes under a
 // scale a group of columns and, by the shape, an offset.
@@ -31,13 +32,14 @@ struct BlockLevels {
   at::Tensor outer_mins;  // the same
 };
 
-// Levels of a weight (fp32 or fp64, on the host, contiguous; its width a multiple of
-// shape.columns()). Without `search` a group takes its extremes: all scales are rounded under the
-// block's largest. With it the levels are those of the least Σ importance · error² that alternate
-// least squares find from many starts, never worse than those of the extremes; `importance` [in]
-// may be undefined: 1. `format` is for messages.
+// Levels of a weight within the request's limits; its width is a multiple of shape.columns(). By
+// `range`: "minmax", a group takes its extremes and all scales are rounded under the block's
+// largest; "weighted", the levels of the least Σ importance · error² that alternate least squares
+// find from many starts, never worse than those of the extremes; "mse", the same without
+// importance. InvalidArgument: values that are not finite, scales that leave fp16; `format` is for
+// messages.
 absl::StatusOr<BlockLevels> search_blocks(const at::Tensor& weight, const BlockShape& shape,
-                                          bool search, const at::Tensor& importance,
+                                          const std::string& range, const FitRequest& request,
                                           const std::string& format);
 
 }  // namespace swage::quant

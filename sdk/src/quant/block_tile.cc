@@ -118,7 +118,7 @@ void BlockTile<T>::round_extremes() {
       }
       const T wanted = offsets ? (group.high[r] - low) / T(shape_.high) : group.scale[r];
       if (!two) {
-        best_.scales[g][r] = half_scale(std::max(wanted, T(0)));
+        best_.scales[g][r] = half_scale(offsets ? std::max(wanted, T(0)) : wanted);
         continue;
       }
       const T place = wanted / best_.outer[r];
@@ -151,8 +151,11 @@ void BlockTile<T>::take_if_better(int64_t g, const Lanes& scale, const Lanes& of
 template <class T>
 void BlockTile<T>::round_found(int64_t g) {
   const BlockGroup<T>& group = groups_[g];
-  Lanes scale, offset;
-  for (int64_t r = 0; r < kBlockRows; ++r) offset[r] = half(group.offset[r]);
+  Lanes scale = group.scale, offset = group.offset;
+  for (T& one : offset) one = half(one);
+  for (int64_t r = 0; r < kBlockRows; ++r) scale[r] = half_scale(group.scale[r]);
+  take_if_better(g, scale, offset, &best_);
+  if (!shape_.has_offset()) return;
   BlockSums<T> sums = groups_.pass(g, group.scale, offset);
   for (int64_t r = 0; r < kBlockRows; ++r) {
     const T fitted = (sums.product[r] - offset[r] * sums.code[r]) / sums.square[r];

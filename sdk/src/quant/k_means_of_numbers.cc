@@ -10,6 +10,7 @@ namespace swage::quant {
 namespace {
 
 constexpr int kStarts = 3, kRounds = 100;
+constexpr int64_t kFewEntries = 16;  // of more, one start is as good as another
 
 uint64_t mixed(uint64_t x) {  // SplitMix64
   x += 0x9E3779B97F4A7C15u;
@@ -125,7 +126,7 @@ std::vector<T> k_means_of_numbers(const WeightedPoints<T>& points, int64_t entri
   const Numbers numbers(points);
   std::vector<double> best;
   double least = std::numeric_limits<double>::infinity();
-  for (int start = 0; start < kStarts; ++start) {
+  for (int start = 0; start < (entries > kFewEntries ? 1 : kStarts); ++start) {
     std::vector<double> found = numbers.seeds(entries, seed * kStarts + start);
     numbers.improve(found);
     const double cost = numbers.cost(found);

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "quant/range_search.h"
 #include "quant/view.h"
 #include "swage/status.h"
 
@@ -18,23 +19,6 @@ namespace swage::quant {
 namespace {
 
 constexpr double kSafe = 3e4;  // far below the greatest value of every dtype of decoded ones
-constexpr double kSearchStep = 0.01, kSearchEnd = 0.205;  // shrink factors 1.00, 0.99 … 0.21
-
-// How a range is chosen.
-struct Search {
-  enum class Kind { kExtremes, kPower, kWeighted } kind = Kind::kExtremes;
-  double norm = kSearchNorm;
-};
-
-Search search_of(const LevelAccess& codec, const FitRequest& request) {
-  Search search;
-  const Value keys(codec.scheme().keys);
-  const std::string rule = request.range.empty() ? keys.str("range", "minmax") : request.range;
-  if (rule == "mse") search.kind = Search::Kind::kPower;
-  if (rule == "weighted") search.kind = Search::Kind::kWeighted;
-  search.norm = keys.f64("mse_norm", kSearchNorm);
-  return search;
-}
 
 template <class T>
 class LevelFinder {
@@ -42,7 +26,7 @@ class LevelFinder {
   LevelFinder(const LevelAccess& codec, const at::Tensor& weight, const FitRequest& request)
       : codec_(codec),
         request_(request),
-        search_(search_of(codec, request)),
+        rule_(codec.scheme(), request),
         weight_(weight),
         rows_(weight.size(0)),
         columns_(weight.size(1)) {
@@ -82,11 +66,11 @@ class LevelFinder {
     for (int64_t i = 0; i < levels_.scales.numel(); ++i) {
       const double outer = outer_.defined() ? outer_of(i / groups_, i % groups_) : 1;
       if (std::isfinite(scales[i]) && std::isfinite(outer)) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("the scale of ", place(i), " does not fit ", codec_.has_scale_dtype()
-                           ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
-                           : absl::StrCat("the only dtype of scales that ",
-                                          codec_.scheme().format, " stores")));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the scale of ", place(i), " does not fit ",
+          codec_.has_scale_dtype()
+              ? "the dtype of the scales; set scale_dtype = \"fp32\" or \"bf16\""
+              : absl::StrCat("the only dtype of scales that ", codec_.scheme().format, " stores")));
     }
     if (beyond_ == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
@@ -168,8 +152,8 @@ class LevelFinder {
         Level<T> level = codec_.level(low[i], high[i], storage);
         // Equal values have the scale that fits them, if scales come as finely as that.
         const bool settled = few_scales_ ? low[i] == 0 && high[i] == 0 : low[i] == high[i];
-        if (search_.kind != Search::Kind::kExtremes && !settled)
-          level = searched(gather(x, i, &values, &importance), low[i], high[i], storage, level);
+        if (rule_.kind != SearchRule::Kind::kExtremes && !settled)
+          level = searched(gather(x, i, &values, &importance), storage, level);
         if (std::max(-low[i], high[i]) > T(kSafe) && std::isfinite(level.scale) &&
             !decodes(level, low[i], high[i]))
           keep_least(&beyond_, i);
@@ -190,11 +174,13 @@ class LevelFinder {
     return std::isfinite(values[0]) && std::isfinite(values[1]);
   }
 
+  // Of one group; its level, if any, outlives it.
   RowGrid<T> grid_of(const Level<T>* level, int64_t width) const {
     RowGrid<T> grid;
     grid.table = &codec_.table();
     grid.width = width;
     grid.storage = decoded_;
+    if (level == nullptr) return grid;
     grid.scales = &level->scale;
     if (codec_.layout().zeros) grid.zeros = &level->zero;
     return grid;
@@ -206,148 +192,43 @@ class LevelFinder {
     return across < 0 ? outer[0] : outer[row * outer_.size(1) + group / across];
   }
 
-  struct Group {
-    const T* values;
-    const T* importance;  // null: 1
-    int64_t count;
-  };
-
   // The values under one level, side by side.
-  Group gather(const T* x, int64_t index, std::vector<T>* values,
-               std::vector<T>* importance) const {
+  Group<T> gather(const T* x, int64_t index, std::vector<T>* values,
+                  std::vector<T>* importance) const {
     const int64_t row = index / groups_ * height_, first = index % groups_ * width_;
     const int64_t rows = std::min(height_, rows_ - row), count = std::min(width_, columns_ - first);
-    const T* weights = importance_.defined() && search_.kind == Search::Kind::kWeighted
+    const T* weights = importance_.defined() && rule_.kind == SearchRule::Kind::kWeighted
                            ? importance_.template const_data_ptr<T>() + first
                            : nullptr;
     const T* from = x + row * columns_ + first;
-    if (rows == 1) return {from, weights, count};
+    Group<T> group{from,
+                   weights,
+                   count,
+                   low_.template const_data_ptr<T>()[index],
+                   high_.template const_data_ptr<T>()[index],
+                   ends_shared_};
+    if (rows == 1) return group;
     values->clear();
     importance->clear();
     for (int64_t r = 0; r < rows; ++r) {
       values->insert(values->end(), from + r * columns_, from + r * columns_ + count);
       if (weights) importance->insert(importance->end(), weights, weights + count);
     }
-    return {values->data(), weights ? importance->data() : nullptr, rows * count};
+    group.values = values->data();
+    if (weights) group.importance = importance->data();
+    group.count = rows * count;
+    return group;
   }
 
-  T cost(const Group& group, const RowGrid<T>& grid) const {
-    return search_.kind == Search::Kind::kWeighted
-               ? weighted_cost<T>(group.values, group.importance, group.count, grid)
-               : power_cost<T>(group.values, group.count, grid, T(search_.norm));
-  }
-
-  // How far the least and the greatest value lie outside of the grid, less what rounding to storage
-  // can hide (bf16 keeps 8 bits): lower bounds of the errors of these two, where they are elements.
-  std::pair<T, T> clipped(T low, T high, const Level<T>& level) const {
-    const ScalarTable& table = codec_.table();
-    const T last = (T(table.greatest()) - level.zero) * level.scale;
-    const T first = (T(table.least()) - level.zero) * level.scale;
-    const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
-    return {std::min(first, last) - low - slack, high - std::max(first, last) - slack};
-  }
-
-  // Does cutting off alone cost more than the best candidate does? Of two values: the least and the
-  // greatest of the group.
-  class Bound {
-   public:
-    // `low` and `high` of the range are those of the group unless it is shared with others.
-    Bound(const Search& search, const Group& group, T low, T high, bool shared)
-        : search_(search), low_(low), high_(high) {
-      if (power() && !shared) return;
-      const auto [least, greatest] = std::minmax_element(group.values, group.values + group.count);
-      low_ = *least;
-      high_ = *greatest;
-      if (group.importance == nullptr) return;
-      of_low_ = group.importance[least - group.values];
-      of_high_ = group.importance[greatest - group.values];
-    }
-    // The kernels' sums are approximate.
-    void set(T least) {
-      most_ = (power() ? std::pow(least, T(1 / search_.norm)) : least) * T(1.001);
-    }
-    // What lies outside of the grid, less what rounding to storage can hide (bf16 keeps 8 bits).
-    bool exceeded(const ScalarTable& table, const Level<T>& level) const {
-      const T last = (T(table.greatest()) - level.zero) * level.scale;
-      const T first = (T(table.least()) - level.zero) * level.scale;
-      const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
-      const T above = std::max(high_ - std::max(first, last) - slack, T(0));
-      const T below = std::max(std::min(first, last) - low_ - slack, T(0));
-      if (power()) return std::max(above, below) > most_;
-      return of_low_ * (below * below) > most_ || of_high_ * (above * above) > most_;
-    }
-
-   private:
-    bool power() const { return search_.kind == Search::Kind::kPower; }
-
-    const Search& search_;
-    T low_, high_, of_low_ = 1, of_high_ = 1, most_ = std::numeric_limits<T>::infinity();
-  };
-
-  // Shrinks both ends together and keeps the range of least cost; the extremes win where nothing is
-  // better. Ranges that cut off more than the best one's whole error are passed over: three of
-  // four, without a change of the result.
-  Level<T> searched(const Group& group, T low, T high, const LevelStorage& storage,
+  Level<T> searched(const Group<T>& group, const LevelStorage& storage,
                     const Level<T>& extremes) const {
-    Level<T> best = extremes, level;
-    const RowGrid<T> grid = grid_of(&level, group.count);
-    Bound bound(search_, group, low, high, ends_shared_);
-    T least = std::numeric_limits<T>::infinity();
-    const auto take = [&](const Level<T>& candidate) {
-      level = candidate;
-      const T found = cost(group, grid);
-      if (!(found < least)) return;
-      least = found;
-      best = candidate;
-      bound.set(least);
-    };
-    take(extremes);
-    if (few_scales_) {
-      walk(low, high, storage, extremes, bound, take);
-    } else {
-      shrink(low, high, storage, bound, take);
-    }
-    return best;
-  }
-
-  // Tries multiples of the range.
-  template <class Take>
-  void shrink(T low, T high, const LevelStorage& storage, const Bound& bound,
-              const Take& take) const {
-    T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
-    const int start = static_cast<int>(std::lround((1 - codec_.search_start()) / kSearchStep));
-    for (int step = start; 1 - step * kSearchStep > kSearchEnd; ++step) {
-      if (step == 0) continue;
-      const T shrink = T(1) - T(step) / T(100);
-      const Level<T> candidate = codec_.level(shrink * low, shrink * high, storage);
-      if (candidate.scale == last_scale && candidate.zero == last_zero) continue;
-      last_scale = candidate.scale;
-      last_zero = candidate.zero;
-      if (!std::isfinite(candidate.scale)) continue;
-      if (bound.exceeded(codec_.table(), candidate)) continue;
-      take(candidate);
-    }
-  }
-
-  // Tries every stored scale between the same ends, the widest range first.
-  template <class Take>
-  void walk(T low, T high, const LevelStorage& storage, const Level<T>& extremes,
-            const Bound& bound, const Take& take) const {
-    const T start = T(codec_.search_start()), end = T(kSearchEnd);
-    Level<T> candidate = codec_.level(start * low, start * high, storage);
-    if (!std::isfinite(candidate.scale)) candidate = extremes;
-    const T last = codec_.level(end * low, end * high, storage).scale;
-    for (; candidate.scale > 0 && candidate.scale >= last;
-         candidate = codec_.level_below(candidate.stored, storage)) {
-      if (candidate.scale == extremes.scale) continue;
-      if (bound.exceeded(codec_.table(), candidate)) break;
-      take(candidate);
-    }
+    RangeSearch<T> search(codec_, rule_, storage, group, grid_of(nullptr, group.count));
+    return search.best_of(extremes, few_scales_);
   }
 
   const LevelAccess codec_;
   const FitRequest& request_;
-  const Search search_;
+  const SearchRule rule_;
   const at::Tensor weight_;
   const int64_t rows_, columns_;
   int64_t height_ = 1, width_ = 1, groups_ = 1, row_groups_ = 1;
@@ -356,8 +237,8 @@ class LevelFinder {
   bool few_scales_ = false, ends_shared_ = false;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
-  std::atomic<int64_t> beyond_{
-      std::numeric_limits<int64_t>::max()};  // a level whose range decodes to infinity
+  // The first level under which the ends of the range decode to infinity.
+  std::atomic<int64_t> beyond_{std::numeric_limits<int64_t>::max()};
   at::Tensor low_, high_, importance_, outer_;
   Levels levels_;
 };
@@ -390,7 +271,9 @@ absl::Status check_groups(const ScalarCodec& codec, int64_t columns) {
   return absl::InvalidArgumentError(
       absl::StrCat("a group of ", width, " columns does not divide the input width ", columns,
                    "; these do: ", fitting.empty() ? absl::StrCat(columns) : fitting,
-                   "; or set group_tail = \"short\" for a shorter last group"));
+                   codec.scheme().keys.count("group_tail") > 0
+                       ? "; or set group_tail = \"short\" for a shorter last group"
+                       : ""));
 }
 
 absl::StatusOr<Levels> find_levels(const ScalarCodec& codec, const at::Tensor& weight,
