@@ -52,7 +52,7 @@ done
 "$swage" --plugin-path build check pow2.toml
 "$swage" --plugin-path build run pow2.toml
 "$swage" --plugin-path build verify runs/pow2 | grep -q 'out/pow2: decodes to what the run computed' || fail "pow2's export is not verified"
-for text in '"provenance": "gptq (swage.gptq 1.0.0)"' 'pow2 g32' '"verdict": "ok"' '"perplexity"'; do
+for text in '"provenance": "gptq (swage.gptq 1.0.0)"' '"format": "pow2"' '"verdict": "ok"' '"perplexity"'; do
   grep -q "$text" runs/pow2/result.json || fail "result.json of pow2 does not say $text"
 done
 
