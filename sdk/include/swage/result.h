@@ -24,8 +24,10 @@ class Result;
 
 // What is added to the main path of a result, or replaces some of its entries.
 struct SWAGE_API Side {
+  // An index names no place twice.
   enum class Kind {
-    kEntries,  // "index" int64 [n, 2] (row, column), "value" [n]: they replace what is decoded there
+    kEntries,  // "index" int64 [n, 2] (row, column), "value" [n]: they replace what is decoded
+               // there
     kColumns,  // "index" int64 [k], "value" [out, k]: they replace whole columns
     kLowRank   // "left" [out, r] and "right" [r, in]: their product is added
   };
@@ -47,7 +49,8 @@ SWAGE_API const char* name_of(Side::Kind kind);
 class SWAGE_API Result {
  public:
   Result();
-  Result(std::string name, std::shared_ptr<const Codec> codec, int64_t out, int64_t in, Parts parts);
+  Result(std::string name, std::shared_ptr<const Codec> codec, int64_t out, int64_t in,
+         Parts parts);
 
   const std::string& name() const;  // module path, "model.layers.0.self_attn.q_proj"
   int64_t out() const;

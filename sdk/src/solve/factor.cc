@@ -87,8 +87,8 @@ absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Orde
         absl::StrCat("damping is ", damping, ", expected a number from 0"));
   }
   if (block < 1 || hessian.size(0) % block != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("blocks of ", block, " columns do not divide ",
-                                                   hessian.size(0), " inputs"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("blocks of ", block, " columns do not divide ", hessian.size(0), " inputs"));
   }
   const bool wide = hessian.scalar_type() == at::kDouble;
   Prepared prepared{hessian.to(wide ? at::kDouble : at::kFloat, false, true).contiguous()};
