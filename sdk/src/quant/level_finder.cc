@@ -62,6 +62,9 @@ class LevelFinder {
     decoded_ = codec.decoded_type(storage_.scales);
     least_ = T(codec.table().least());
     greatest_ = T(codec.table().greatest());
+    const int start = static_cast<int>(std::lround((1 - codec.search_start()) * kPercent));
+    for (int step = start; step < kSearchEnd; ++step)
+      if (step != 0) shrinks_.push_back(T(1) - T(step) / T(kPercent));
     if (request.importance.defined())
       importance_ = request.importance.to(weight.options()).contiguous();
   }
@@ -157,8 +160,8 @@ class LevelFinder {
         if (outer_.defined()) storage.outer = outer_of(i / groups_, i % groups_);
         Level<T> level = codec_.level(low[i], high[i], storage);
         if (search_.kind != Search::Kind::kExtremes && low[i] != high[i]) {
-          list_candidates(low[i], high[i], storage, &candidates);
-          level = searched(gather(x, i, &values, &importance), level, candidates);
+          const size_t count = list_candidates(low[i], high[i], storage, &candidates);
+          level = searched(gather(x, i, &values, &importance), level, candidates.data(), count);
         }
         levels_.scales.template mutable_data_ptr<T>()[i] = level.stored;
         levels_.zeros.template mutable_data_ptr<T>()[i] = level.zero;
@@ -206,7 +209,7 @@ class LevelFinder {
   // A level to try, and a lower bound of the largest error under it.
   struct Candidate {
     Level<T> level;
-    T clipping;
+    T clipping = 0;
   };
 
   // How far the ends of a range lie outside of the grid, less what rounding to storage can hide
@@ -219,30 +222,34 @@ class LevelFinder {
     return std::max(high - std::max(first, last), std::min(first, last) - low) - slack;
   }
 
-  // The levels of both ends shrunk together, widest first. All before the first is tried: no branch
-  // here waits for a cost.
-  void list_candidates(T low, T high, const LevelStorage& storage,
-                       std::vector<Candidate>* candidates) const {
-    candidates->clear();
+  // The levels of both ends shrunk together, widest first; the number of them. All before the first
+  // is tried: no branch here waits for a cost.
+  size_t list_candidates(T low, T high, const LevelStorage& storage,
+                         std::vector<Candidate>* candidates) const {
+    candidates->resize(shrinks_.size());
+    size_t count = 0;
     T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
-    const int start = static_cast<int>(std::lround((1 - codec_.search_start()) * kPercent));
-    for (int step = start; step < kSearchEnd; ++step) {
-      if (step == 0) continue;
-      const T shrink = T(1) - T(step) / T(kPercent);
+    for (const T shrink : shrinks_) {
       const Level<T> level = codec_.level(shrink * low, shrink * high, storage);
       if (level.scale == last_scale && level.zero == last_zero) continue;
       last_scale = level.scale;
       last_zero = level.zero;
-      if (std::isfinite(level.scale))
-        candidates->push_back({level, least_clipping(low, high, level)});
+      if (std::isfinite(level.scale)) (*candidates)[count++].level = level;
     }
+    if (search_.kind == Search::Kind::kPower) {
+      for (size_t i = 0; i < count; ++i) {
+        Candidate& candidate = (*candidates)[i];
+        candidate.clipping = least_clipping(low, high, candidate.level);
+      }
+    }
+    return count;
   }
 
   // Keeps the range of least cost; the extremes win where nothing is better. Ranges that cut off
   // more than the best one's whole error are passed over: three of four, without a change of the
   // result.
-  Level<T> searched(const Group& group, const Level<T>& extremes,
-                    const std::vector<Candidate>& candidates) const {
+  Level<T> searched(const Group& group, const Level<T>& extremes, const Candidate* candidates,
+                    size_t count) const {
     Level<T> best = extremes, level = extremes;
     RowGrid<T> grid;
     grid.table = &codec_.table();
@@ -262,8 +269,8 @@ class LevelFinder {
       if (power) most_clipping = std::pow(least, T(1 / search_.norm)) * T(1.001);
     };
     take(extremes);
-    for (const Candidate& candidate : candidates) {
-      if (!(candidate.clipping > most_clipping)) take(candidate.level);
+    for (size_t i = 0; i < count; ++i) {
+      if (!(candidates[i].clipping > most_clipping)) take(candidates[i].level);
     }
     return best;
   }
@@ -277,6 +284,7 @@ class LevelFinder {
   LevelStorage storage_;
   at::ScalarType decoded_ = at::kFloat;
   T least_ = 0, greatest_ = 0;  // of the table
+  std::vector<T> shrinks_;
   T shared_low_ = std::numeric_limits<T>::infinity();
   T shared_high_ = -std::numeric_limits<T>::infinity();
   at::Tensor low_, high_, importance_, outer_;
