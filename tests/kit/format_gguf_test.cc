@@ -166,7 +166,8 @@ TEST_P(Gguf, FitsDoublesAsItFitsFloats) {
     const double floats = errors(rounded(codec, weight), weight, ones).sum().item<double>();
     const double doubles =
         errors(rounded(codec, weight.to(at::kDouble)), weight, ones).sum().item<double>();
-    EXPECT_NEAR(floats / doubles, 1, 1e-3) << range;
+    // Searches may end in other minima.
+    EXPECT_NEAR(floats / doubles, 1, std::string(range) == "minmax" ? 1e-4 : 1e-2) << range;
   }
 }
 
