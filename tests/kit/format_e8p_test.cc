@@ -172,7 +172,9 @@ TEST(E8p, RefusesWhatItCannotRound) {
   FitRequest request;
   request.scale_dtype = at::kHalf;
   EXPECT_THAT(std::string(e8p().fit(at::ones({2, 16}) * 1e6, request).status().message()),
-              HasSubstr("a scale does not fit Half"));
+              HasSubstr("the scale of all rows does not fit Half"));
+  EXPECT_THAT(std::string(e8p("channel").fit(at::ones({2, 16}) * 1e6, request).status().message()),
+              HasSubstr("the scale of row 0 does not fit Half"));
   Parts parts = e8p().encode(at::ones({2, 16}), *e8p().fit(at::ones({2, 16}), {}));
   parts["codes"] = part(parts, "codes").to(at::kInt);
   EXPECT_THAT(std::string(e8p().validate(parts, 2, 16).message()),

@@ -49,10 +49,7 @@ class Codebook final : public Codec {
     at::Tensor table = w.scalar_type() == at::kDouble ? learned<double>(w, importance)
                                                       : learned<float>(w, importance);
     table = table.to(request.scale_dtype);
-    if (!at::isfinite(table).all().item<bool>()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("an entry of the table does not fit ", c10::toString(request.scale_dtype)));
-    }
+    SWAGE_RETURN_IF_ERROR(check_stored("an entry of the table", table, k_ > 1));
     if (k_ == 1) table = without_repeats(table);
     return Parts{{kTable, table.to(weight.device())}};
   }

@@ -50,10 +50,7 @@ class E8p final : public Codec {
     }
     if (whole_) scale[0] = std::sqrt(all / static_cast<double>(rows * columns)) / kSpread;
     const at::Tensor stored = scales.to(request.scale_dtype);
-    if (!at::isfinite(stored).all().item<bool>()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a scale does not fit ", c10::toString(request.scale_dtype)));
-    }
+    SWAGE_RETURN_IF_ERROR(check_stored("the scale", stored, whole_));
     return Parts{{kScales, stored.to(weight.device())}};
   }
 

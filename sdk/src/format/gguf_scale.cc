@@ -100,6 +100,7 @@ class Integers : public OneScale {
     quant::BlockShape shape;
     shape.low = static_cast<int>(table().least());
     shape.high = static_cast<int>(table().greatest());
+    shape.reach = static_cast<int>(furthest<float>());
     shape.width = layout().columns;
     SWAGE_ASSIGN_OR_RETURN(const quant::BlockLevels levels,
                            quant::search_blocks(weight, shape, request.range, request, format()));

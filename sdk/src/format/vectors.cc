@@ -23,6 +23,15 @@ absl::Status check_vectors(const std::string& format, const at::Tensor& weight, 
       " at row ", row, ", column ", column, "; only finite weights can be quantized"));
 }
 
+absl::Status check_stored(const std::string& what, const at::Tensor& levels, bool shared) {
+  const at::Tensor bad = at::isfinite(levels).logical_not();
+  if (!bad.any().item<bool>()) return absl::OkStatus();
+  const auto first = bad.cpu().nonzero()[0][0].item<int64_t>();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " of ", shared ? "all rows" : absl::StrCat("row ", first),
+                   " does not fit ", c10::toString(levels.scalar_type())));
+}
+
 at::Tensor by_portions(const at::Tensor& points,
                        const std::function<at::Tensor(const at::Tensor&)>& f) {
   constexpr int64_t kPortion = 16384;  // points: a matrix of their costs stays small

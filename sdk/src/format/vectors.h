@@ -16,6 +16,10 @@ namespace swage::format {
 // InvalidArgument: k does not divide the width; a value is NaN or infinite (its row and column).
 absl::Status check_vectors(const std::string& format, const at::Tensor& weight, int64_t k);
 
+// InvalidArgument: levels [n, …] that are not finite in the dtype that they are stored in. `what`
+// they are; each of the first dimension is a row's, or, with `shared`, all are for all rows.
+absl::Status check_stored(const std::string& what, const at::Tensor& levels, bool shared);
+
 // visit(first, count, x): tiles of at most kTilePoints points, transposed as kernels take them;
 // what is left of the last one is zero. The matrix is contiguous and of type T, on the CPU.
 template <class T, class Visit>

@@ -55,7 +55,7 @@ void BlockGroups<T>::take_extremes(int64_t g) {
     if (!shape_.has_offset()) {
       group.low[r] = high[r] > -low[r] ? high[r] : low[r];
       group.high[r] = 0;
-      group.scale[r] = group.low[r] / T(shape_.low);
+      group.scale[r] = group.low[r] / T(shape_.reach);
       group.offset[r] = 0;
       continue;
     }

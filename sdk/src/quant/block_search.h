@@ -20,6 +20,7 @@ struct BlockShape {
   int64_t groups = 0;      // of a block
   int scale_low = 0, scale_high = 0;  // stored scales
   int min_high = 0;                   // stored minimums; 0: there are none
+  int reach = low;  // the code that the value of largest magnitude takes where there are no offsets
 
   bool has_offset() const { return low == 0; }
   int64_t columns() const { return width * (groups > 0 ? groups : 1); }

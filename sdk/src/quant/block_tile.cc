@@ -38,6 +38,14 @@ T within(T value, int low, int high) {
   return std::min(std::max(value, T(low)), T(high));
 }
 
+// The integer `rounded` as a stored scale: never zero, and below it only where scales have a sign.
+template <class T>
+T stored_scale(T rounded, T sign, const BlockShape& shape) {
+  const T scale = within(rounded, shape.scale_low, shape.scale_high);
+  if (scale != 0) return scale;
+  return sign < 0 && shape.scale_low < 0 ? T(-1) : T(1);
+}
+
 }  // namespace
 
 template <class T>
@@ -122,8 +130,7 @@ void BlockTile<T>::round_extremes() {
         continue;
       }
       const T place = wanted / best_.outer[r];
-      best_.scales[g][r] = within(std::nearbyint(place), shape_.scale_low, shape_.scale_high);
-      if (best_.scales[g][r] == 0) best_.scales[g][r] = place < 0 ? T(-1) : T(1);
+      best_.scales[g][r] = stored_scale(std::nearbyint(place), place, shape_);
     }
     if (!search_) continue;
     best_.sums[g] = stored_pass(g, best_.scales[g], best_.offsets[g], best_);
@@ -227,8 +234,7 @@ void BlockTile<T>::choose_scales(int64_t g, const Lanes& min, Choice* choice) co
     Lanes scale;
     for (int64_t r = 0; r < kBlockRows; ++r) {
       const T place = wanted[r] / choice->outer[r];
-      scale[r] = within(std::floor(place) + T(step), shape_.scale_low, shape_.scale_high);
-      if (scale[r] == 0) scale[r] = place < 0 ? T(-1) : T(1);
+      scale[r] = stored_scale(std::floor(place) + T(step), place, shape_);
     }
     take_if_better(g, scale, min, choice);
   }
