@@ -2,35 +2,46 @@
 
 #include <stdexcept>
 
+#include "core/engine/loaded_check.h"
+#include "swage/call_site.h"
+#include "swage/status.h"
+
 namespace swage {
 namespace {
 
 constexpr const char* kInput = "head.input";
 
+absl::Status check(const Linear* linear) {
+  return linear != nullptr ? check_end(*linear) : plugin_fault("linear() gives null");
+}
+
 }  // namespace
 
-EndBlock::EndBlock(std::shared_ptr<Embedding> embedding)
-    : Block({kEmbeddingBlock, 0}), embedding_(std::move(embedding)) {
-  take(*embedding_->linear(), "the embedding reads ids");
+absl::StatusOr<std::unique_ptr<EndBlock>> EndBlock::make(std::shared_ptr<Embedding> embedding) {
+  Linear* const linear = embedding->linear();
+  SWAGE_RETURN_IF_ERROR(check(linear));
+  return std::unique_ptr<EndBlock>(new EndBlock(kEmbeddingBlock, *linear, std::move(embedding),
+                                                nullptr, "the embedding reads ids"));
 }
 
-EndBlock::EndBlock(std::shared_ptr<Head> head) : Block({kHeadBlock, 0}), head_(std::move(head)) {
-  take(*head_->linear(), "what is in front of the head takes no scale");
+absl::StatusOr<std::unique_ptr<EndBlock>> EndBlock::make(std::shared_ptr<Head> head) {
+  Linear* const linear = head->linear();
+  SWAGE_RETURN_IF_ERROR(check(linear));
+  return std::unique_ptr<EndBlock>(new EndBlock(kHeadBlock, *linear, nullptr, std::move(head),
+                                                "what is in front of the head takes no scale"));
 }
 
-// Tensors are shared; the object is this block's own, as a watched block asks for.
-void EndBlock::take(const Linear& linear, const char* why_no_fold) {
+// The block's own object shares the tensors: steps and whoever watches them look for it here.
+EndBlock::EndBlock(const char* name, Linear& linear, std::shared_ptr<Embedding> embedding,
+                   std::shared_ptr<Head> head, const char* why_no_fold)
+    : Block({name, 0}), embedding_(std::move(embedding)), head_(std::move(head)), of_end_(linear) {
   linears_.push_back(linear);
   Subset subset;
-  subset.name = id().tower;
+  subset.name = name;
   subset.input = kInput;
   subset.linears = {&linears_.front()};
   subset.fold.why_none = why_no_fold;
   subsets_.push_back(std::move(subset));
-}
-
-void EndBlock::give_back() {
-  (embedding_ ? *embedding_->linear() : *head_->linear()) = linears_.front();
 }
 
 void EndBlock::run_stage(int64_t stage, Slots& slots) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 
+#include "absl/status/statusor.h"
 #include "swage/exporter.h"
 #include "swage/model.h"
 
@@ -22,20 +23,24 @@ inline LinearPlace place_of(const BlockId& id) {
 // and none of its stages can be run.
 class EndBlock final : public Block {
  public:
-  explicit EndBlock(std::shared_ptr<Embedding> embedding);
-  explicit EndBlock(std::shared_ptr<Head> head);
+  // A fault of the plugin: the end makes no linear.
+  static absl::StatusOr<std::unique_ptr<EndBlock>> make(std::shared_ptr<Embedding> embedding);
+  static absl::StatusOr<std::unique_ptr<EndBlock>> make(std::shared_ptr<Head> head);
 
   Linear& linear() { return linears_.front(); }
   // The end computes with the linear as it is here now.
-  void give_back();
+  void give_back() { of_end_ = linears_.front(); }
+  Linear& of_end() { return of_end_; }
 
   void run_stage(int64_t stage, Slots& slots) override;
   at::Tensor inspect(int64_t subset, const Slots& slots) override;
 
  private:
-  void take(const Linear& linear, const char* why_no_fold);
+  EndBlock(const char* name, Linear& linear, std::shared_ptr<Embedding> embedding,
+           std::shared_ptr<Head> head, const char* why_no_fold);
   const std::shared_ptr<Embedding> embedding_;
   const std::shared_ptr<Head> head_;  // one of them
+  Linear& of_end_;
 };
 
 }  // namespace swage

@@ -44,6 +44,8 @@ class Sweep {
   // In sweep_ends.cc.
   absl::Status write_head();
   bool is_linear(LinearPlace place) const;
+  template <class Part>
+  absl::StatusOr<std::unique_ptr<EndBlock>> end_of(const std::shared_ptr<Part>& part) const;
   absl::Status work_on(EndBlock& end, RunRecord* record);
   absl::StatusOr<std::unique_ptr<EndBlock>> work_on_head(const std::shared_ptr<Head>& head,
                                                          RunRecord* record);

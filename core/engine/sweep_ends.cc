@@ -3,6 +3,8 @@
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sweep.h"
+#include "core/load/origins.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -10,6 +12,17 @@ namespace swage {
 // Compressed by a step, or so in the checkpoint that is measured.
 bool Sweep::is_linear(LinearPlace place) const {
   return setup_.planned_end(place) != nullptr || setup_.model->holds_compressed(place);
+}
+
+template <class Part>
+absl::StatusOr<std::unique_ptr<EndBlock>> Sweep::end_of(const std::shared_ptr<Part>& part) const {
+  std::unique_ptr<EndBlock> end;
+  const CallSite site = adapter_site(setup_.model->adapter_name(), "linear of an end");
+  SWAGE_RETURN_IF_ERROR(call_plugin(site, [&]() -> absl::Status {
+    SWAGE_ASSIGN_OR_RETURN(end, EndBlock::make(part));
+    return absl::OkStatus();
+  }));
+  return end;
 }
 
 // Steps that name an end work on it as on a block.
@@ -52,14 +65,14 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
   }
   std::unique_ptr<EndBlock> end;
   if (language && is_linear(LinearPlace::kEmbedding)) {
-    end = std::make_unique<EndBlock>(embedding);
+    SWAGE_ASSIGN_OR_RETURN(end, end_of(embedding));
     SWAGE_RETURN_IF_ERROR(work_on(*end, &record));
     ends_.accept();
   }
   for (TokenStream& stream : streams_) {
     if (stream.finished) continue;
     const bool is_compressed = stream.role == Role::kCompressed;
-    if (compresses) embedding->linear()->set_view(is_compressed ? View::kCompressed : View::kFloat);
+    if (compresses) end->of_end().set_view(is_compressed ? View::kCompressed : View::kFloat);
     Embedding& used = stream.role == Role::kReference ? *original : *embedding;
     SWAGE_RETURN_IF_ERROR(enter(used, tower, *setup_.model, stream));
   }
@@ -77,15 +90,15 @@ absl::Status Sweep::enter_tower(const std::string& tower) {
 absl::StatusOr<std::unique_ptr<EndBlock>> Sweep::work_on_head(const std::shared_ptr<Head>& head,
                                                               RunRecord* record) {
   if (!is_linear(LinearPlace::kHead)) return nullptr;
-  auto end = std::make_unique<EndBlock>(head);
+  SWAGE_ASSIGN_OR_RETURN(auto end, end_of(head));
   if (setup_.planned_end(LinearPlace::kHead) == nullptr) {
     SWAGE_RETURN_IF_ERROR(work_on(*end, record));
     return end;
   }
   reporter_.begin_phase("head", 1, 0);
   SWAGE_RETURN_IF_ERROR(work_on(*end, record));
-  head->linear()->set_view(View::kCompressed);
-  head->linear()->drop_float();
+  end->of_end().set_view(View::kCompressed);
+  end->of_end().drop_float();
   ends_.keep(head);
   drop_calibration();
   reporter_.unit_done(text_of(end->id()), Value(Value::Table{}));
@@ -104,8 +117,13 @@ absl::Status Sweep::write_head() {
   Stopwatch watch;
   RunRecord record;
   SWAGE_ASSIGN_OR_RETURN(const auto head, ends_.head(true));
-  if (setup_.planned_end(LinearPlace::kEmbedding) != nullptr) head->untie();
-  ends_.accept();
+  if (setup_.planned_end(LinearPlace::kEmbedding) != nullptr) {
+    SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(setup_.model->adapter_name(), "untie"), [&] {
+      head->untie();
+      return absl::OkStatus();
+    }));
+    ends_.accept();
+  }
   SWAGE_ASSIGN_OR_RETURN(const auto end, work_on_head(head, &record));
   if (done) return absl::OkStatus();
   SWAGE_RETURN_IF_ERROR(write_end("head", end.get(), head->parameters(), &record));

@@ -23,7 +23,7 @@ const char kHead[] = "lm_head", kEmbedding[] = "model.embed_tokens";
 
 std::string step(const std::string& use, const std::string& match, const std::string& weight,
                  const std::string& more = "") {
-  return "[[step]]\nname = \"" + match + "\"\nuse = \"" + use + "\"\nmatch = \"" + match +
+  return "[[step]]\nname = \"named\"\nuse = \"" + use + "\"\nmatch = \"" + match +
          "\"\nweight = { " + weight + " }\n" + more;
 }
 
