@@ -72,8 +72,8 @@ ACTIVATIONS = {
     "fp8-static": 'use = "rtn"\n' + FP8 % "tensor" +
                   'activation = { format = "fp8-e4m3", granularity = "tensor", dynamic = false }\n',
     "nvfp4-a4": 'use = "rtn"\nweight = { format = "nvfp4" }\nactivation = { format = "nvfp4" }\n',
-    "mxfp4-a4": 'use = "rtn"\nweight = { format = "mxfp4" }\nactivation = { format = "mxfp4" }\n',
-    "mxfp8-a8": 'use = "rtn"\nweight = { format = "mxfp8" }\nactivation = { format = "mxfp8" }\n',
+    "mxfp4-a4": 'use = "rtn"\nweight = { format = "mxfp4" }\nactivation = { format = "mxfp4", scale_rule = "even" }\n',
+    "mxfp8-a8": 'use = "rtn"\nweight = { format = "mxfp8" }\nactivation = { format = "mxfp8", scale_rule = "even" }\n',
     "fp8-block-a8": 'use = "rtn"\n' + BLOCK + 'activation = { format = "fp8-e4m3", granularity = "group", group = GROUP }\n',
 }
 FLOATS = ("nvfp4", "mxfp4", "mxfp8", "fp8-block", "head", "head-floats", "nvfp4-a4", "mxfp4-a4", "mxfp8-a8", "fp8-block-a8")
