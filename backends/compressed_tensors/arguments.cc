@@ -1,6 +1,7 @@
 #include "arguments.h"
 
 #include "absl/strings/str_cat.h"
+#include "swage/status.h"
 
 namespace swage::compressed_tensors {
 namespace {
@@ -8,8 +9,6 @@ namespace {
 constexpr char kPowersOfTwo[] = "torch.uint8", kE4m3[] = "torch.float8_e4m3fn";
 
 absl::Status no_words(const std::string& why) { return absl::InvalidArgumentError(why); }
-
-bool of_inputs(const Value& keys) { return keys.has("dynamic"); }
 
 // Strategy and sizes by "granularity".
 void set_extent(const Value& keys, const char* fallback, Arguments* arguments) {
@@ -21,11 +20,11 @@ void set_extent(const Value& keys, const char* fallback, Arguments* arguments) {
   arguments->block_columns = keys.i64("block_columns", kGroup);
 }
 
-absl::StatusOr<Arguments> integers(const Value& keys) {
+absl::StatusOr<Arguments> integers(const Value& keys, bool inputs) {
   Arguments arguments;
-  arguments.bits = keys.i64("bits", of_inputs(keys) ? 8 : 4);
+  arguments.bits = keys.i64("bits", inputs ? 8 : 4);
   arguments.symmetric = keys.flag("symmetric", true);
-  set_extent(keys, of_inputs(keys) ? "token" : "group", &arguments);
+  set_extent(keys, inputs ? "token" : "group", &arguments);
   if (keys.str("zero", "int") == "float") return no_words("its zero points are integers");
   if (keys.str("group_scale", "float") != "float") return no_words("its scales have one level");
   if (arguments.strategy == "block")
@@ -33,11 +32,11 @@ absl::StatusOr<Arguments> integers(const Value& keys) {
   return arguments;
 }
 
-absl::StatusOr<Arguments> fp8(const Value& keys) {
+absl::StatusOr<Arguments> fp8(const Value& keys, bool inputs) {
   Arguments arguments;
   arguments.type = "float";
-  set_extent(keys, of_inputs(keys) ? "token" : "channel", &arguments);
-  if (arguments.strategy == "group" && !of_inputs(keys))
+  set_extent(keys, inputs ? "token" : "channel", &arguments);
+  if (arguments.strategy == "group" && !inputs)
     return no_words("fp8 weights take one scale per channel, block or tensor");
   return arguments;
 }
@@ -53,9 +52,18 @@ Arguments scaled_floats(int64_t bits, int64_t group_size, const char* strategy,
   return arguments;
 }
 
-absl::StatusOr<Arguments> arguments_of(const std::string& format, const Value& keys) {
-  if (format == "int") return integers(keys);
-  if (format == "fp8-e4m3") return fp8(keys);
+// What the config does not say of formats with two levels or powers of two is what readers do.
+absl::Status check_unsaid(const Value& keys, bool inputs) {
+  if (keys.str("decoded", "bf16") != "bf16")
+    return no_words("its readers round code times scale to bf16; use decoded = \"bf16\"");
+  if (inputs && keys.str("scale_rule", "floor") != "even")
+    return no_words("its readers scale inputs by scale_rule = \"even\"; use that");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Arguments> of_format(const std::string& format, const Value& keys, bool inputs) {
+  if (format == "int") return integers(keys, inputs);
+  if (format == "fp8-e4m3") return fp8(keys, inputs);
   if (format == "nvfp4") return scaled_floats(4, 16, "tensor_group", kE4m3);
   if (format == "mxfp4") return scaled_floats(4, 32, "group", kPowersOfTwo);
   if (format == "mxfp8" && keys.str("element", "e4m3") == "e4m3")
@@ -65,6 +73,14 @@ absl::StatusOr<Arguments> arguments_of(const std::string& format, const Value& k
   return no_words(absl::StrCat("it has no place for \"", format, "\""));
 }
 
+absl::StatusOr<Arguments> arguments_of(const Codec& codec, bool inputs) {
+  const Value keys(codec.scheme().keys);
+  SWAGE_ASSIGN_OR_RETURN(Arguments arguments, of_format(codec.format(), keys, inputs));
+  if (!arguments.scale_dtype.empty())
+    SWAGE_RETURN_IF_ERROR(check_unsaid(keys, inputs && arguments.is_mx()));
+  return arguments;
+}
+
 }  // namespace
 
 std::string Arguments::strategy_family() const {
@@ -72,15 +88,16 @@ std::string Arguments::strategy_family() const {
   return strategy == "tensor_group" ? "nv" : "plain";
 }
 
-absl::StatusOr<Arguments> to_arguments(const Codec& codec) {
+absl::StatusOr<Arguments> to_arguments(const Codec& codec) { return arguments_of(codec, false); }
+
+absl::StatusOr<Arguments> input_arguments(const Codec& codec) {
+  SWAGE_ASSIGN_OR_RETURN(Arguments arguments, arguments_of(codec, true));
   const Value keys(codec.scheme().keys);
-  auto arguments = arguments_of(codec.format(), keys);
-  if (!arguments.ok() || !of_inputs(keys)) return arguments;
-  const bool dynamic = keys.flag("dynamic", true);
-  arguments->dynamic = dynamic ? "true" : "false";
+  const bool dynamic = arguments.is_mx() || keys.flag("dynamic", codec.format() != "nvfp4");
+  arguments.dynamic = dynamic ? "true" : "false";
   if (codec.format() == "nvfp4") {
     if (dynamic) return no_words("the scale of a whole input is static: write dynamic = false");
-    arguments->dynamic = "local";
+    arguments.dynamic = "local";
   }
   return arguments;
 }
@@ -98,6 +115,7 @@ absl::StatusOr<Scheme> to_scheme(const Arguments& arguments, bool inputs) {
     if (arguments.type != "float" || arguments.group_size != 32)
       return no_words("scales that are powers of two, of anything but floats in groups of 32");
     scheme.format = arguments.bits == 4 ? "mxfp4" : "mxfp8";
+    if (inputs) scheme.keys = {{"scale_rule", "even"}};
     return scheme;
   }
   scheme.keys["granularity"] = arguments.strategy;

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "blocks.h"
 #include "experts.h"
 #include "known_parts.h"
 #include "quantization_config.h"
@@ -71,6 +72,7 @@ class CompressedTensors final : public Exporter {
       const auto layout = choose_layout({linear.weight, linear.activation}, linear.out, linear.in);
       if (!layout.ok()) return annotate(layout.status(), linear.name);
     }
+    remark_on_blocks(planned);
     return check_experts(planned);
   }
 

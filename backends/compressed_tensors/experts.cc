@@ -61,7 +61,7 @@ std::string in_vllm(const LinearSummary& linear) {
                                            : weight.strategy_family() != "plain";
     return fits ? "" : "refuses them";
   }
-  const Arguments input = *to_arguments(*linear.activation);
+  const Arguments input = *input_arguments(*linear.activation);
   const bool per_token = input.strategy == "token";
   bool fits = weight.bits == 8 && weight.symmetric && channel && per_token && input.symmetric &&
               input.bits == 8;

@@ -19,7 +19,7 @@ constexpr char kVersion[] = "0.17.0";
 
 Value::Table make_group(const Quantization& quantization, Layout layout) {
   Value inputs;
-  if (quantization.activation) inputs = to_table(*to_arguments(*quantization.activation));
+  if (quantization.activation) inputs = to_table(*input_arguments(*quantization.activation));
   return {{"format", format_name(layout)},
           {"weights", to_table(*to_arguments(*quantization.weight))},
           {"input_activations", std::move(inputs)},
