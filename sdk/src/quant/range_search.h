@@ -39,8 +39,12 @@ struct Group {
 template <class T>
 class CutBound {
  public:
-  CutBound(const SearchRule& rule, const Group<T>& group)
-      : rule_(rule), low_(group.low), high_(group.high) {
+  CutBound(const SearchRule& rule, const Group<T>& group, const ScalarTable& table)
+      : rule_(rule),
+        first_(T(table.least())),
+        last_(T(table.greatest())),
+        low_(group.low),
+        high_(group.high) {
     if (power() && !group.shared_ends) return;
     const auto [least, greatest] = std::minmax_element(group.values, group.values + group.count);
     low_ = *least;
@@ -57,9 +61,9 @@ class CutBound {
 
   // Of what lies outside of the grid counts what rounding to storage (bf16 keeps 8 bits) cannot
   // hide.
-  bool exceeded(const ScalarTable& table, const Level<T>& level) const {
-    const T last = (T(table.greatest()) - level.zero) * level.scale;
-    const T first = (T(table.least()) - level.zero) * level.scale;
+  bool exceeded(const Level<T>& level) const {
+    const T last = (last_ - level.zero) * level.scale;
+    const T first = (first_ - level.zero) * level.scale;
     const T slack = (std::abs(first) + std::abs(last)) / 128 + T(1e-7);
     const T above = std::max(high_ - std::max(first, last) - slack, T(0));
     const T below = std::max(std::min(first, last) - low_ - slack, T(0));
@@ -71,6 +75,7 @@ class CutBound {
   bool power() const { return rule_.kind == SearchRule::Kind::kPower; }
 
   const SearchRule& rule_;
+  const T first_, last_;  // of the table
   T low_, high_, of_low_ = 1, of_high_ = 1, most_ = std::numeric_limits<T>::infinity();
 };
 
@@ -88,7 +93,7 @@ class RangeSearch {
         storage_(storage),
         group_(group),
         grid_(grid),
-        bound_(rule, group) {
+        bound_(rule, group, codec.table()) {
     grid_.scales = &level_.scale;
     if (codec.layout().zeros) grid_.zeros = &level_.zero;
   }
@@ -108,6 +113,7 @@ class RangeSearch {
 
  private:
   static constexpr double kStep = 0.01, kEnd = 0.205;  // factors 1.00, 0.99 … 0.21
+  static constexpr int kMost = 512;  // of them, from 5 times the range
 
   Level<T> level_at(T factor) const {
     return codec_.level(factor * group_.low, factor * group_.high, storage_);
@@ -128,19 +134,23 @@ class RangeSearch {
     bound_.set(least_);
   }
 
-  // Tries multiples of the range.
+  // Tries multiples of the range. All levels come before the first cost: no branch here waits for
+  // one.
   void shrink() {
+    Level<T> levels[kMost];
+    int count = 0;
     T last_scale = std::numeric_limits<T>::quiet_NaN(), last_zero = last_scale;
     const int start = static_cast<int>(std::lround((1 - codec_.search_start()) / kStep));
-    for (int step = start; 1 - step * kStep > kEnd; ++step) {
+    for (int step = start; 1 - step * kStep > kEnd && count < kMost; ++step) {
       if (step == 0) continue;
       const Level<T> candidate = level_at(T(1) - T(step) / T(100));
       if (candidate.scale == last_scale && candidate.zero == last_zero) continue;
       last_scale = candidate.scale;
       last_zero = candidate.zero;
-      if (!std::isfinite(candidate.scale)) continue;
-      if (bound_.exceeded(codec_.table(), candidate)) continue;
-      take(candidate);
+      if (std::isfinite(candidate.scale)) levels[count++] = candidate;
+    }
+    for (int i = 0; i < count; ++i) {
+      if (!bound_.exceeded(levels[i])) take(levels[i]);
     }
   }
 
@@ -152,7 +162,7 @@ class RangeSearch {
     for (; candidate.scale > 0 && candidate.scale >= last;
          candidate = codec_.level_below(candidate.stored, storage_)) {
       if (candidate.scale == extremes.scale) continue;
-      if (bound_.exceeded(codec_.table(), candidate)) break;
+      if (bound_.exceeded(candidate)) break;
       take(candidate);
     }
   }
