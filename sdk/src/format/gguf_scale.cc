@@ -37,6 +37,12 @@ class OneScale : public quant::ScalarCodec {
   OneScale(ScalarTable::Pointer table, double code_bits)
       : ScalarCodec(std::move(table), blocks_of(code_bits)) {}
 
+  // Q8_0 rounds evenly on both sides; llama.cpp writes no -128, but reads it.
+  template <class T>
+  T furthest() const {
+    return table().bits() == 8 ? T(table().greatest()) : T(table().least());
+  }
+
   // By request.range, "minmax" or "weighted".
   virtual absl::StatusOr<Parts> search(const at::Tensor& weight, const FitRequest& request) const {
     return ScalarCodec::do_fit(weight, request);
@@ -60,11 +66,6 @@ class OneScale : public quant::ScalarCodec {
     if (level.scale == 0) level.scale = T(0x1p-24);
     level.stored = level.scale;
     return level;
-  }
-  // Q8_0 rounds evenly on both sides; llama.cpp writes no -128, but reads it.
-  template <class T>
-  T furthest() const {
-    return table().bits() == 8 ? T(table().greatest()) : T(table().least());
   }
 
   at::ScalarType do_scale_type(at::ScalarType) const override { return at::kHalf; }
