@@ -197,7 +197,9 @@ TEST_F(EndsTest, OtherAlgorithmsTakeTheHeadAsASubsetOfItsOwn) {
     ASSERT_OK(run(pipeline(step(use, kHead, "bits = 4, group = 32") + perplexity() + kDense)));
     expect_verdicts();
     EXPECT_THAT(linear(kHead).str("provenance", ""), HasSubstr(use));
-    if (use == std::string("awq")) EXPECT_THAT(notes(), Contains(HasSubstr("head: not scaled")));
+    if (use == std::string("awq")) {
+      EXPECT_THAT(notes(), Contains(HasSubstr("head: not scaled")));
+    }
     expect_served({"dense"});
   }
 }
