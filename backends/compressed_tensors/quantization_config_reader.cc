@@ -124,14 +124,13 @@ Arguments read_arguments(Reader* table, const Texts& strategies) {
     if (integers) table->fail("strategy", Value("block"), "another one for integers");
   }
   const Value& scales = (*table)["scale_dtype"];
-  if (scales.text() != nullptr && (*scales.text() == "torch.uint8" ||
-                                   arguments.strategy == "tensor_group"))
+  if (scales.text() != nullptr &&
+      (*scales.text() == "torch.uint8" || arguments.strategy == "tensor_group"))
     arguments.scale_dtype = *scales.text();
   const bool small = arguments.group_size > 0 && !integers;
   arguments.bits = table->integer("num_bits", integers ? 2 : small ? 4 : 8, 8);
   arguments.symmetric = table->flag("symmetric", true);
-  if (!integers && !arguments.symmetric)
-    table->fail("symmetric", Value(false), "true for floats");
+  if (!integers && !arguments.symmetric) table->fail("symmetric", Value(false), "true for floats");
   arguments.dynamic = read_dynamic(table);
   return arguments;
 }
@@ -164,8 +163,7 @@ std::shared_ptr<const Codec> read_weights(Reader table) {
 }
 
 std::shared_ptr<const Codec> read_activation(Reader table) {
-  const Arguments arguments =
-      read_arguments(&table, {"token", "tensor", "group", "tensor_group"});
+  const Arguments arguments = read_arguments(&table, {"token", "tensor", "group", "tensor_group"});
   if (!table["actorder"].is_null()) table.fail("actorder", table["actorder"], "null");
   const bool one = arguments.strategy == "tensor";
   const bool local = arguments.strategy == "tensor_group";
@@ -187,8 +185,8 @@ Layout read_layout(Reader* group, const Value& format, const Quantization& quant
   if (quantization.weight == nullptr) return *layout;
   const bool integers = *layout == Layout::kPacked || *layout == Layout::kInt;
   const auto fitting = choose_layout({quantization.weight, nullptr}, 0, 0);
-  const bool fits = fitting.ok() && (integers ? quantization.weight->format() == "int"
-                                              : *fitting == *layout);
+  const bool fits =
+      fitting.ok() && (integers ? quantization.weight->format() == "int" : *fitting == *layout);
   if (!fits) {
     group->fail("format", format,
                 quantization.weight->format() == "int" ? "a format for integers"

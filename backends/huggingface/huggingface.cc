@@ -63,7 +63,7 @@ class HuggingFace final : public Exporter {
   }
 
   absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value& config) override {
+                                const Value& config) override {
     const std::string name = linear + ".weight";
     if (config.has("quantization_config"))
       return absl::InvalidArgumentError("config.json has a quantization_config, expected floats");

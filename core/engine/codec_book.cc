@@ -26,9 +26,9 @@ absl::StatusOr<std::shared_ptr<const Codec>> codec_of(const Scheme& scheme) {
 absl::StatusOr<LinearCodecs> codecs_of(const Step& step, const LinearScheme& scheme) {
   LinearCodecs codecs;
   const auto refused = [&](const absl::Status& status, const char* table) {
-    return with_exit_code(annotate(status, absl::StrCat(step.where.text(), ": step \"", step.name,
-                                                        "\", ", table)),
-                          ExitCode::kPipeline);
+    return with_exit_code(
+        annotate(status, absl::StrCat(step.where.text(), ": step \"", step.name, "\", ", table)),
+        ExitCode::kPipeline);
   };
   if (step.takes_weight) {
     auto weight = codec_of(scheme.weight);

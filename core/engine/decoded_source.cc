@@ -80,10 +80,9 @@ class DecodedSource final : public WeightSource {
 
 }  // namespace
 
-absl::StatusOr<std::optional<Result>> decode_linear(Exporter& reader,
-                                                              const std::string& linear,
-                                                              const io::Checkpoint& checkpoint,
-                                                              const WeightSource* tensors) {
+absl::StatusOr<std::optional<Result>> decode_linear(Exporter& reader, const std::string& linear,
+                                                    const io::Checkpoint& checkpoint,
+                                                    const WeightSource* tensors) {
   std::optional<Result> result;
   const CallSite site = site_of(&reader, absl::StrCat("decode ", linear));
   SWAGE_RETURN_IF_ERROR(call_plugin(site, [&]() -> absl::Status {

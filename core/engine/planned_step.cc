@@ -19,7 +19,9 @@ bool is_static(const Scheme& activation) {
 
 // Does a static scheme choose its range by more than its ends?
 bool wants_histogram(const Step& step) {
-  const auto chooses = [](const Value& keys) { return keys.str("static_range", "minmax") != "minmax"; };
+  const auto chooses = [](const Value& keys) {
+    return keys.str("static_range", "minmax") != "minmax";
+  };
   return (step.activation && chooses(Value(step.activation->keys))) ||
          std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
            return !override.activation.is_null() && chooses(override.activation);

@@ -42,8 +42,8 @@ at::Tensor own_copy(const at::Tensor& tensor) { return tensor.defined() ? tensor
 // For an algorithm to spoil.
 SubsetStats own_copy(const SubsetStats& stats) {
   SubsetStats copy = stats;
-  for (at::Tensor* tensor :
-       {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.square_sum, &copy.minimum, &copy.maximum, &copy.histogram})
+  for (at::Tensor* tensor : {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.square_sum,
+                             &copy.minimum, &copy.maximum, &copy.histogram})
     *tensor = own_copy(*tensor);
   for (const auto& [name, tensor] : stats.sample.tensors()) copy.sample[name] = own_copy(tensor);
   return copy;

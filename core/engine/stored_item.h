@@ -2,8 +2,8 @@
 #include <optional>
 #include <string>
 
-#include "swage/result.h"
 #include "swage/model.h"
+#include "swage/result.h"
 
 namespace swage {
 

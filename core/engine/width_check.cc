@@ -25,7 +25,8 @@ struct UnevenGroups {
     int64_t multiple, width;
     bool has_group;
     bool operator<(const Key& other) const {
-      return std::tie(format, multiple, width) < std::tie(other.format, other.multiple, other.width);
+      return std::tie(format, multiple, width) <
+             std::tie(other.format, other.multiple, other.width);
     }
   };
   std::map<Key, std::vector<std::string>> linears;
@@ -54,13 +55,13 @@ void add_problems(const Step& step, const UnevenGroups& uneven, Problems* proble
     const std::string what = key.has_group ? absl::StrCat("group = ", key.multiple)
                                            : absl::StrCat("format = \"", key.format, "\" stores ",
                                                           key.multiple, " columns together, which");
-    problems->add(step.where,
-                  absl::StrCat("step \"", step.name, "\": ", what,
-                               " does not divide the input width ", key.width, " of ", names.size(),
-                               names.size() == 1 ? " linear (" : " linears (", examples(names),
-                               "); ",
-                               key.has_group ? advice(uneven.common)
-                                             : "give these linears another format by an override"));
+    problems->add(
+        step.where,
+        absl::StrCat("step \"", step.name, "\": ", what, " does not divide the input width ",
+                     key.width, " of ", names.size(),
+                     names.size() == 1 ? " linear (" : " linears (", examples(names), "); ",
+                     key.has_group ? advice(uneven.common)
+                                   : "give these linears another format by an override"));
   }
 }
 

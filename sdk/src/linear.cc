@@ -11,7 +11,8 @@ at::Tensor Linear::apply(const at::Tensor& x) const {
       compressed ? result_->activation() : input_quantizer;
   const auto& transform = compressed ? result_transform_ : online_transform;
   const at::Tensor input = transform ? transform->apply(x) : x;
-  const at::Tensor y = affine(quantizer ? quantizer->apply(input) : input, effective_weight(), bias);
+  const at::Tensor y =
+      affine(quantizer ? quantizer->apply(input) : input, effective_weight(), bias);
   return compressed && raw_.defined() ? y + affine(input, raw_, {}) : y;
 }
 

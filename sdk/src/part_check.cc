@@ -28,7 +28,8 @@ absl::Status PartCheck::wrong(std::string_view name, const std::string& found,
 absl::Status PartCheck::shape(std::string_view name, at::IntArrayRef sizes) const {
   const at::Tensor& tensor = part(parts_, name);
   if (!tensor.defined()) return wrong(name, "missing", text(sizes));
-  return tensor.sizes() == sizes ? absl::OkStatus() : wrong(name, text(tensor.sizes()), text(sizes));
+  return tensor.sizes() == sizes ? absl::OkStatus()
+                                 : wrong(name, text(tensor.sizes()), text(sizes));
 }
 
 absl::Status PartCheck::type(std::string_view name, at::ScalarType expected) const {
@@ -65,10 +66,10 @@ absl::Status PartCheck::codes_of(std::string_view name, const float* values) con
   for (int code = 0; code < 256; ++code) {
     if (!seen[code] || !std::isnan(values[code])) continue;
     const bool is_signed = part(parts_, name).scalar_type() == at::kChar;
-    return wrong(name,
-                 absl::StrCat("a tensor with the code ",
-                              is_signed ? int{static_cast<int8_t>(code)} : code),
-                 "codes that have a value");
+    return wrong(
+        name,
+        absl::StrCat("a tensor with the code ", is_signed ? int{static_cast<int8_t>(code)} : code),
+        "codes that have a value");
   }
   return absl::OkStatus();
 }

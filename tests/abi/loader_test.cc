@@ -49,9 +49,10 @@ TEST(Loader, RefusesANullDescriptor) {
 }
 
 TEST(Loader, RefusesAnotherHandshake) {
-  EXPECT_THAT(refusal("abi_raw_Minor", "raw"),
-              EndsWith("speaks ABI 1.2, this host 1.1; update swage, or build the plugin again with "
-                       "this host's SDK"));
+  EXPECT_THAT(
+      refusal("abi_raw_Minor", "raw"),
+      EndsWith("speaks ABI 1.2, this host 1.1; update swage, or build the plugin again with "
+               "this host's SDK"));
   EXPECT_THAT(
       refusal("abi_raw_OlderMinor", "raw"),
       EndsWith("speaks ABI 1.0, this host 1.1; build the plugin again with this host's SDK"));

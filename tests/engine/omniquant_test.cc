@@ -86,10 +86,9 @@ TEST_F(OmniQuantTest, WeightsWhoseGradientsOverflowAreRoundedAndNotCalledNaN) {
 }
 
 TEST_F(OmniQuantTest, RoundsWhatHasNoLimitsAndLearnsTheRest) {
-  files_of(
-      "weight = { bits = 4, group = 32, symmetric = false }",
-      "use = \"omniquant\"\nepochs = 1\n[[step.override]]\nmatch = \"*.down_proj\"\n"
-      "weight = { format = \"nvfp4\" }");
+  files_of("weight = { bits = 4, group = 32, symmetric = false }",
+           "use = \"omniquant\"\nepochs = 1\n[[step.override]]\nmatch = \"*.down_proj\"\n"
+           "weight = { format = \"nvfp4\" }");
   int64_t nvfp4 = 0;
   const Value outcome = result();
   for (const Value& linear : *outcome["linears"].list())

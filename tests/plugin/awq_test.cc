@@ -18,11 +18,9 @@ using testing_support::OneLinearBlock;
 
 Target groups_of(int bits, int64_t group, const char* convention, at::ScalarType scale_dtype) {
   Target target;
-  target.codec = must(make_codec({"int",
-                                  {{"bits", bits},
-                                   {"group", group},
-                                   {"symmetric", false},
-                                   {"convention", convention}}}));
+  target.codec = must(make_codec(
+      {"int",
+       {{"bits", bits}, {"group", group}, {"symmetric", false}, {"convention", convention}}}));
   target.request.scale_dtype = scale_dtype;
   return target;
 }

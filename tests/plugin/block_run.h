@@ -71,7 +71,10 @@ class SubsetRun final : public TestContext<SubsetContext> {
 class BlockRun final : public TestContext<BlockContext> {
  public:
   BlockRun(Block& block, const Target& target, Slots batch, const Needs& needs)
-      : TestContext(block, target, &notes), inputs_{batch}, batch_(std::move(batch)), needs_(needs) {}
+      : TestContext(block, target, &notes),
+        inputs_{batch},
+        batch_(std::move(batch)),
+        needs_(needs) {}
 
   const std::vector<Slots>& inputs() override { return inputs_; }
   absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) override {

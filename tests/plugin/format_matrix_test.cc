@@ -94,8 +94,8 @@ std::string table() {
   for (const Catalog::Found& found : built_plugins().components("format")) {
     const std::string& name = found.component->name;
     const auto codec = codec_of(name);
-    const double bits = codec->code_bits() + codec->planned_level_bits(64, 256, at::kBFloat16) /
-                                                 (64. * 256);
+    const double bits =
+        codec->code_bits() + codec->planned_level_bits(64, 256, at::kBFloat16) / (64. * 256);
     absl::StrAppend(&text, absl::StrFormat("| `%s` | %.3g |", name, bits));
     for (const char* algorithm : kAlgorithms) {
       const double share = share_of_rounding(algorithm, codec);

@@ -43,8 +43,7 @@ TEST(HuggingFace, StoresWhatTheResultDecodesTo) {
 
 TEST(HuggingFace, ConvertsEverythingToTheDtypeThatWasAskedFor) {
   Export run("huggingface", params("fp16"));
-  const Result linear =
-      quantized(kLinear, 16, 96, scheme(R"({"group": 32})"), at::kFloat);
+  const Result linear = quantized(kLinear, 16, 96, scheme(R"({"group": 32})"), at::kFloat);
   run.add(linear);
   run.add_parameter("model.norm.weight", at::randn({8}).to(at::kBFloat16));
   run.finish(source("dtype"));

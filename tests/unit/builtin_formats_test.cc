@@ -76,8 +76,8 @@ TEST(BuiltinFormats, TellOfEveryKeyWhatItIsFor) {
 TEST(BuiltinFormats, HoldIntegersAndFp8) {
   EXPECT_THAT(names("int", "weight"),
               testing::ElementsAre("bits", "granularity", "group", "group_scale", "group_tail",
-                                   "block_rows", "block_columns", "symmetric", "zero", "range", "mse_norm",
-                                   "convention", "scale_dtype", "share"));
+                                   "block_rows", "block_columns", "symmetric", "zero", "range",
+                                   "mse_norm", "convention", "scale_dtype", "share"));
   EXPECT_THAT(names("int", "activation"),
               testing::ElementsAre("bits", "granularity", "group", "symmetric", "dynamic",
                                    "static_range", "percentile", "headroom"));

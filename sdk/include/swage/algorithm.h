@@ -75,7 +75,7 @@ struct SWAGE_API SubsetStats {
   at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
   // int64 [65536]: how many values are nearest to the bf16 number with these bits.
   at::Tensor histogram;
-  Slots sample;                 // the subset's input slot and what inspect() needs
+  Slots sample;  // the subset's input slot and what inspect() needs
 };
 
 // What block- and subset-level calls share.
@@ -90,8 +90,9 @@ class SWAGE_API StepContext {
   // Of its input; null: that stays in floats.
   virtual std::shared_ptr<const Codec> activation_codec(const Linear& linear) const = 0;
   // Makes a copy of `result` the linear's result; name, provenance and activation scheme are filled
-  // in when empty. It is of target() and activation_codec(), unless in floats. An algorithm that still folds into this linear emits afterwards (from
-  // block_transform): a fold into an emitted linear is an error.
+  // in when empty. It is of target() and activation_codec(), unless in floats. An algorithm that
+  // still folds into this linear emits afterwards (from block_transform): a fold into an emitted
+  // linear is an error.
   virtual absl::Status emit(Linear& linear, Result result) = 0;
   // A line in log, events and report: what a user should know (a Hessian that needed more damping,
   // say).

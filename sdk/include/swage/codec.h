@@ -29,8 +29,8 @@ SWAGE_API const at::Tensor& part(const Parts& parts, std::string_view name);
 struct SWAGE_API FitRequest {
   at::ScalarType scale_dtype = at::kFloat;  // of scales whose type the scheme leaves open
   at::Tensor clip_low, clip_high;           // limits per group [out, groups], both or none
-  at::Tensor importance;          // [in], >= 0: weight of a column's squared error (Σ x²); or none
-  std::string range;              // not empty: in place of the scheme's own `range`
+  at::Tensor importance;  // [in], >= 0: weight of a column's squared error (Σ x²); or none
+  std::string range;      // not empty: in place of the scheme's own `range`
   std::vector<at::Tensor> fused;  // other weights that an engine multiplies together with this one
 };
 
@@ -141,7 +141,7 @@ class SWAGE_API Codec {
   virtual int64_t do_group_width(int64_t in) const { return in; }
   virtual bool do_takes_limits() const { return false; }
   virtual bool do_wants_importance() const;  // default: range = "weighted"
-  virtual bool do_wants_fused() const;  // default: share = "fused"
+  virtual bool do_wants_fused() const;       // default: share = "fused"
   virtual bool do_shares_tokens() const { return false; }
   virtual at::ScalarType do_decoded_type(const Parts&) const { return at::kFloat; }
   virtual at::Tensor do_quantize_input(const at::Tensor& x, const Parts& fixed) const;
@@ -165,8 +165,8 @@ class SWAGE_API Codec {
   std::string origin_;  // "plugin org.example 1.0.0, /…/x.swage.so"; "": of the SDK itself
 };
 
-// The codec of a scheme; keys that it lacks have their defaults. NotFound: no format of this name is
-// registered. InvalidArgument: keys that contradict each other.
+// The codec of a scheme; keys that it lacks have their defaults. NotFound: no format of this name
+// is registered. InvalidArgument: keys that contradict each other.
 SWAGE_API absl::StatusOr<std::shared_ptr<const Codec>> make_codec(const Scheme& scheme);
 // Makes a format known under a name, for the host, which does so for plugins. A name that is known
 // already stays with what it names. `origin` is that of a CallSite.

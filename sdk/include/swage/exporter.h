@@ -85,9 +85,8 @@ class SWAGE_API Exporter {
   virtual absl::Status finish(ExportContext& context) = 0;
   // Reads one linear of a checkpoint in this format: `tensors` are its files, `config` its
   // config.json. NotFound: the checkpoint holds this linear as plain floats under its own name.
-  virtual absl::StatusOr<Result> decode(const std::string& linear,
-                                                  const WeightSource& tensors,
-                                                  const Value& config) = 0;
+  virtual absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
+                                        const Value& config) = 0;
 
   // An ability that a later version of the host may ask for; null: it has none of this name.
   const void* query(std::string_view ability) const;

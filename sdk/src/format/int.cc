@@ -80,8 +80,9 @@ class Int final : public ScalarCodec {
 
  private:
   explicit Int(const Value& keys)
-      : ScalarCodec(ScalarTable::integers(-(1 << (bits_of(keys) - 1)), (1 << (bits_of(keys) - 1)) - 1),
-                    integer_layout(keys)),
+      : ScalarCodec(
+            ScalarTable::integers(-(1 << (bits_of(keys) - 1)), (1 << (bits_of(keys) - 1)) - 1),
+            integer_layout(keys)),
         keys_(keys),
         bits_(static_cast<int>(bits_of(keys))),
         convention_(convention_of(keys)) {
@@ -99,13 +100,12 @@ class Int final : public ScalarCodec {
 
   std::string do_describe() const override {
     if (of_inputs(keys_)) {
-      return absl::StrCat("a", bits_, extent_text(keys_, "token"),
-                          symmetric() ? "" : " asymmetric", is_dynamic(keys_) ? "" : " static");
+      return absl::StrCat("a", bits_, extent_text(keys_, "token"), symmetric() ? "" : " asymmetric",
+                          is_dynamic(keys_) ? "" : " static");
     }
-    return absl::StrCat("w", bits_, extent_text(keys_, kGranularity),
-                        symmetric() ? " symmetric" : " asymmetric",
-                        layout().float_zeros ? " in floats" : "",
-                        two_levels() ? " under int8 scales" : "");
+    return absl::StrCat(
+        "w", bits_, extent_text(keys_, kGranularity), symmetric() ? " symmetric" : " asymmetric",
+        layout().float_zeros ? " in floats" : "", two_levels() ? " under int8 scales" : "");
   }
 
   bool two_levels() const { return layout().outer_groups != 0; }
@@ -148,9 +148,9 @@ class Int final : public ScalarCodec {
       if (scale == 0) return level;
       level.scale = quant::round_to_storage(scale, storage.scales);
       if (level.scale == 0)
-        level.scale = T(storage.scales == c10::ScalarType::Half
-                            ? 6.103515625e-05f
-                            : std::numeric_limits<float>::min());
+        level.scale =
+            T(storage.scales == c10::ScalarType::Half ? 6.103515625e-05f
+                                                      : std::numeric_limits<float>::min());
       level.stored = level.scale;
     }
     const bool constant = low == high && convention_ != Convention::kLlmc && !two_levels();
@@ -183,7 +183,8 @@ class Int final : public ScalarCodec {
                                    : (high.clamp_min(0) - low.clamp_max(0)) / (2 * half - 1);
     if (convention_ == Convention::kGptq && symmetric()) scale = 2 * magnitude / (2 * half - 1);
     if (convention_ == Convention::kFullRange) scale = magnitude / half;
-    const at::Tensor outer = (scale.amax(1, true) / kGreatestGroupScale).to(scale_type_of(keys_, open));
+    const at::Tensor outer =
+        (scale.amax(1, true) / kGreatestGroupScale).to(scale_type_of(keys_, open));
     return at::where(outer.eq(0), at::ones_like(outer), outer);
   }
 

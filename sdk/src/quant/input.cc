@@ -53,7 +53,8 @@ class InputRounder {
       std::vector<uint8_t> codes(width_);
       for (int64_t first = begin * columns_; first < end * columns_; first += columns_) {
         for (int64_t c = 0; c < columns_; c += width_)
-          round_group(from + first + c, std::min(width_, columns_ - c), codes.data(), to + first + c);
+          round_group(from + first + c, std::min(width_, columns_ - c), codes.data(),
+                      to + first + c);
       }
     });
     return out;

@@ -66,10 +66,10 @@ void encode_row(const T* x, int64_t columns, const RowGrid<T>& grid, uint8_t* co
       continue;
     }
     const T zero = grid.zeros ? grid.zeros[group] : T(0);
-    const T code = std::min(std::max(std::nearbyint(scaled + (zero - std::nearbyint(zero))) +
-                                         std::nearbyint(zero),
-                                     T(table.least())),
-                            T(table.greatest()));
+    const T code = std::min(
+        std::max(std::nearbyint(scaled + (zero - std::nearbyint(zero))) + std::nearbyint(zero),
+                 T(table.least())),
+        T(table.greatest()));
     codes[c] = static_cast<uint8_t>(static_cast<int8_t>(code));
   }
 }
@@ -80,8 +80,8 @@ void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<T>& grid, T
   for (int64_t c = 0; c < columns; ++c) {
     const int64_t group = c / grid.width;
     const T zero = grid.zeros ? grid.zeros[group] : T(0);
-    const T level = integers ? T(static_cast<int8_t>(codes[c])) - zero
-                             : T(grid.table->values()[codes[c]]);
+    const T level =
+        integers ? T(static_cast<int8_t>(codes[c])) - zero : T(grid.table->values()[codes[c]]);
     out[c] = decoded(level, grid.scales[group], grid.offsets ? grid.offsets + group : nullptr,
                      grid.storage);
   }
@@ -108,7 +108,8 @@ T cost_of(const T* x, int64_t columns, const RowGrid<T>& grid, const Cost& cost)
 
 template <class T>
 T power_cost(const T* x, int64_t columns, const RowGrid<T>& grid, T norm) {
-  return cost_of(x, columns, grid, [&](T error, int64_t) { return std::pow(std::abs(error), norm); });
+  return cost_of(x, columns, grid,
+                 [&](T error, int64_t) { return std::pow(std::abs(error), norm); });
 }
 
 template <class T>

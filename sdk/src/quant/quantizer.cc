@@ -13,8 +13,9 @@ FitRequest request_for(const Linear& linear, const Target& target) {
 }
 
 absl::StatusOr<Result> quantize(const Linear& linear, const Target& target) {
-  const at::Tensor weight =
-      linear.mask.defined() ? linear.weight.masked_fill(linear.mask.logical_not(), 0) : linear.weight;
+  const at::Tensor weight = linear.mask.defined()
+                                ? linear.weight.masked_fill(linear.mask.logical_not(), 0)
+                                : linear.weight;
   auto levels = target.codec->fit(weight, request_for(linear, target));
   if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
   const at::Tensor inside = clamp_to_limits(weight, target.codec->group_width(linear.in()),

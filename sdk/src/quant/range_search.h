@@ -113,7 +113,7 @@ class RangeSearch {
 
  private:
   static constexpr double kStep = 0.01, kEnd = 0.205;  // factors 1.00, 0.99 … 0.21
-  static constexpr int kMost = 512;  // of them, from 5 times the range
+  static constexpr int kMost = 512;                    // of them, from 5 times the range
 
   Level<T> level_at(T factor) const {
     return codec_.level(factor * group_.low, factor * group_.high, storage_);

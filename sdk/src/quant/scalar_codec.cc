@@ -70,13 +70,13 @@ void ScalarCodec::scale_slopes(const at::Tensor& low, const at::Tensor& high, at
 }
 
 std::string ScalarCodec::do_form() const {
-  return absl::StrCat(format(), " ", layout_.code_bits, " bits, ", layout_.rows, " x ",
-                      layout_.columns, layout_.zeros ? ", zeros" : "",
-                      layout_.float_zeros ? " in floats" : "",
-                      layout_.outer_groups != 0 ? absl::StrCat(" under ", layout_.outer_groups) : "",
-                      scheme().keys.count("dynamic") == 0 ? ""
-                      : Value(scheme().keys).flag("dynamic", true) ? ", dynamic"
-                                                                   : ", static");
+  return absl::StrCat(
+      format(), " ", layout_.code_bits, " bits, ", layout_.rows, " x ", layout_.columns,
+      layout_.zeros ? ", zeros" : "", layout_.float_zeros ? " in floats" : "",
+      layout_.outer_groups != 0 ? absl::StrCat(" under ", layout_.outer_groups) : "",
+      scheme().keys.count("dynamic") == 0          ? ""
+      : Value(scheme().keys).flag("dynamic", true) ? ", dynamic"
+                                                   : ", static");
 }
 
 absl::StatusOr<Parts> ScalarCodec::do_fit(const at::Tensor& weight,

@@ -77,9 +77,8 @@ at::Tensor spread(const at::Tensor& levels, const ScalarGrid& grid, at::IntArray
 // The place among the sorted values. Comparisons are those of the kernels: with floats for floats.
 at::Tensor places(const at::Tensor& scaled, const ScalarTable& table) {
   const at::Tensor edges =
-      is_double(scaled)
-          ? at::tensor(at::ArrayRef<double>(table.exact_edges()), scaled.options())
-          : at::tensor(at::ArrayRef<float>(table.edges()), scaled.options());
+      is_double(scaled) ? at::tensor(at::ArrayRef<double>(table.exact_edges()), scaled.options())
+                        : at::tensor(at::ArrayRef<float>(table.edges()), scaled.options());
   return at::bucketize(scaled, edges, /*out_int32=*/false, /*right=*/false);
 }
 
@@ -90,7 +89,8 @@ at::Tensor nearest_float(const at::Tensor& scaled, const ScalarTable& table) {
   const at::Tensor exponent = size.log2().floor().clamp_min(least_exponent);
   // log2 may round up to the next power: the step is then too wide by one place.
   const at::Tensor least = exponent.exp2();
-  const at::Tensor exact = at::where(least.gt(size), exponent - 1, exponent).clamp_min(least_exponent);
+  const at::Tensor exact =
+      at::where(least.gt(size), exponent - 1, exponent).clamp_min(least_exponent);
   const at::Tensor step = (exact - table.mantissa_bits()).exp2();
   const at::Tensor value = (size / step).round() * step;
   return at::where(scaled.signbit(), -value, value).to(scaled.scalar_type());
@@ -103,9 +103,7 @@ at::Tensor clamp_to_limits(const at::Tensor& weight, int64_t width, const at::Te
   if (!low.defined()) return weight;
   const auto spread_limit = [&](const at::Tensor& limit) {
     if (limit.size(1) == 1) return limit.to(weight.scalar_type());
-    return limit.to(weight.scalar_type())
-        .repeat_interleave(width, 1)
-        .narrow(1, 0, weight.size(1));
+    return limit.to(weight.scalar_type()).repeat_interleave(width, 1).narrow(1, 0, weight.size(1));
   };
   return at::clamp(weight, spread_limit(low), spread_limit(high));
 }
@@ -121,7 +119,8 @@ at::Tensor decode(const at::Tensor& codes, const ScalarGrid& grid) {
 }
 
 at::Tensor round_trip(const at::Tensor& weight, const ScalarGrid& grid) {
-  if (!weight.is_cpu()) return decode_plain(encode_plain(weight, grid), grid).to(weight.scalar_type());
+  if (!weight.is_cpu())
+    return decode_plain(encode_plain(weight, grid), grid).to(weight.scalar_type());
   return is_double(weight) ? round_trip_as<double>(weight, grid)
                            : round_trip_as<float>(weight, grid);
 }
@@ -130,7 +129,9 @@ at::Tensor encode_plain(const at::Tensor& weight, const ScalarGrid& grid) {
   const ScalarTable& table = *grid.table;
   const at::ScalarType type = arithmetic_type(weight.scalar_type());
   at::Tensor scaled = weight.to(type);
-  const auto levels = [&](const at::Tensor& one) { return spread(one.to(type), grid, weight.sizes()); };
+  const auto levels = [&](const at::Tensor& one) {
+    return spread(one.to(type), grid, weight.sizes());
+  };
   if (grid.offset.defined()) scaled = scaled - levels(grid.offset);
   scaled = scaled / levels(grid.scale);
   if (table.kind() == ScalarTable::Kind::kIntegers) {
@@ -143,7 +144,8 @@ at::Tensor encode_plain(const at::Tensor& weight, const ScalarGrid& grid) {
     return scaled.clamp(table.least(), table.greatest()).to(at::kChar);
   }
   std::vector<int64_t> codes(table.codes().begin(), table.codes().end());
-  const at::Tensor by_place = at::tensor(at::ArrayRef<int64_t>(codes), weight.options().dtype(at::kLong));
+  const at::Tensor by_place =
+      at::tensor(at::ArrayRef<int64_t>(codes), weight.options().dtype(at::kLong));
   const bool floats = table.kind() == ScalarTable::Kind::kFloats;
   const at::Tensor value = floats ? nearest_float(scaled, table) : scaled;
   at::Tensor code = by_place.index_select(0, places(value, table).flatten()).view(weight.sizes());
@@ -154,10 +156,12 @@ at::Tensor encode_plain(const at::Tensor& weight, const ScalarGrid& grid) {
 
 at::Tensor decode_plain(const at::Tensor& codes, const ScalarGrid& grid) {
   const at::ScalarType type = grid.decoded == at::kDouble ? at::kDouble : at::kFloat;
-  const at::Tensor by_code = at::tensor(at::ArrayRef<float>(grid.table->values(), 256),
-                                        grid.scale.options().dtype(type));
+  const at::Tensor by_code =
+      at::tensor(at::ArrayRef<float>(grid.table->values(), 256), grid.scale.options().dtype(type));
   const at::Tensor index = codes.contiguous().view(at::kByte).to(at::kInt).flatten();
-  const auto levels = [&](const at::Tensor& one) { return spread(one.to(type), grid, codes.sizes()); };
+  const auto levels = [&](const at::Tensor& one) {
+    return spread(one.to(type), grid, codes.sizes());
+  };
   at::Tensor value = by_code.index_select(0, index).view(codes.sizes());
   if (grid.zero.defined()) value = value - levels(grid.zero);
   value = value * levels(grid.scale);

@@ -56,9 +56,9 @@ ScalarTable::Pointer ScalarTable::floats(int exponent_bits, int mantissa_bits, i
   table->bias_ = bias;
   for (int code = 0; code < 1 << magnitude_bits; ++code) {
     const int exponent = code >> mantissa_bits, mantissa = code & ((1 << mantissa_bits) - 1);
-    const double value =
-        exponent == 0 ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
-                      : std::ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
+    const double value = exponent == 0 ? std::ldexp(mantissa, 1 - bias - mantissa_bits)
+                                       : std::ldexp(mantissa + (1 << mantissa_bits),
+                                                    exponent - bias - mantissa_bits);
     if (value > maximum) continue;
     table->values_[code] = static_cast<float>(value);
     table->values_[code | 1 << magnitude_bits] = static_cast<float>(-value);
@@ -99,7 +99,8 @@ void ScalarTable::sort(Tie tie) {
 uint8_t ScalarTable::code_of(double value) const {
   if (std::isnan(value)) return codes_.front();  // what it decodes to has no meaning either
   if (kind_ == Kind::kIntegers) {
-    const double code = std::min<double>(std::max<double>(std::nearbyint(value), least()), greatest());
+    const double code =
+        std::min<double>(std::max<double>(std::nearbyint(value), least()), greatest());
     return static_cast<uint8_t>(static_cast<int8_t>(code));
   }
   if (kind_ == Kind::kValues) {

@@ -25,8 +25,8 @@ Counted counted(const at::Tensor& histogram, bool magnitudes) {
   std::vector<std::pair<float, double>> all;
   for (int64_t bits = 0; bits < histogram.numel(); ++bits) {
     if (counts[bits] == 0) continue;
-    const auto value = static_cast<float>(
-        c10::BFloat16(static_cast<uint16_t>(bits), c10::BFloat16::from_bits()));
+    const auto value =
+        static_cast<float>(c10::BFloat16(static_cast<uint16_t>(bits), c10::BFloat16::from_bits()));
     all.emplace_back(magnitudes ? std::abs(value) : value, static_cast<double>(counts[bits]));
   }
   std::sort(all.begin(), all.end());
@@ -138,7 +138,8 @@ Ends static_range(const Codec& codec, float minimum, float maximum, const at::Te
   const std::string rule = keys.str("static_range", "minmax");
   Ends ends{minimum, maximum};
   SWAGE_CHECK(rule == "minmax" || histogram.defined());
-  if (rule == "percentile") ends = by_percentile(codec, ends, histogram, keys.f64("percentile", 99.99));
+  if (rule == "percentile")
+    ends = by_percentile(codec, ends, histogram, keys.f64("percentile", 99.99));
   if (rule == "mse") ends = by_error(codec, ends, histogram);
   if (rule == "histogram") ends = by_divergence(codec, ends, histogram);
   const auto headroom = static_cast<float>(keys.f64("headroom", 1));

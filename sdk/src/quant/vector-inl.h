@@ -93,8 +93,8 @@ struct Floats {
   HWY_INLINE Vec Near(Vec scaled, Vec, Vec) const { return Near(scaled, scaled); }
   HWY_INLINE Vec Near(Vec scaled, Vec) const {
     const auto size = hn::Min(hn::Abs(scaled), greatest);
-    const auto exponent = hn::Max(
-        hn::And(hn::BitCast(I32(), size), hn::Set(I32(), 0x7F800000)), least_exponent);
+    const auto exponent =
+        hn::Max(hn::And(hn::BitCast(I32(), size), hn::Set(I32(), 0x7F800000)), least_exponent);
     const auto magic = hn::BitCast(F32(), hn::Add(exponent, lift));
     return hn::CopySign(hn::Sub(hn::Add(size, magic), magic), scaled);
   }
@@ -102,7 +102,8 @@ struct Floats {
     const auto size = hn::Abs(level);
     const auto small = hn::ConvertTo(I32(), hn::Mul(size, last_places));
     const auto large = hn::Sub(hn::ShiftRightSame(hn::BitCast(I32(), size), shift), base);
-    const auto code = hn::IfThenElse(hn::RebindMask(I32(), hn::Lt(size, least_normal)), small, large);
+    const auto code =
+        hn::IfThenElse(hn::RebindMask(I32(), hn::Lt(size, least_normal)), small, large);
     const auto negative = hn::ShiftRight<31>(hn::BitCast(I32(), level));
     return hn::Or(code, hn::And(negative, sign));
   }

@@ -62,8 +62,8 @@ SubsetStats Accumulator::finish() {
   if (needs_.wants_hessian()) mirror_upper(stats_.hessian);
   if (needs_.wants_mean_abs())
     stats_.mean_abs /= static_cast<double>(std::max<int64_t>(stats_.tokens, 1));
-  for (at::Tensor* tensor : {&stats_.absmax, &stats_.mean_abs, &stats_.square_sum, &stats_.minimum,
-                             &stats_.maximum}) {
+  for (at::Tensor* tensor :
+       {&stats_.absmax, &stats_.mean_abs, &stats_.square_sum, &stats_.minimum, &stats_.maximum}) {
     if (tensor->defined()) *tensor = tensor->to(at::kFloat);
   }
   return std::exchange(stats_, {});

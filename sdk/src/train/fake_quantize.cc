@@ -50,7 +50,8 @@ struct StraightThrough : torch::autograd::Function<StraightThrough> {
     const at::Tensor gradient = gradients[0].contiguous();
     const at::Tensor above = weight.gt(inside), below = weight.lt(inside);
     const at::Tensor of_scale = group_sums(gradient * (result - inside), width);
-    const Ends slopes = {context->saved_data["low"].toTensor(), context->saved_data["high"].toTensor()};
+    const Ends slopes = {context->saved_data["low"].toTensor(),
+                         context->saved_data["high"].toTensor()};
     // A limit that cuts nothing off is no end of the range.
     const auto of_limit = [&](const at::Tensor& cut, const at::Tensor& slope) {
       const at::Tensor cuts = grouped(cut, width).any(2);
@@ -92,7 +93,8 @@ absl::StatusOr<at::Tensor> fake_quantize(const at::Tensor& weight, const at::Ten
   request.range = "minmax";
   SWAGE_ASSIGN_OR_RETURN(const Parts levels, codec.fit(inside, request));
   SWAGE_ASSIGN_OR_RETURN(const quant::ScalarGrid grid, codec.grid(levels, out, in));
-  return StraightThrough::apply(weight, low, high, inside, quant::round_trip(inside, grid), *scalar);
+  return StraightThrough::apply(weight, low, high, inside, quant::round_trip(inside, grid),
+                                *scalar);
 }
 
 }  // namespace swage::train

@@ -57,7 +57,7 @@ class FaultyFormat final : public Exporter {
     return io::write_safetensors(folder + "/model.safetensors", tensors);
   }
   absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value&) override {
+                                const Value&) override {
     if (absl::StartsWith(fault_, "decode:")) ends::end(fault_.substr(7));
     if (!tensors.has(linear + ".codes")) return absl::NotFoundError("floats");
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor codes, tensors.read(linear + ".codes"));

@@ -113,8 +113,8 @@ class FaultyStep final : public Algorithm {
       kept_.push_back(result.part("scales"));
     }
     if (fault_ == "bad scales")
-      result.set_part("scales", at::full_like(result.part("scales"),
-                                              std::numeric_limits<float>::infinity()));
+      result.set_part("scales",
+                      at::full_like(result.part("scales"), std::numeric_limits<float>::infinity()));
     if (fault_ == "codes of another shape")
       result.set_part("codes", result.part("codes").narrow(0, 0, 1));
     if (fault_ == "another name") result.set_name("model.layers.9.mlp.down_proj");

@@ -71,7 +71,7 @@ class Liar final : public Exporter {
   }
 
   absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value&) override {
+                                const Value&) override {
     SWAGE_ASSIGN_OR_RETURN(at::Tensor weight, tensors.read(linear + ".weight"));
     const auto known = remembered().find(linear);
     if (how_ == "remembers" && known != remembered().end()) weight = known->second;

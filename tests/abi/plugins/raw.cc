@@ -6,7 +6,8 @@
 #endif
 #define RAW_MANIFEST                                                                \
   "id = \"raw\"\nversion = \"1.0.0\"\nsummary = \"Wrong inside.\"\n[[component]]\n" \
-  "kind = \"algorithm\"\nname = \"raw\"\ninterface = \"" RAW_INTERFACE "\"\nsummary = \"Nothing.\"\n"
+  "kind = \"algorithm\"\nname = \"raw\"\ninterface = \"" RAW_INTERFACE              \
+  "\"\nsummary = \"Nothing.\"\n"
 
 namespace {
 

@@ -17,12 +17,12 @@ namespace swage::train {
 // the weight, one outside to its limit, and every entry adds r ds/dlimit where the limit is an end
 // of its group's range.
 //
-// The scheme's rule for ranges is ignored, since the limits are the range. InvalidArgument: a format
-// without ranges of its own for every group of a row (Codec::takes_limits()), or what Codec::fit
-// refuses.
+// The scheme's rule for ranges is ignored, since the limits are the range. InvalidArgument: a
+// format without ranges of its own for every group of a row (Codec::takes_limits()), or what
+// Codec::fit refuses.
 SWAGE_API absl::StatusOr<at::Tensor> fake_quantize(const at::Tensor& weight, const at::Tensor& low,
-                                                   const at::Tensor& high,
-                                                   const Codec& codec, at::ScalarType scale_dtype);
+                                                   const at::Tensor& high, const Codec& codec,
+                                                   at::ScalarType scale_dtype);
 
 // Ends of the range of every group, [out, groups] in the dtype of the weight.
 struct SWAGE_API Ends {
