@@ -93,7 +93,7 @@ class Reader {
 // Observers chose the scales, in the past; they change nothing in the files.
 const std::set<std::string> kSchemeKeys = {
     "type",     "num_bits", "symmetric",       "strategy",    "group_size", "dynamic",
-    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"};
+    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype",   "block_structure"};
 
 // "dynamic" is a flag or "local".
 std::string read_dynamic(Reader* table) {
@@ -110,7 +110,10 @@ Arguments read_arguments(Reader* table, const Texts& strategies) {
   arguments.strategy = strategies[table->choice("strategy", strategies)];
   if (arguments.strategy == "group" || arguments.strategy == "tensor_group")
     arguments.group_size = table->integer("group_size", 1, int64_t{1} << 30);
-  if (arguments.strategy == "block") {
+  const bool blocks = arguments.strategy == "block";
+  if (!blocks && !(*table)["block_structure"].is_null())
+    table->fail("block_structure", (*table)["block_structure"], "null without \"block\"");
+  if (blocks) {
     const Value::List* sides = (*table)["block_structure"].list();
     const bool two = sides != nullptr && sides->size() == 2 && (*sides)[0].integer() != nullptr &&
                      (*sides)[1].integer() != nullptr && *(*sides)[0].integer() > 0 &&
@@ -124,14 +127,13 @@ Arguments read_arguments(Reader* table, const Texts& strategies) {
     if (integers) table->fail("strategy", Value("block"), "another one for integers");
   }
   const Value& scales = (*table)["scale_dtype"];
-  if (scales.text() != nullptr && (*scales.text() == "torch.uint8" ||
-                                   arguments.strategy == "tensor_group"))
+  if (scales.text() != nullptr &&
+      (*scales.text() == "torch.uint8" || arguments.strategy == "tensor_group"))
     arguments.scale_dtype = *scales.text();
   const bool small = arguments.group_size > 0 && !integers;
   arguments.bits = table->integer("num_bits", integers ? 2 : small ? 4 : 8, 8);
   arguments.symmetric = table->flag("symmetric", true);
-  if (!integers && !arguments.symmetric)
-    table->fail("symmetric", Value(false), "true for floats");
+  if (!integers && !arguments.symmetric) table->fail("symmetric", Value(false), "true for floats");
   arguments.dynamic = read_dynamic(table);
   return arguments;
 }
@@ -164,8 +166,7 @@ std::shared_ptr<const Codec> read_weights(Reader table) {
 }
 
 std::shared_ptr<const Codec> read_activation(Reader table) {
-  const Arguments arguments =
-      read_arguments(&table, {"token", "tensor", "group", "tensor_group"});
+  const Arguments arguments = read_arguments(&table, {"token", "tensor", "group", "tensor_group"});
   if (!table["actorder"].is_null()) table.fail("actorder", table["actorder"], "null");
   const bool one = arguments.strategy == "tensor";
   const bool local = arguments.strategy == "tensor_group";
@@ -187,8 +188,8 @@ Layout read_layout(Reader* group, const Value& format, const Quantization& quant
   if (quantization.weight == nullptr) return *layout;
   const bool integers = *layout == Layout::kPacked || *layout == Layout::kInt;
   const auto fitting = choose_layout({quantization.weight, nullptr}, 0, 0);
-  const bool fits = fitting.ok() && (integers ? quantization.weight->format() == "int"
-                                              : *fitting == *layout);
+  const bool fits =
+      fitting.ok() && (integers ? quantization.weight->format() == "int" : *fitting == *layout);
   if (!fits) {
     group->fail("format", format,
                 quantization.weight->format() == "int" ? "a format for integers"
