@@ -93,7 +93,7 @@ class Reader {
 // Observers chose the scales, in the past; they change nothing in the files.
 const std::set<std::string> kSchemeKeys = {
     "type",     "num_bits", "symmetric",       "strategy",    "group_size", "dynamic",
-    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"};
+    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype",   "block_structure"};
 
 // "dynamic" is a flag or "local".
 std::string read_dynamic(Reader* table) {
@@ -110,7 +110,10 @@ Arguments read_arguments(Reader* table, const Texts& strategies) {
   arguments.strategy = strategies[table->choice("strategy", strategies)];
   if (arguments.strategy == "group" || arguments.strategy == "tensor_group")
     arguments.group_size = table->integer("group_size", 1, int64_t{1} << 30);
-  if (arguments.strategy == "block") {
+  const bool blocks = arguments.strategy == "block";
+  if (!blocks && !(*table)["block_structure"].is_null())
+    table->fail("block_structure", (*table)["block_structure"], "null without \"block\"");
+  if (blocks) {
     const Value::List* sides = (*table)["block_structure"].list();
     const bool two = sides != nullptr && sides->size() == 2 && (*sides)[0].integer() != nullptr &&
                      (*sides)[1].integer() != nullptr && *(*sides)[0].integer() > 0 &&

@@ -3,7 +3,7 @@ import json, os, re, shutil
 import numpy as np
 
 DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "U8": "u1", "I8": "i1", "I32": "<i4", "I64": "<i8"}
-E2M1 = np.array([sign * value for sign in (1, -1) for value in (0, 0.5, 1, 1.5, 2, 3, 4, 6)], np.float32)
+E2M1 = np.array([sign * value for sign in (1, -1) for value in (0.0, 0.5, 1, 1.5, 2, 3, 4, 6)], np.float32)
 E4M3 = np.array([(-1) ** (c >> 7) * (2.0 ** ((c >> 3 & 15) - 7) * (1 + (c & 7) / 8) if c & 0x78 else (c & 7) / 512)
                  for c in range(256)], np.float32)
 E4M3[[0x7F, 0xFF]] = np.nan
@@ -150,8 +150,9 @@ def flipped(source, folder, part, bit):
     """A copy in which one bit of the first `part` of a linear is another; counted from the lowest of its first number."""
     shutil.copytree(source, folder)
     for path in files(folder):
-        for name, (_, _, first, _) in header(path).items():
-            if name.endswith("." + part) and scheme(config(source)["quantization_config"], name.rpartition(".")[0]):
+        entries = header(path)
+        for name, (_, _, first, _) in entries.items():
+            if name.endswith("." + part) and name.rpartition(".")[0] + ".weight_scale" in entries:
                 with open(path, "r+b") as file:
                     file.seek(first + bit // 8)
                     byte = file.read(1)[0]

@@ -32,6 +32,17 @@ def dense_model(folder):
     return opened(folder + "-decompressed", False)
 
 
+def quantized_model(folder):
+    """The model as it is served, activations quantized. What transformers would do before the first pass is done here: it leaves
+    weights of some formats in bf16, which a model in fp32 cannot multiply by."""
+    model = opened(folder, False)
+    model.hf_quantizer.compressor.decompress_model(model)
+    for module in model.modules():
+        if hasattr(module, "quantization_scheme"):
+            module.weight.data = module.weight.data.float()
+    return model
+
+
 def weights(model):
     return {name: value.detach().float().numpy() for name, value in model.state_dict().items() if value.is_floating_point()}
 
@@ -48,7 +59,7 @@ def kernel_scales(value, args, module, global_scale=None):
 
 
 def compare_activations(name, case, bench, table, packed, own, floats):
-    effect, model = divergence(own, floats), opened(packed, False)
+    effect, model = divergence(own, floats), quantized_model(packed)
     read = logits(model, bench.ids)
     if case == "int8-dynamic":  # compressed-tensors simulates these with scales of amax / 127.5
         table.noise(name + " /127.5", divergence(own, read), effect, None)
