@@ -194,7 +194,8 @@ TEST(Codebook, RefusesWhatItCannotRound) {
   weight[2][5] = 1e9f;
   FitRequest request;
   request.scale_dtype = at::kHalf;
-  EXPECT_THAT(refusal(*codebook(4), weight, request), HasSubstr("entry of the table of row 2 does not fit Half"));
+  EXPECT_THAT(refusal(*codebook(4), weight, request),
+              HasSubstr("entry of the table of row 2 does not fit Half"));
   EXPECT_THAT(refusal(*codebook(2, 2), weight, request),
               HasSubstr("entry of the table of all rows does not fit Half"));
   EXPECT_THAT(refusal(*codebook(4), at::zeros({0, 16})), HasSubstr("not empty"));

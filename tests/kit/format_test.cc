@@ -314,8 +314,8 @@ TEST_P(EveryScalarFormat, PlainTensorsGiveTheBitsOfTheKernels) {
         grid.decoded = decoded;
         const at::Tensor weight = random_matrix(kRows, columns, 7);
         const int64_t groups = (columns + grid.width - 1) / grid.width;
-        grid.scale = (random_matrix(3, groups, 3).abs() + 0.01) /
-                     std::max(1.f, table().greatest()) * 4;
+        grid.scale =
+            (random_matrix(3, groups, 3).abs() + 0.01) / std::max(1.f, table().greatest()) * 4;
         grid.scale[0][0].neg_();
         if (integers) grid.zero = (random_matrix(3, groups, 4) * 100).clamp(-2, 1);
         if (offset) grid.offset = random_matrix(3, groups, 5) / 10;

@@ -112,9 +112,8 @@ TEST(CompressedTensors, WritesTheTensorsOfTheFormat) {
 TEST(CompressedTensors, DecodesWithOneRoundingToTheDtypeOfTheScales) {
   Result linear = quantized(kLinear, 1, 3, scheme(R"({"granularity": "channel"})"));
   linear.set_part("codes", at::tensor({5, -7, 3}).to(at::kChar).unsqueeze(0));
-  linear.set_part(
-      "scales",
-      at::tensor(at::ArrayRef<double>{0.0123291015625}).to(at::kBFloat16).view({1, 1}));
+  linear.set_part("scales",
+                  at::tensor(at::ArrayRef<double>{0.0123291015625}).to(at::kBFloat16).view({1, 1}));
   Export run("compressed-tensors", kParams);
   run.add(linear);
   run.finish();
@@ -277,18 +276,23 @@ TEST(CompressedTensors, RefusesPartsThatTheFormatLacks) {
             }),
             "model.layers.0.mlp.up_proj: the result has a sparsity mask, which the "
             "compressed-tensors exporter does not write");
-  const Side entries{Side::Kind::kEntries, Side::Input::kQuantized,
+  const Side entries{Side::Kind::kEntries,
+                     Side::Input::kQuantized,
                      {{"index", at::zeros({1, 2}, at::kLong)}, {"value", at::zeros({1})}},
                      nullptr,
                      nullptr};
-  const Side low_rank{Side::Kind::kLowRank, Side::Input::kRaw,
+  const Side low_rank{Side::Kind::kLowRank,
+                      Side::Input::kRaw,
                       {{"left", at::zeros({4, 1})}, {"right", at::zeros({1, 64})}},
                       nullptr,
                       nullptr};
   EXPECT_THAT(message([&](auto& l) { l.add_side(entries); }), HasSubstr("outliers"));
   EXPECT_THAT(message([&](auto& l) { l.add_side(low_rank); }), HasSubstr("low-rank"));
   EXPECT_THAT(message([](auto& l) { l.set_online_transform("hadamard"); }), HasSubstr("run time"));
-  EXPECT_THAT(message([](auto& l) { l.set_part("scales", at::ones({4, 1})); }), HasSubstr("scales is [4, 1]"));
+  EXPECT_THAT(message([](auto& l) {
+                l.set_part("scales", at::ones({4, 1}));
+              }),
+              HasSubstr("scales is [4, 1]"));
   EXPECT_THAT(message([](auto& l) {
                 ActivationQuantizer input = activation(
                     R"({"granularity": "tensor", "dynamic": false, "symmetric": false})");
