@@ -166,8 +166,10 @@ TEST_P(Gguf, FitsDoublesAsItFitsFloats) {
     const double floats = errors(rounded(codec, weight), weight, ones).sum().item<double>();
     const double doubles =
         errors(rounded(codec, weight.to(at::kDouble)), weight, ones).sum().item<double>();
-    // Searches may end in other minima.
-    EXPECT_NEAR(floats / doubles, 1, std::string(range) == "minmax" ? 1e-4 : 1e-2) << range;
+    // Where four levels are searched together, the last bits decide which of many optima, alike in
+    // error but not in value, a block ends in.
+    const bool many = is_super(GetParam()) && has_offset(GetParam()) && range[0] == 'w';
+    EXPECT_NEAR(floats / doubles, 1, many ? 1e-2 : 1e-4) << range;
   }
 }
 

@@ -48,6 +48,12 @@ class OneScale : public quant::ScalarCodec {
     return ScalarCodec::do_fit(weight, request);
   }
 
+  // Q8_0 rounds evenly on both sides; llama.cpp writes no -128, but reads it.
+  template <class T>
+  T furthest() const {
+    return table().bits() == 8 ? T(table().greatest()) : T(table().least());
+  }
+
  private:
   std::string do_describe() const override { return format(); }
 
@@ -67,7 +73,6 @@ class OneScale : public quant::ScalarCodec {
     level.stored = level.scale;
     return level;
   }
-
   at::ScalarType do_scale_type(at::ScalarType) const override { return at::kHalf; }
   at::ScalarType do_open_scale_type(at::ScalarType, bool) const override { return at::kHalf; }
   at::ScalarType do_decoded_type(const Parts&) const override { return at::kFloat; }
