@@ -68,7 +68,13 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
 
 bool takes(const Step& step, const std::string& linear) {
   const bool is_end = linear == step.embedding || linear == step.head;
-  return step.match.empty() ? !is_end : glob_match_any(step.match, linear);
+  if (!is_end) return step.match.empty() || glob_match_any(step.match, linear);
+  // "*" and "model.*" mean blocks: an end is taken by what says something of its own name.
+  const size_t last = linear.rfind('.') + 1;  // 0 where there is no dot
+  const std::string any = linear.substr(0, last) + std::string(linear.size() - last, '\1');
+  return std::any_of(step.match.begin(), step.match.end(), [&](const std::string& glob) {
+    return glob_match(glob, linear) && !glob_match(glob, any);
+  });
 }
 
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear) {

@@ -273,7 +273,7 @@ TEST_F(EndsTest, WhatCannotWorkIsRefusedBeforeAnyWork) {
   expect_refused(step("rtn", "lm_hat", "bits = 8, group = 32") + kDense, "fits no linear");
 }
 
-TEST_F(EndsTest, AMatchOfAllTakesTheHeadAndAnOverrideKeepsIt) {
+TEST_F(EndsTest, AMatchThatNamesTheHeadTakesItAndAnOverrideKeepsIt) {
   const std::string all = step("gptq", "*{_proj,head}", "bits = 4, group = 32");
   ASSERT_OK(run(pipeline(all + kPacked)));
   EXPECT_TRUE(linear(kHead).has("weight"));
@@ -281,6 +281,14 @@ TEST_F(EndsTest, AMatchOfAllTakesTheHeadAndAnOverrideKeepsIt) {
   ASSERT_OK(run(pipeline(all + "[[step.override]]\nmatch = \"lm_head\"\nkeep = true\n" + kPacked)));
   EXPECT_THAT(linear(kHead).str("kept_by", ""), HasSubstr("keep = true in step"));
   EXPECT_TRUE(read("packed").at("lm_head.weight").equal(read("model").at("lm_head.weight")));
+}
+
+TEST_F(EndsTest, AMatchOfWildcardsAloneMeansTheBlocks) {
+  for (const char* match : {"*", "model.*"}) {
+    clear();
+    ASSERT_OK(run(pipeline(step("rtn", match, "bits = 4, group = 32") + kPacked)));
+    EXPECT_TRUE(linear(kHead).has("kept_by")) << match;
+  }
 }
 
 }  // namespace
