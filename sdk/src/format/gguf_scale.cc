@@ -48,12 +48,6 @@ class OneScale : public quant::ScalarCodec {
     return ScalarCodec::do_fit(weight, request);
   }
 
-  // Q8_0 rounds evenly on both sides; llama.cpp writes no -128, but reads it.
-  template <class T>
-  T furthest() const {
-    return table().bits() == 8 ? T(table().greatest()) : T(table().least());
-  }
-
  private:
   std::string do_describe() const override { return format(); }
 
