@@ -57,8 +57,8 @@ std::string in_vllm(const LinearSummary& linear) {
   const Arguments weight = weight_of(linear);
   const bool channel = weight.strategy == "channel";
   if (!linear.activation) {
-    const bool fits = weight.type == "int" ? weight.strategy != "tensor"
-                                           : weight.strategy_family() != "plain";
+    const bool fits =
+        weight.type == "int" ? weight.strategy != "tensor" : weight.strategy_family() != "plain";
     return fits ? "" : "refuses them";
   }
   const Arguments input = *input_arguments(*linear.activation);

@@ -148,8 +148,8 @@ struct Reading {
     if (out < 1 || out > kMaxSide || in < 1 || in > kMaxSide)
       return module.wrong("weight_shape", shown({out, in}), "rows and columns");
     const int bits = bits_of(codec);
-    SWAGE_ASSIGN_OR_RETURN(const at::Tensor words, module.read("weight_packed", {at::kInt},
-                                                               {out, packed_words(in, bits)}));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor words,
+                           module.read("weight_packed", {at::kInt}, {out, packed_words(in, bits)}));
     parts["codes"] = unpack(words, bits, in);
     return absl::OkStatus();
   }

@@ -13,7 +13,7 @@ absl::Status write_linear(const Result& linear, Layout layout, TensorSink& sink)
 
 // Reads them back. InvalidArgument names the tensor, what it is and what was expected.
 absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stored,
-                                             const WeightSource& tensors);
+                                   const WeightSource& tensors);
 
 // The status of a linear that the config leaves in floats: NotFound where the files agree.
 absl::Status no_result(const std::string& name, const WeightSource& tensors);
