@@ -19,25 +19,27 @@ using testing_support::must;
 using testing_support::OneLinearBlock;
 using testing_support::Tiny;
 
-using CodecPointer = std::shared_ptr<const Codec>;
-
-CodecPointer asymmetric(int bits, int64_t group) {
-  return must(make_codec({"int", {{"bits", bits}, {"group", group}, {"symmetric", false}}}));
+WeightScheme asymmetric(int bits, int64_t group) {
+  WeightScheme scheme;
+  scheme.bits = bits;
+  scheme.group_size = group;
+  scheme.symmetric = false;
+  return scheme;
 }
 
 // Limits of one linear as sigmoids of logits, which start at 4.
 struct Limits {
-  Limits(Linear& linear, const CodecPointer& codec)
-      : ends(train::group_ends(linear.weight, *codec)),
+  Limits(Linear& linear, const WeightScheme& scheme)
+      : ends(train::group_ends(linear.weight, scheme)),
         low(at::full_like(ends.low, 4).requires_grad_(true)),
         high(at::full_like(ends.low, 4).requires_grad_(true)),
         trained{&linear,
-                [this, &linear, codec] {
+                [this, &linear, scheme] {
                   return train::fake_quantize(linear.weight, low.sigmoid() * ends.low,
-                                              high.sigmoid() * ends.high, *codec,
+                                              high.sigmoid() * ends.high, scheme,
                                               linear.weight.scalar_type());
                 },
-                nullptr} {}
+                std::nullopt} {}
   Limits(const Limits&) = delete;  // the function of `trained` holds this one
   Limits& operator=(const Limits&) = delete;
 
@@ -102,9 +104,9 @@ TEST(BlockTrainer, QuantizesInputsMeanwhile) {
   train::TrainedLinear trained{&block.linear(), [&] { return block.linear().weight; }, {}};
   const std::vector<Slots> inputs = {batch_of(fixture.input, {256})};
   EXPECT_EQ(must(train::BlockTrainer(block, inputs, {trained}).loss()), 0);
-  trained.activation = must(make_codec({"int", {{"dynamic", true}, {"granularity", "token"}}}));
+  trained.activation = ActivationScheme{};
   train::BlockTrainer trainer(block, inputs, {trained});
-  const at::Tensor x = trained.activation->quantize_input(fixture.input, {});
+  const at::Tensor x = quant::fake_quantize(fixture.input, {ActivationScheme{}, {}, {}});
   const at::Tensor error = (x - fixture.input).matmul(fixture.weight.t());
   EXPECT_NEAR(must(trainer.loss()) / error.square().mean().item<double>(), 1, 1e-9);
   EXPECT_FALSE(block.linear().input_quantizer);

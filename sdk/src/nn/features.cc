@@ -2,16 +2,17 @@
 
 #include <ATen/ops/where.h>
 
-#include "nn/embedding_around.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
 
-class FeatureEmbedding final : public EmbeddingAround {
+class FeatureEmbedding final : public Embedding {
  public:
   FeatureEmbedding(std::unique_ptr<Embedding> embedding, int64_t image_token)
-      : EmbeddingAround(std::move(embedding)), image_token_(image_token) {}
+      : embedding_(std::move(embedding)), image_token_(image_token) {
+    parameters_.swap(embedding_->parameters());
+  }
 
   absl::Status embed(Slots& slots) override {
     const at::Tensor places = slots.at(kIds).eq(image_token_);
@@ -52,7 +53,10 @@ class FeatureEmbedding final : public EmbeddingAround {
     }
   }
 
+  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
+
  private:
+  const std::unique_ptr<Embedding> embedding_;
   const int64_t image_token_;
 };
 

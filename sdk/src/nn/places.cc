@@ -1,16 +1,18 @@
 // Positions along three axes.
 #include <algorithm>
 
-#include "nn/embedding_around.h"
 #include "swage/nn/vision.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
 
-class PlacedEmbedding final : public EmbeddingAround {
+class PlacedEmbedding final : public Embedding {
  public:
-  using EmbeddingAround::EmbeddingAround;
+  explicit PlacedEmbedding(std::unique_ptr<Embedding> embedding)
+      : embedding_(std::move(embedding)) {
+    parameters_.swap(embedding_->parameters());
+  }
 
   absl::Status embed(Slots& slots) override {
     SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
@@ -28,6 +30,8 @@ class PlacedEmbedding final : public EmbeddingAround {
     return absl::OkStatus();
   }
 
+  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
+
  private:
   // An image begins where its cell is (0, 0, 0); what follows one stands behind its largest place.
   static void lay_out(const int64_t* cell, int64_t length, int64_t* place) {
@@ -42,6 +46,8 @@ class PlacedEmbedding final : public EmbeddingAround {
       next = std::max(next, *std::max_element(place, place + 3) + 1);
     }
   }
+
+  const std::unique_ptr<Embedding> embedding_;
 };
 
 }  // namespace
