@@ -61,9 +61,9 @@ def compare_weights(case, scales, bench, table):
 def compare_activations(case, bench, table, saturate):
     folder, _ = bench.run(case, "auto")
     # On processors without fp8 oneDNN multiplies such numbers one by one.
-    tokens = 128 if case.startswith("fp8") else bench.ids.shape[1]
-    own, floats = (bench.logits(folder + export)[:1, :tokens - 1] for export in ("/packed", "/dense"))
-    ids = bench.ids[:1, :tokens]
+    windows, tokens = (1, 128) if case.startswith("fp8") else bench.ids.shape
+    own, floats = (bench.logits(folder + export)[:windows, :tokens - 1] for export in ("/packed", "/dense"))
+    ids = bench.ids[:windows, :tokens]
     effect = divergence(own, floats)
     int8 = case.startswith("int8")
     if int8 and saturate:  # what this processor serves; Swage computes what others serve
