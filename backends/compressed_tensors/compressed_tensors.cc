@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "blocks.h"
 #include "experts.h"
 #include "known_parts.h"
 #include "quantization_config.h"
@@ -18,21 +19,26 @@ namespace {
 using namespace swage;
 using namespace swage::compressed_tensors;
 
-// Parts of a result that no layout has a place for.
-absl::Status check_parts(const CompressedLinear& linear) {
-  const std::pair<bool, const char*> parts[] = {
-      {linear.g_idx.defined(), "groups of scattered columns (g_idx)"},
-      {linear.mask.defined(), "a sparsity mask"},
-      {linear.outlier_index.defined(), "outliers kept in floats"},
-      {linear.low_rank_left.defined(), "a low-rank side path"},
-      {linear.codebook.defined(), "a codebook"},
-      {!linear.online_transform.empty(), "a transform of its input at run time"}};
-  for (const auto& [present, name] : parts) {
-    if (!present) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the result has ", name, ", which the compressed-tensors exporter does not write"));
-  }
-  return absl::OkStatus();
+// What a result has beside its codes, for which no layout has a place.
+absl::Status check_beside(const Result& linear) {
+  std::string what;
+  if (linear.mask().defined()) what = "a sparsity mask";
+  if (!linear.sides().empty()) what = name_of(linear.sides().front().kind);
+  if (!linear.online_transform().empty()) what = "a transform of its input at run time";
+  if (what.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the result has ", what, ", which the compressed-tensors exporter does not write"));
+}
+
+absl::Status check_planned(const LinearSummary& linear) {
+  const char* what = linear.may_transform_input
+                         ? "linears whose input must be transformed at run time (online_transform)"
+                     : linear.may_have_sides ? "linears with side paths or outliers"
+                     : linear.may_have_mask  ? "linears with sparsity masks"
+                                             : nullptr;
+  if (what == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a step leaves ", what, ", which the compressed-tensors exporter does not write"));
 }
 
 // Matrices that are no linears of the model but would match the class name "Linear": routers.
@@ -57,24 +63,26 @@ class CompressedTensors final : public Exporter {
   absl::Status check(const std::vector<LinearSummary>& planned) override {
     for (const LinearSummary& linear : planned) {
       if (!linear.kept_by.empty()) continue;
-      if (linear.may_transform_input) {
+      if (linear.place == LinearPlace::kEmbedding)
         return absl::InvalidArgumentError(
-            "a step leaves linears whose input must be transformed at run time (online_transform), "
-            "which the compressed-tensors exporter does not write");
-      }
-      const auto layout = choose_layout({linear.weight, linear.activation}, linear.in);
+            absl::StrCat(linear.name,
+                         ": readers of compressed-tensors take an embedding in floats alone; let "
+                         "no step name it, or export with use = \"huggingface\""));
+      SWAGE_RETURN_IF_ERROR(check_planned(linear));
+      const auto layout = choose_layout({linear.weight, linear.activation}, linear.out, linear.in);
       if (!layout.ok()) return annotate(layout.status(), linear.name);
     }
+    remark_on_blocks(planned);
     return check_experts(planned);
   }
 
-  absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
-    SWAGE_RETURN_IF_ERROR(annotate(check_parts(linear), linear.name));
+  absl::Status encode(const Result& linear, TensorSink& sink) override {
+    SWAGE_RETURN_IF_ERROR(annotate(check_beside(linear), linear.name()));
     SWAGE_RETURN_IF_ERROR(validate(linear));
-    Quantization quantization{linear.scheme, std::nullopt};
-    if (linear.activation) quantization.activation = linear.activation->scheme;
-    const auto layout = choose_layout(quantization, linear.in);
-    if (!layout.ok()) return annotate(layout.status(), linear.name);
+    Quantization quantization{linear.codec(), nullptr};
+    if (linear.activation()) quantization.activation = linear.activation()->codec;
+    const auto layout = choose_layout(quantization, linear.out(), linear.in());
+    if (!layout.ok()) return annotate(layout.status(), linear.name());
     return write_linear(linear, *layout, sink);
   }
 
@@ -93,13 +101,13 @@ class CompressedTensors final : public Exporter {
                                    side_files, shard_bytes_);
   }
 
-  absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value& config) override {
+  absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
+                                const Value& config) override {
     SWAGE_ASSIGN_OR_RETURN(const std::optional<StoredAs> stored,
                            find_linear(config["quantization_config"], linear));
     if (!stored) return no_result(linear, tensors);
     SWAGE_RETURN_IF_ERROR(check_parts_once(tensors));
-    SWAGE_ASSIGN_OR_RETURN(CompressedLinear result, read_linear(linear, *stored, tensors));
+    SWAGE_ASSIGN_OR_RETURN(Result result, read_linear(linear, *stored, tensors));
     SWAGE_RETURN_IF_ERROR(validate(result));
     return result;
   }

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "layout.h"
+#include "arguments.h"
 #include "swage/remark.h"
 
 namespace swage::compressed_tensors {
@@ -15,8 +15,8 @@ namespace {
 
 std::string scheme_of(const LinearSummary& linear) {
   if (!linear.kept_by.empty()) return "kept";
-  std::string scheme = describe(linear.weight);
-  if (linear.activation) absl::StrAppend(&scheme, " with ", describe(*linear.activation));
+  std::string scheme = linear.weight->describe();
+  if (linear.activation) absl::StrAppend(&scheme, " with ", linear.activation->describe());
   return scheme;
 }
 
@@ -39,10 +39,13 @@ absl::Status gather(const std::vector<LinearSummary>& planned, Layers* layers) {
   return absl::OkStatus();
 }
 
+// A linear that no layout holds was refused before.
+Arguments weight_of(const LinearSummary& linear) { return *to_arguments(*linear.weight); }
+
 // "" or what transformers does with such experts.
 std::string in_transformers(const LinearSummary& linear) {
-  const WeightScheme& weight = linear.weight;
-  if (weight.format == NumberFormat::kInt) {
+  const Arguments weight = weight_of(linear);
+  if (weight.type == "int") {
     if (weight.bits == 8 && linear.activation) return "does not load them";
     if (!weight.symmetric) return "does not load them: it knows no zero points of experts";
   }
@@ -51,18 +54,19 @@ std::string in_transformers(const LinearSummary& linear) {
 
 // "" or what vLLM does with such experts.
 std::string in_vllm(const LinearSummary& linear) {
-  const WeightScheme& weight = linear.weight;
-  const auto& input = linear.activation;
-  const bool channel = weight.granularity == Granularity::kChannel;
-  const bool per_token = input && input->granularity == Granularity::kToken;
-  bool fits;
-  if (weight.format != NumberFormat::kInt)
-    fits = input && (channel ? per_token : !per_token);
-  else if (!input)
-    fits = weight.granularity != Granularity::kTensor;
-  else
-    fits = weight.bits == 8 && weight.symmetric && channel && per_token && input->symmetric &&
-           input->bits == 8;
+  const Arguments weight = weight_of(linear);
+  const bool channel = weight.strategy == "channel";
+  if (!linear.activation) {
+    const bool fits =
+        weight.type == "int" ? weight.strategy != "tensor" : weight.strategy_family() != "plain";
+    return fits ? "" : "refuses them";
+  }
+  const Arguments input = *input_arguments(*linear.activation);
+  const bool per_token = input.strategy == "token";
+  bool fits = weight.bits == 8 && weight.symmetric && channel && per_token && input.symmetric &&
+              input.bits == 8;
+  if (weight.type == "float")
+    fits = weight.strategy_family() != "plain" || (channel ? per_token : !per_token);
   return fits ? "" : "refuses them";
 }
 
@@ -103,7 +107,7 @@ absl::Status check_experts(const std::vector<LinearSummary>& planned) {
                         "and computes garbage without an error; vLLM 0.33 reads them"));
   } else if (some_kept && schemes.size() == 2) {
     for (const auto& [scheme, first] : schemes) {
-      if (first->kept_by.empty() && first->weight.format == NumberFormat::kInt)
+      if (first->kept_by.empty() && first->weight->format() == "int")
         remark(absl::StrCat("experts are kept in some layers and ", scheme,
                             " in others: transformers 5.23 does not load them, vLLM 0.33 does"));
     }

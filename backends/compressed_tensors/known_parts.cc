@@ -10,9 +10,17 @@ namespace swage::compressed_tensors {
 namespace {
 
 // What read_linear reads, or refuses with a reason of its own.
-const std::set<std::string> kParts = {
-    "weight",      "bias",         "weight_packed",     "weight_shape",    "weight_scale",
-    "input_scale", "weight_g_idx", "weight_zero_point", "input_zero_point"};
+const std::set<std::string> kParts = {"weight",
+                                      "bias",
+                                      "weight_packed",
+                                      "weight_shape",
+                                      "weight_scale",
+                                      "input_scale",
+                                      "weight_g_idx",
+                                      "weight_zero_point",
+                                      "input_zero_point",
+                                      "weight_global_scale",
+                                      "input_global_scale"};
 
 std::string parent_of(const std::string& path) {
   const size_t dot = path.rfind('.');

@@ -1,67 +1,81 @@
 #include "layout.h"
 
 #include "absl/strings/str_cat.h"
+#include "arguments.h"
 #include "swage/status.h"
 
 namespace swage::compressed_tensors {
 namespace {
 
-absl::Status refused(const std::string& scheme, const char* reason) {
+constexpr std::pair<Layout, const char*> kNames[] = {
+    {Layout::kPacked, "pack-quantized"},      {Layout::kInt, "int-quantized"},
+    {Layout::kFloat, "float-quantized"},      {Layout::kNvfp4, "nvfp4-pack-quantized"},
+    {Layout::kMxfp4, "mxfp4-pack-quantized"}, {Layout::kMxfp8, "mxfp8-quantized"}};
+
+absl::Status refused(const std::string& scheme, const std::string& reason) {
   return absl::InvalidArgumentError(
       absl::StrCat("compressed-tensors cannot hold ", scheme, ": ", reason));
 }
 
-absl::Status check_weight(const WeightScheme& weight, int64_t in) {
-  switch (weight.format) {
-    case NumberFormat::kInt:
-      break;
-    case NumberFormat::kFp8E4M3:
-      if (weight.granularity != Granularity::kGroup) break;
-      return refused(describe(weight), "fp8 weights take one scale per channel or tensor");
-    case NumberFormat::kFp8E5M2:
-      return refused(describe(weight), "its fp8 numbers are e4m3; use format = \"fp8-e4m3\"");
-    case NumberFormat::kDense:
-      return refused("floats as a result", "a linear is quantized or kept; keep this one");
-  }
-  if (weight.granularity != Granularity::kGroup || in % weight.group_size == 0)
-    return absl::OkStatus();
-  return refused(describe(weight), absl::StrCat("the last group of ", in,
-                                                " inputs is shorter, which its readers refuse "
-                                                "or misread; use a group size that divides ",
-                                                in)
-                                       .c_str());
+// Groups fill a row in every layout.
+absl::Status check_groups(const Codec& weight, int64_t group, int64_t in) {
+  if (group == 0 || in % group == 0) return absl::OkStatus();
+  if (weight.format() != "int")
+    return refused(weight.describe(), absl::StrCat("a row of ", in, " inputs is no multiple of ",
+                                                   group, "; keep this linear"));
+  return refused(weight.describe(),
+                 absl::StrCat("the last group of ", in,
+                              " inputs is shorter, which its readers "
+                              "refuse or misread; use a group size that divides ",
+                              in));
 }
 
-absl::Status check_activation(const WeightScheme& weight, const ActivationScheme& activation) {
-  const std::string both = absl::StrCat(describe(weight), " with ", describe(activation));
-  if (activation.format == NumberFormat::kFp8E5M2)
-    return refused(both, "its fp8 numbers are e4m3; use format = \"fp8-e4m3\"");
-  if (activation.format != weight.format)
+absl::Status check_activation(const Quantization& quantization) {
+  const Arguments weight = *to_arguments(*quantization.weight);
+  const std::string both =
+      absl::StrCat(quantization.weight->describe(), " with ", quantization.activation->describe());
+  const auto activation = input_arguments(*quantization.activation);
+  if (!activation.ok()) return refused(both, std::string(activation.status().message()));
+  if (activation->type != weight.type)
     return refused(both, "weights and activations are both integers or both fp8");
+  const bool same_floats =
+      activation->bits == weight.bits && activation->strategy_family() == weight.strategy_family();
+  if (weight.type == "float" && !same_floats)
+    return refused(both, "weights and activations in floats have one format");
   return absl::OkStatus();
 }
 
 }  // namespace
 
 const char* format_name(Layout layout) {
-  switch (layout) {
-    case Layout::kPacked:
-      return "pack-quantized";
-    case Layout::kInt:
-      return "int-quantized";
-    case Layout::kFloat:
-      break;
+  for (const auto& [known, name] : kNames) {
+    if (known == layout) return name;
   }
-  return "float-quantized";
+  return "";
 }
 
-absl::StatusOr<Layout> choose_layout(const Quantization& quantization, int64_t in) {
-  const WeightScheme& weight = quantization.weight;
-  SWAGE_RETURN_IF_ERROR(check_weight(weight, in));
-  if (quantization.activation)
-    SWAGE_RETURN_IF_ERROR(check_activation(weight, *quantization.activation));
-  if (weight.format != NumberFormat::kInt) return Layout::kFloat;
-  return weight.bits == 8 && quantization.activation ? Layout::kInt : Layout::kPacked;
+absl::StatusOr<Layout> layout_named(const std::string& format) {
+  std::string names;
+  for (const auto& [layout, name] : kNames) {
+    if (format == name) return layout;
+    absl::StrAppend(&names, names.empty() ? "\"" : " or \"", name, "\"");
+  }
+  return absl::InvalidArgumentError(names);
+}
+
+absl::StatusOr<Layout> choose_layout(const Quantization& quantization, int64_t out, int64_t in) {
+  const Codec& weight = *quantization.weight;
+  if (weight.code_bits() == 0)
+    return refused("floats as a result", "a linear is quantized or kept; keep this one");
+  const auto arguments = to_arguments(weight);
+  if (!arguments.ok()) return refused(weight.describe(), std::string(arguments.status().message()));
+  SWAGE_RETURN_IF_ERROR(check_groups(weight, arguments->group_size, in));
+  if (quantization.activation) SWAGE_RETURN_IF_ERROR(check_activation(quantization));
+  if (arguments->type == "int")
+    return arguments->bits == 8 && quantization.activation ? Layout::kInt : Layout::kPacked;
+  if (arguments->strategy == "tensor_group") return Layout::kNvfp4;
+  if (!arguments->is_mx()) return Layout::kFloat;
+  return arguments->bits == 4 ? Layout::kMxfp4 : Layout::kMxfp8;
 }
 
 }  // namespace swage::compressed_tensors

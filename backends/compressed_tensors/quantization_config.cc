@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "arguments.h"
 #include "experts.h"
 #include "hanging.h"
 #include "swage/status.h"
@@ -16,46 +17,11 @@ namespace {
 // The first release whose readers take 3, 5, 6 and 7 bits packed without gaps.
 constexpr char kVersion[] = "0.17.0";
 
-const char* strategy_name(Granularity granularity) {
-  switch (granularity) {
-    case Granularity::kTensor:
-      return "tensor";
-    case Granularity::kChannel:
-      return "channel";
-    case Granularity::kGroup:
-      return "group";
-    case Granularity::kToken:
-      break;
-  }
-  return "token";
-}
-
-// Readers refuse keys that they do not know: these are all that every release has.
-Value::Table arguments(NumberFormat format, int bits, bool symmetric, Granularity granularity,
-                       bool dynamic) {
-  return {{"num_bits", bits},
-          {"type", format == NumberFormat::kInt ? "int" : "float"},
-          {"symmetric", symmetric},
-          {"strategy", strategy_name(granularity)},
-          {"group_size", Value()},
-          {"block_structure", Value()},
-          {"dynamic", dynamic},
-          {"actorder", Value()},
-          {"observer", dynamic ? Value() : Value("minmax")},
-          {"observer_kwargs", Value::Table()}};
-}
-
 Value::Table make_group(const Quantization& quantization, Layout layout) {
-  const WeightScheme& weight = quantization.weight;
-  Value::Table weights =
-      arguments(weight.format, weight.bits, weight.symmetric, weight.granularity, false);
-  if (weight.granularity == Granularity::kGroup) weights["group_size"] = weight.group_size;
   Value inputs;
-  if (const auto& input = quantization.activation)
-    inputs =
-        arguments(input->format, input->bits, input->symmetric, input->granularity, input->dynamic);
+  if (quantization.activation) inputs = to_table(*input_arguments(*quantization.activation));
   return {{"format", format_name(layout)},
-          {"weights", std::move(weights)},
+          {"weights", to_table(*to_arguments(*quantization.weight))},
           {"input_activations", std::move(inputs)},
           {"output_activations", Value()}};
 }
@@ -68,11 +34,7 @@ bool hold_experts(const std::vector<std::string>& linears) {
 // A group of linears that `ignore` names too, which wins in every reader. transformers looks for
 // the scheme of experts even where all are kept, takes any, and fails on floats unless it is fp8.
 Value::Table kept_experts() {
-  WeightScheme scheme;
-  scheme.format = NumberFormat::kFp8E4M3;
-  scheme.bits = 8;
-  scheme.granularity = Granularity::kChannel;
-  Value::Table group = make_group({scheme, std::nullopt}, Layout::kFloat);
+  Value::Table group = make_group({*make_codec({"fp8-e4m3", {}}), nullptr}, Layout::kFloat);
   group["targets"] = Value::List{"re:.*\\.experts\\.\\d+\\..*"};
   return group;
 }
@@ -82,6 +44,7 @@ struct Groups {
   std::vector<Value::Table> tables;
   std::vector<std::vector<std::string>> linears;
   bool keeps_experts = false;
+  std::string head;  // where it is one of them
 
   void add(const std::string& linear, Value::Table table) {
     const auto found = std::find(tables.begin(), tables.end(), table);
@@ -115,7 +78,12 @@ struct Groups {
   std::vector<std::vector<std::string>> targets(const std::vector<std::string>& ignored) const {
     auto sets = linears;
     sets.push_back(ignored);
-    if (has_several_stacks(sets)) return hanging_targets(sets);
+    if (has_several_stacks(sets)) {
+      // Readers hang a head beside the stacks or above them.
+      for (std::vector<std::string>& names : sets)
+        std::replace(names.begin(), names.end(), head, head.substr(head.rfind('.') + 1));
+      return hanging_targets(sets);
+    }
     auto exact = make_targets(linears);
     exact.push_back(ignored);
     return exact;
@@ -143,18 +111,18 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
                                                const std::vector<std::string>& other_matrices) {
   Groups groups;
   std::vector<std::string> ignored, compressed;
-  bool quantized_head = false;
   for (const LinearSummary& linear : linears) {
     if (!linear.kept_by.empty()) {
       ignored.push_back(linear.name);
       continue;
     }
     const Quantization quantization{linear.weight, linear.activation};
-    const auto layout = choose_layout(quantization, linear.in);
+    const auto layout = choose_layout(quantization, linear.out, linear.in);
     if (!layout.ok()) return annotate(layout.status(), linear.name);
     compressed.push_back(linear.name);
     groups.add(linear.name, make_group(quantization, *layout));
-    quantized_head = quantized_head || linear.name == "lm_head";
+    const bool is_head = linear.place == LinearPlace::kHead || linear.name == "lm_head";
+    if (is_head) groups.head = linear.name;
   }
   if (groups.tables.empty()) return Value();
   const std::vector<std::string> modules = whole_modules(ignored, compressed);
@@ -164,7 +132,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());
   ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
-  if (!quantized_head && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
+  if (groups.head.empty() && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
     ignored.emplace_back("lm_head");
   return Value(Value::Table{{"quant_method", "compressed-tensors"},
                             {"version", kVersion},

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "arguments.h"
 #include "quantization_config.h"
 #include "swage/status.h"
 #include "targets.h"
@@ -92,55 +93,110 @@ class Reader {
 // Observers chose the scales, in the past; they change nothing in the files.
 const std::set<std::string> kSchemeKeys = {
     "type",     "num_bits", "symmetric",       "strategy",    "group_size", "dynamic",
-    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype"};
+    "actorder", "observer", "observer_kwargs", "scale_dtype", "zp_dtype",   "block_structure"};
 
-WeightScheme read_weights(Reader table) {
-  WeightScheme scheme;
-  table.expect_only(kSchemeKeys);
-  const bool integers = table.choice("type", {"int", "float"}) == 0;
-  scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
-  scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
-  scheme.symmetric = table.flag("symmetric", true);
-  if (!integers && !scheme.symmetric) table.fail("symmetric", Value(false), "true for floats");
-  constexpr Granularity kStrategies[] = {Granularity::kTensor, Granularity::kChannel,
-                                         Granularity::kGroup};
-  scheme.granularity = kStrategies[table.choice("strategy", {"tensor", "channel", "group"})];
-  if (scheme.granularity == Granularity::kGroup) {
-    scheme.group_size = table.integer("group_size", 1, int64_t{1} << 30);
-    scheme.group_tail_short = true;
-    if (!integers) table.fail("strategy", Value("group"), "\"tensor\" or \"channel\" for floats");
+// "dynamic" is a flag or "local".
+std::string read_dynamic(Reader* table) {
+  const std::string* text = (*table)["dynamic"].text();
+  if (text != nullptr && *text == "local") return *text;
+  return table->flag("dynamic", false) ? "true" : "false";
+}
+
+Arguments read_arguments(Reader* table, const Texts& strategies) {
+  Arguments arguments;
+  table->expect_only(kSchemeKeys);
+  const bool integers = table->choice("type", {"int", "float"}) == 0;
+  arguments.type = integers ? "int" : "float";
+  arguments.strategy = strategies[table->choice("strategy", strategies)];
+  if (arguments.strategy == "group" || arguments.strategy == "tensor_group")
+    arguments.group_size = table->integer("group_size", 1, int64_t{1} << 30);
+  const bool blocks = arguments.strategy == "block";
+  if (!blocks && !(*table)["block_structure"].is_null())
+    table->fail("block_structure", (*table)["block_structure"], "null without \"block\"");
+  if (blocks) {
+    const Value::List* sides = (*table)["block_structure"].list();
+    const bool two = sides != nullptr && sides->size() == 2 && (*sides)[0].integer() != nullptr &&
+                     (*sides)[1].integer() != nullptr && *(*sides)[0].integer() > 0 &&
+                     *(*sides)[1].integer() > 0;
+    if (two) {
+      arguments.block_rows = *(*sides)[0].integer();
+      arguments.block_columns = *(*sides)[1].integer();
+    } else {
+      table->fail("block_structure", (*table)["block_structure"], "rows and columns above 0");
+    }
+    if (integers) table->fail("strategy", Value("block"), "another one for integers");
   }
-  if (table.flag("dynamic", false)) table.fail("dynamic", Value(true), "false for weights");
+  const Value& scales = (*table)["scale_dtype"];
+  if (scales.text() != nullptr &&
+      (*scales.text() == "torch.uint8" || arguments.strategy == "tensor_group"))
+    arguments.scale_dtype = *scales.text();
+  const bool small = arguments.group_size > 0 && !integers;
+  arguments.bits = table->integer("num_bits", integers ? 2 : small ? 4 : 8, 8);
+  arguments.symmetric = table->flag("symmetric", true);
+  if (!integers && !arguments.symmetric) table->fail("symmetric", Value(false), "true for floats");
+  arguments.dynamic = read_dynamic(table);
+  return arguments;
+}
+
+std::shared_ptr<const Codec> to_codec(Reader* table, const Arguments& arguments, bool inputs) {
+  const auto scheme = to_scheme(arguments, inputs);
+  if (!scheme.ok()) {
+    table->fail("", Value(to_table(arguments)), absl::StrCat("no ", scheme.status().message()));
+    return nullptr;
+  }
+  auto codec = make_codec(*scheme);
+  if (!codec.ok()) {
+    table->fail("", Value(to_table(arguments)),
+                absl::StrCat("another scheme: ", codec.status().message()));
+    return nullptr;
+  }
+  return *std::move(codec);
+}
+
+std::shared_ptr<const Codec> read_weights(Reader table) {
+  const Arguments arguments =
+      read_arguments(&table, {"tensor", "channel", "group", "block", "tensor_group"});
+  if (arguments.dynamic != "false") table.fail("dynamic", table["dynamic"], "false for weights");
+  const bool plain = arguments.scale_dtype.empty() && arguments.strategy == "group";
+  if (arguments.type == "float" && plain && arguments.bits == 8)
+    table.fail("strategy", Value("group"), "\"tensor\", \"channel\" or \"block\" for floats");
   // The order in which columns were quantized; it changes nothing in the files.
   if (!table["actorder"].is_null()) table.choice("actorder", {"weight", "static"});
-  return scheme;
+  return to_codec(&table, arguments, false);
 }
 
-ActivationScheme read_activation(Reader table) {
-  ActivationScheme scheme;
-  table.expect_only(kSchemeKeys);
+std::shared_ptr<const Codec> read_activation(Reader table) {
+  const Arguments arguments = read_arguments(&table, {"token", "tensor", "group", "tensor_group"});
   if (!table["actorder"].is_null()) table.fail("actorder", table["actorder"], "null");
-  const bool integers = table.choice("type", {"int", "float"}) == 0;
-  scheme.format = integers ? NumberFormat::kInt : NumberFormat::kFp8E4M3;
-  scheme.bits = static_cast<int>(table.integer("num_bits", integers ? 2 : 8, 8));
-  scheme.symmetric = table.flag("symmetric", true);
-  if (!integers && !scheme.symmetric) table.fail("symmetric", Value(false), "true for floats");
-  const bool token = table.choice("strategy", {"token", "tensor"}) == 0;
-  scheme.granularity = token ? Granularity::kToken : Granularity::kTensor;
-  scheme.dynamic = table.flag("dynamic", false);
-  if (token && !scheme.dynamic) table.fail("dynamic", table["dynamic"], "true for \"token\"");
-  return scheme;
+  const bool one = arguments.strategy == "tensor";
+  const bool local = arguments.strategy == "tensor_group";
+  if (!one && arguments.dynamic == "false")
+    table.fail("dynamic", table["dynamic"],
+               local ? "\"local\" for \"tensor_group\""
+                     : absl::StrCat("true for \"", arguments.strategy, "\""));
+  if (local != (arguments.dynamic == "local"))
+    table.fail("dynamic", table["dynamic"], "\"local\" with \"tensor_group\" alone");
+  return to_codec(&table, arguments, true);
 }
 
-Layout read_layout(Reader* group, const Value& format, const WeightScheme& weight) {
-  constexpr Layout kLayouts[] = {Layout::kPacked, Layout::kInt, Layout::kFloat};
-  Texts names;
-  for (const Layout layout : kLayouts) names.emplace_back(format_name(layout));
-  const Layout layout = kLayouts[group->choice("format", format, names)];
-  if ((layout == Layout::kFloat) != (weight.format == NumberFormat::kFp8E4M3))
+Layout read_layout(Reader* group, const Value& format, const Quantization& quantization) {
+  const auto layout = layout_named(format.text() != nullptr ? *format.text() : "");
+  if (!layout.ok()) {
+    group->fail("format", format, std::string(layout.status().message()));
+    return Layout::kPacked;
+  }
+  if (quantization.weight == nullptr) return *layout;
+  const bool integers = *layout == Layout::kPacked || *layout == Layout::kInt;
+  const auto fitting = choose_layout({quantization.weight, nullptr}, 0, 0);
+  const bool fits =
+      fitting.ok() && (integers ? quantization.weight->format() == "int" : *fitting == *layout);
+  if (!fits) {
     group->fail("format", format,
-                layout == Layout::kFloat ? "a format for integers" : "\"float-quantized\"");
-  return layout;
+                quantization.weight->format() == "int" ? "a format for integers"
+                : fitting.ok() ? absl::StrCat("\"", format_name(*fitting), "\"")
+                               : std::string(fitting.status().message()));
+  }
+  return *layout;
 }
 
 StoredAs read_group(Reader group, const std::string& path, const Value& fallback_format,
@@ -154,7 +210,7 @@ StoredAs read_group(Reader group, const std::string& path, const Value& fallback
   if (!group["output_activations"].is_null())
     group.fail("output_activations", group["output_activations"], "null (it is not supported)");
   stored.layout = read_layout(&group, group["format"].is_null() ? fallback_format : group["format"],
-                              stored.quantization.weight);
+                              stored.quantization);
   group.expect_only({"targets", "weights", "input_activations", "output_activations", "format"});
   return stored;
 }

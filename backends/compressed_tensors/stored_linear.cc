@@ -1,10 +1,12 @@
 #include "stored_linear.h"
 
 #include <ATen/ops/equal.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "arguments.h"
 #include "packing.h"
 #include "swage/status.h"
 
@@ -17,32 +19,67 @@ using Types = std::vector<at::ScalarType>;
 const Types kScaleTypes = {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble};
 constexpr int64_t kMaxSide = int64_t{1} << 40;  // rows or columns; sizes in bits then fit 64 bits
 
-bool per_tensor(const WeightScheme& scheme) { return scheme.granularity == Granularity::kTensor; }
+bool per_tensor(const Codec& codec) { return to_arguments(codec)->strategy == "tensor"; }
+
+int bits_of(const Codec& codec) { return static_cast<int>(to_arguments(codec)->bits); }
 
 std::string shown(const Shape& shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
 
 // --- writing ---
 
 // Packed zero points run along the rows, which are therefore the columns of what is packed.
-at::Tensor stored_zeros(const CompressedLinear& linear, Layout layout) {
-  if (per_tensor(linear.scheme)) return linear.zeros.reshape({1});
-  if (layout != Layout::kPacked) return linear.zeros;
-  return pack(linear.zeros.t(), linear.scheme.bits).t().contiguous();
+at::Tensor stored_zeros(const Result& linear, Layout layout) {
+  const at::Tensor& zeros = linear.part("zeros");
+  if (per_tensor(*linear.codec())) return zeros.reshape({1});
+  if (layout != Layout::kPacked) return zeros;
+  return pack(zeros.t(), bits_of(*linear.codec())).t().contiguous();
 }
 
-absl::Status put_activation(const CompressedLinear& linear, TensorSink& sink) {
-  if (!linear.activation || linear.activation->scheme.dynamic) return absl::OkStatus();
-  const ActivationQuantizer& input = *linear.activation;
-  if (!input.scheme.symmetric) {
-    const at::Tensor zero = input.zero.to(at::kChar);
-    if (!at::equal(zero.to(at::kFloat), input.zero.to(at::kFloat))) {
+absl::Status put_activation(const Result& linear, TensorSink& sink) {
+  if (!linear.activation() || linear.activation()->levels.empty()) return absl::OkStatus();
+  const Parts& levels = linear.activation()->levels;
+  if (const at::Tensor& outer = part(levels, "outer_scales"); outer.defined())
+    return sink.put(linear.name() + ".input_global_scale", outer.to(at::kFloat).reshape({1}));
+  if (const at::Tensor& exact = part(levels, "zeros"); exact.defined()) {
+    const at::Tensor zero = exact.to(at::kChar);
+    if (!at::equal(zero.to(at::kFloat), exact.to(at::kFloat))) {
       return absl::InvalidArgumentError(
-          absl::StrCat(linear.name, ": the zero point of its input is ", input.zero.item<double>(),
+          absl::StrCat(linear.name(), ": the zero point of its input is ", exact.item<double>(),
                        ", expected an integer of 8 bits"));
     }
-    SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".input_zero_point", zero));
+    SWAGE_RETURN_IF_ERROR(sink.put(linear.name() + ".input_zero_point", zero.reshape({1})));
   }
-  return sink.put(linear.name + ".input_scale", input.scale.to(at::kFloat));
+  return sink.put(linear.name() + ".input_scale",
+                  part(levels, "scales").to(at::kFloat).reshape({1}));
+}
+
+// Two codes a byte, the first in the low half.
+at::Tensor pairs_of(const at::Tensor& codes) {
+  const at::Tensor halves = codes.view({codes.size(0), -1, 2});
+  return halves.select(2, 0).bitwise_or(halves.select(2, 1).bitwise_left_shift(4)).contiguous();
+}
+
+at::Tensor codes_of(const at::Tensor& pairs) {
+  return at::stack({pairs.bitwise_and(15), pairs.bitwise_right_shift(4)}, 2)
+      .view({pairs.size(0), -1});
+}
+
+absl::Status put_codes(const Result& linear, Layout layout, TensorSink& sink) {
+  const at::Tensor& codes = linear.part("codes");
+  switch (layout) {
+    case Layout::kPacked: {
+      SWAGE_RETURN_IF_ERROR(
+          sink.put(linear.name() + ".weight_packed", pack(codes, bits_of(*linear.codec()))));
+      const at::Tensor shape =
+          at::tensor(at::ArrayRef<int64_t>{linear.out(), linear.in()}, at::kLong);
+      return sink.put(linear.name() + ".weight_shape", shape);
+    }
+    case Layout::kNvfp4:
+    case Layout::kMxfp4:
+      return sink.put(linear.name() + ".weight_packed", pairs_of(codes));
+    default:
+      return sink.put(linear.name() + ".weight", codes);
+  }
 }
 
 // --- reading ---
@@ -95,95 +132,145 @@ class Module {
   const WeightSource& tensors_;
 };
 
-absl::Status read_packed_codes(const Module& module, CompressedLinear* linear) {
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor shape, module.read("weight_shape", {at::kLong}, {2}));
-  linear->out = shape[0].item<int64_t>();
-  linear->in = shape[1].item<int64_t>();
-  if (linear->out < 1 || linear->out > kMaxSide || linear->in < 1 || linear->in > kMaxSide)
-    return module.wrong("weight_shape", shown({linear->out, linear->in}), "rows and columns");
-  const int bits = linear->scheme.bits;
-  SWAGE_ASSIGN_OR_RETURN(
-      const at::Tensor words,
-      module.read("weight_packed", {at::kInt}, {linear->out, packed_words(linear->in, bits)}));
-  linear->codes = unpack(words, bits, linear->in);
-  return absl::OkStatus();
-}
+// What is read of one linear, part by part.
+struct Reading {
+  const Module& module;
+  const Codec& codec;
+  const Layout layout;
+  const Arguments arguments;
+  int64_t out = 0, in = 0;
+  Parts parts;
 
-absl::Status read_codes(const Module& module, Layout layout, CompressedLinear* linear) {
-  if (layout == Layout::kPacked) return read_packed_codes(module, linear);
-  SWAGE_ASSIGN_OR_RETURN(const Shape shape, module.shape("weight", 2));
-  linear->out = shape[0];
-  linear->in = shape[1];
-  const at::ScalarType type = layout == Layout::kInt ? at::kChar : at::kFloat8_e4m3fn;
-  SWAGE_ASSIGN_OR_RETURN(linear->codes, module.read("weight", {type}, shape));
-  return absl::OkStatus();
-}
-
-absl::Status read_zeros(const Module& module, Layout layout, CompressedLinear* linear) {
-  constexpr char kPart[] = "weight_zero_point";
-  const WeightScheme& scheme = linear->scheme;
-  if (scheme.symmetric) return module.expect_absent(kPart, "none in a symmetric scheme");
-  const int64_t groups = scheme.group_count(linear->in);
-  if (layout != Layout::kPacked || per_tensor(scheme)) {
-    const Shape shape = per_tensor(scheme) ? Shape{1} : Shape{linear->out, groups};
-    SWAGE_ASSIGN_OR_RETURN(linear->zeros, module.read(kPart, {at::kChar}, shape));
-    linear->zeros = linear->zeros.reshape(linear->scales.sizes());
+  absl::Status packed_codes() {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor shape, module.read("weight_shape", {at::kLong}, {2}));
+    out = shape[0].item<int64_t>();
+    in = shape[1].item<int64_t>();
+    if (out < 1 || out > kMaxSide || in < 1 || in > kMaxSide)
+      return module.wrong("weight_shape", shown({out, in}), "rows and columns");
+    const int bits = bits_of(codec);
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor words,
+                           module.read("weight_packed", {at::kInt}, {out, packed_words(in, bits)}));
+    parts["codes"] = unpack(words, bits, in);
     return absl::OkStatus();
   }
-  const int64_t words = packed_words(linear->out, scheme.bits);
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor packed, module.read(kPart, {at::kInt}, {words, groups}));
-  linear->zeros = unpack(packed.t(), scheme.bits, linear->out).t().contiguous();
-  return absl::OkStatus();
-}
 
-absl::Status read_activation(const Module& module, const ActivationScheme& scheme,
-                             CompressedLinear* linear) {
-  ActivationQuantizer& quantizer = linear->activation.emplace();
-  quantizer.scheme = scheme;
-  if (scheme.dynamic) return absl::OkStatus();
+  absl::Status paired_codes() {
+    SWAGE_ASSIGN_OR_RETURN(const Shape shape, module.shape("weight_packed", 2));
+    out = shape[0];
+    in = 2 * shape[1];
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor pairs,
+                           module.read("weight_packed", {at::kByte}, shape));
+    parts["codes"] = codes_of(pairs);
+    return absl::OkStatus();
+  }
+
+  absl::Status codes() {
+    if (layout == Layout::kPacked) return packed_codes();
+    if (layout == Layout::kNvfp4 || layout == Layout::kMxfp4) return paired_codes();
+    SWAGE_ASSIGN_OR_RETURN(const Shape shape, module.shape("weight", 2));
+    out = shape[0];
+    in = shape[1];
+    const at::ScalarType type = layout == Layout::kInt ? at::kChar : at::kFloat8_e4m3fn;
+    SWAGE_ASSIGN_OR_RETURN(parts["codes"], module.read("weight", {type}, shape));
+    return absl::OkStatus();
+  }
+
+  int64_t groups() const {
+    const int64_t width = arguments.group_size > 0 ? arguments.group_size : in;
+    return (in + width - 1) / width;
+  }
+
+  // As the parts of the format have it, and as the file does.
+  absl::Status scales() {
+    Types types = kScaleTypes;
+    Shape shape = {out, groups()};
+    if (arguments.strategy == "tensor") shape = {1};
+    if (arguments.strategy == "block")
+      shape = {(out + arguments.block_rows - 1) / arguments.block_rows,
+               (in + arguments.block_columns - 1) / arguments.block_columns};
+    if (layout == Layout::kNvfp4) types = {at::kFloat8_e4m3fn};
+    if (arguments.is_mx()) types = {at::kByte};
+    SWAGE_ASSIGN_OR_RETURN(at::Tensor scales, module.read("weight_scale", types, shape));
+    if (arguments.strategy == "tensor") scales = scales.reshape({1, 1});
+    parts["scales"] = std::move(scales);
+    if (layout != Layout::kNvfp4) return absl::OkStatus();
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor global,
+                           module.read("weight_global_scale", {at::kFloat}, {1}));
+    parts["outer_scales"] = global.reshape({1, 1});
+    return absl::OkStatus();
+  }
+
+  absl::Status zeros() {
+    constexpr char kPart[] = "weight_zero_point";
+    if (arguments.symmetric) return module.expect_absent(kPart, "none in a symmetric scheme");
+    const bool one = arguments.strategy == "tensor";
+    if (layout != Layout::kPacked || one) {
+      const Shape shape = one ? Shape{1} : Shape{out, groups()};
+      SWAGE_ASSIGN_OR_RETURN(const at::Tensor zeros, module.read(kPart, {at::kChar}, shape));
+      parts["zeros"] = zeros.reshape(parts["scales"].sizes());
+      return absl::OkStatus();
+    }
+    const int64_t words = packed_words(out, bits_of(codec));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor packed,
+                           module.read(kPart, {at::kInt}, {words, groups()}));
+    parts["zeros"] = unpack(packed.t(), bits_of(codec), out).t().contiguous();
+    return absl::OkStatus();
+  }
+};
+
+absl::StatusOr<ActivationQuantizer> read_activation(const Module& module,
+                                                    std::shared_ptr<const Codec> codec) {
+  ActivationQuantizer quantizer{std::move(codec), {}};
+  const Parts wanted = quantizer.codec->input_levels(-1, 1);
+  if (wanted.count("outer_scales") != 0) {
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor outer,
+                           module.read("input_global_scale", {at::kFloat}, {1}));
+    quantizer.levels["outer_scales"] = outer.reshape({1, 1});
+    return quantizer;
+  }
+  if (wanted.empty()) return quantizer;
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor scale, module.read("input_scale", kScaleTypes, {1}));
-  quantizer.scale = scale.to(at::kFloat);
-  if (scheme.symmetric) return absl::OkStatus();
+  quantizer.levels["scales"] = scale.to(at::kFloat).reshape({1, 1});
+  if (wanted.count("zeros") == 0) return quantizer;
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor zero, module.read("input_zero_point", {at::kChar}, {1}));
-  quantizer.zero = zero.to(at::kFloat);
-  return absl::OkStatus();
+  quantizer.levels["zeros"] = zero.to(at::kFloat).reshape({1, 1});
+  return quantizer;
 }
 
 }  // namespace
 
-absl::Status write_linear(const CompressedLinear& linear, Layout layout, TensorSink& sink) {
-  const bool packed = layout == Layout::kPacked;
+absl::Status write_linear(const Result& linear, Layout layout, TensorSink& sink) {
   SWAGE_RETURN_IF_ERROR(put_activation(linear, sink));
-  SWAGE_RETURN_IF_ERROR(
-      packed ? sink.put(linear.name + ".weight_packed", pack(linear.codes, linear.scheme.bits))
-             : sink.put(linear.name + ".weight", linear.codes));
-  if (packed) {
-    const at::Tensor shape = at::tensor(at::ArrayRef<int64_t>{linear.out, linear.in}, at::kLong);
-    SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".weight_shape", shape));
-  }
-  const at::Tensor scales = per_tensor(linear.scheme) ? linear.scales.reshape({1}) : linear.scales;
-  SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".weight_scale", scales));
-  if (!linear.zeros.defined()) return absl::OkStatus();
-  return sink.put(linear.name + ".weight_zero_point", stored_zeros(linear, layout));
+  SWAGE_RETURN_IF_ERROR(put_codes(linear, layout, sink));
+  const at::Tensor& scales = linear.part("scales");
+  SWAGE_RETURN_IF_ERROR(sink.put(linear.name() + ".weight_scale",
+                                 per_tensor(*linear.codec()) ? scales.reshape({1}) : scales));
+  if (const at::Tensor& outer = linear.part("outer_scales"); outer.defined())
+    SWAGE_RETURN_IF_ERROR(sink.put(linear.name() + ".weight_global_scale", outer.reshape({1})));
+  if (!linear.part("zeros").defined()) return absl::OkStatus();
+  return sink.put(linear.name() + ".weight_zero_point", stored_zeros(linear, layout));
 }
 
-absl::StatusOr<CompressedLinear> read_linear(const std::string& name, const StoredAs& stored,
-                                             const WeightSource& tensors) {
+absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stored,
+                                   const WeightSource& tensors) {
   const Module module(name, tensors);
-  CompressedLinear linear;
-  linear.name = name;
-  linear.scheme = stored.quantization.weight;
+  const std::shared_ptr<const Codec>& codec = stored.quantization.weight;
   SWAGE_RETURN_IF_ERROR(
       module.expect_absent("weight_g_idx", "none: groups of scattered columns are not supported"));
-  SWAGE_RETURN_IF_ERROR(read_codes(module, stored.layout, &linear));
-  const bool one = per_tensor(linear.scheme);
-  const int64_t groups = linear.scheme.group_count(linear.in);
-  SWAGE_ASSIGN_OR_RETURN(linear.scales, module.read("weight_scale", kScaleTypes,
-                                                    one ? Shape{1} : Shape{linear.out, groups}));
-  if (one) linear.scales = linear.scales.reshape({1, 1});
-  SWAGE_RETURN_IF_ERROR(read_zeros(module, stored.layout, &linear));
-  if (const auto& activation = stored.quantization.activation)
-    SWAGE_RETURN_IF_ERROR(read_activation(module, *activation, &linear));
+  SWAGE_ASSIGN_OR_RETURN(const Arguments arguments, to_arguments(*codec));
+  if (stored.layout != Layout::kNvfp4) {
+    for (const char* part : {"weight_global_scale", "input_global_scale"})
+      SWAGE_RETURN_IF_ERROR(module.expect_absent(part, "none in this format"));
+  }
+  Reading reading{module, *codec, stored.layout, arguments, 0, 0, {}};
+  SWAGE_RETURN_IF_ERROR(reading.codes());
+  SWAGE_RETURN_IF_ERROR(reading.scales());
+  SWAGE_RETURN_IF_ERROR(reading.zeros());
+  Result linear(name, codec, reading.out, reading.in, std::move(reading.parts));
+  if (const auto& activation = stored.quantization.activation) {
+    SWAGE_ASSIGN_OR_RETURN(ActivationQuantizer quantizer, read_activation(module, activation));
+    linear.set_activation(std::move(quantizer));
+  }
   return linear;
 }
 

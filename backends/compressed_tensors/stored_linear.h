@@ -9,11 +9,11 @@
 namespace swage::compressed_tensors {
 
 // Puts what the layout stores; `linear` is valid and the layout holds its schemes.
-absl::Status write_linear(const CompressedLinear& linear, Layout layout, TensorSink& sink);
+absl::Status write_linear(const Result& linear, Layout layout, TensorSink& sink);
 
 // Reads them back. InvalidArgument names the tensor, what it is and what was expected.
-absl::StatusOr<CompressedLinear> read_linear(const std::string& name, const StoredAs& stored,
-                                             const WeightSource& tensors);
+absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stored,
+                                   const WeightSource& tensors);
 
 // The status of a linear that the config leaves in floats: NotFound where the files agree.
 absl::Status no_result(const std::string& name, const WeightSource& tensors);

@@ -13,18 +13,6 @@ enum class FloatType { kCheckpoint, kBf16, kFp16, kFp32 };
 constexpr at::ScalarType kTypes[] = {at::kFloat, at::kBFloat16, at::kHalf, at::kFloat};
 constexpr const char* kTypeNames[] = {"", "bfloat16", "float16", "float32"};
 
-CompressedLinear dense(const std::string& name, at::Tensor weight) {
-  CompressedLinear linear;
-  linear.name = name;
-  linear.out = weight.size(0);
-  linear.in = weight.size(1);
-  linear.scheme.format = NumberFormat::kDense;
-  linear.scheme.bits = static_cast<int>(weight.element_size()) * 8;
-  linear.scheme.granularity = Granularity::kChannel;
-  linear.codes = std::move(weight);
-  return linear;
-}
-
 class HuggingFace final : public Exporter {
  public:
   explicit HuggingFace(const Params& params)
@@ -41,24 +29,21 @@ class HuggingFace final : public Exporter {
     return absl::OkStatus();
   }
 
-  absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
-    if (!linear.online_transform.empty()) {
+  absl::Status encode(const Result& linear, TensorSink& sink) override {
+    if (!linear.online_transform().empty()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(linear.name, ": its input must pass ", linear.online_transform,
+          absl::StrCat(linear.name(), ": its input must pass ", linear.online_transform(),
                        " at run time, which a plain checkpoint cannot say"));
     }
-    return put(linear.name + ".weight", stored_form(linear).codes, sink);
+    return put(linear.name() + ".weight", stored_form(linear).part("weight"), sink);
   }
 
   absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink) override {
     return put(parameter.name, parameter.value.to(type_of(parameter.storage)), sink);
   }
 
-  CompressedLinear stored_form(const CompressedLinear& linear) const override {
-    at::ScalarType own = linear.codes.scalar_type();
-    if (linear.scales.defined()) own = linear.scales.scalar_type();
-    if (linear.codebook.defined()) own = linear.codebook.scalar_type();
-    return dense(linear.name, swage::decode(linear).to(type_of(own)));
+  Result stored_form(const Result& linear) const override {
+    return dense_result(linear.name(), decode_whole(linear).to(type_of(decoded_type(linear))));
   }
 
   absl::Status finish(ExportContext& context) override {
@@ -77,8 +62,8 @@ class HuggingFace final : public Exporter {
                                    side_files, shard_bytes_);
   }
 
-  absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value& config) override {
+  absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
+                                const Value& config) override {
     const std::string name = linear + ".weight";
     if (config.has("quantization_config"))
       return absl::InvalidArgumentError("config.json has a quantization_config, expected floats");
@@ -90,7 +75,7 @@ class HuggingFace final : public Exporter {
           absl::StrCat(name, " is ", c10::toString(weight.scalar_type()), " with ", weight.dim(),
                        " dimensions, expected a matrix of floats"));
     }
-    return dense(linear, std::move(weight));
+    return dense_result(linear, std::move(weight));
   }
 
  private:

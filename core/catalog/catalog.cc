@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/catalog/elf_note.h"
 #include "core/catalog/fingerprint.h"
+#include "swage/builtin_formats.h"
 #include "swage/host_fingerprint.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
@@ -36,16 +37,6 @@ std::vector<std::string> plugin_files(const std::string& directory) {
   }
   std::sort(files.begin(), files.end());
   return files;
-}
-
-std::string interface_problem(const Manifest& manifest) {
-  for (const ComponentManifest& component : manifest.components) {
-    const std::string ours = component.kind + "/1";
-    if (component.interface == ours) continue;
-    return absl::StrCat(component.kind, " \"", component.name, "\" has interface ",
-                        component.interface, ", this host knows ", ours, "; update swage");
-  }
-  return "";
 }
 
 PluginEntry examine(const std::string& file) {
@@ -72,8 +63,8 @@ PluginEntry examine(const std::string& file) {
   absl::StatusOr<Manifest> manifest = parse_manifest(notes->manifest, file + "[manifest]");
   if (manifest.ok()) entry.manifest = *std::move(manifest);
   if (!entry.reason.empty()) return entry;
-  entry.reason =
-      manifest.ok() ? interface_problem(entry.manifest) : std::string(manifest.status().message());
+  entry.reason = manifest.ok() ? interface_difference(entry.manifest)
+                               : std::string(manifest.status().message());
   if (entry.reason.empty()) entry.state = PluginState::kCompatible;
   return entry;
 }
@@ -83,18 +74,32 @@ std::string repetition(const PluginEntry& first, const PluginEntry& later) {
   if (!later.build_id.empty() && first.build_id == later.build_id)
     return "a copy of " + first.file + ", which is used";
   if (first.manifest.id == later.manifest.id) {
-    return absl::StrCat("repeats the plugin id \"", later.manifest.id, "\" of ", first.file,
+    return absl::StrCat("repeats the plugin id \"", later.manifest.id, "\" of ", place_of(first),
                         " (version ", first.manifest.version,
                         "), which comes first; remove one of them");
   }
   for (const ComponentManifest& ours : first.manifest.components) {
     for (const ComponentManifest& theirs : later.manifest.components) {
       if (ours.kind != theirs.kind || ours.name != theirs.name) continue;
-      return absl::StrCat("repeats the ", ours.kind, " \"", ours.name, "\" of ", first.file,
+      return absl::StrCat("repeats the ", ours.kind, " \"", ours.name, "\" of ", place_of(first),
                           ", which comes first; give it another name");
     }
   }
   return "";
+}
+
+PluginEntry make_builtin() {
+  PluginEntry entry;
+  entry.fingerprint = host_fingerprint();
+  absl::StatusOr<Manifest> manifest = parse_manifest(builtin_formats(), "built-in formats");
+  if (manifest.ok()) {
+    entry.state = PluginState::kCompatible;
+    entry.manifest = *std::move(manifest);
+  } else {
+    entry.state = PluginState::kRefused;
+    entry.reason = std::string(manifest.status().message());
+  }
+  return entry;
 }
 
 std::string names_of(const std::vector<std::string>& words) {
@@ -157,8 +162,20 @@ void warn_once(const std::string& line) {
 
 }  // namespace
 
-Catalog Catalog::scan(const std::vector<std::string>& directories) {
+std::string place_of(const PluginEntry& plugin) {
+  return plugin.file.empty() ? "swage itself" : plugin.file;
+}
+
+Catalog Catalog::from(const std::vector<PluginEntry>& plugins) {
+  static const auto* const builtin = new PluginEntry(make_builtin());
   Catalog catalog;
+  catalog.plugins_ = {*builtin};
+  catalog.plugins_.insert(catalog.plugins_.end(), plugins.begin(), plugins.end());
+  return catalog;
+}
+
+Catalog Catalog::scan(const std::vector<std::string>& directories) {
+  Catalog catalog = from({});
   std::set<std::pair<dev_t, ino_t>> seen;
   for (const std::string& directory : directories) {
     std::error_code error;

@@ -12,7 +12,7 @@ namespace swage {
 enum class PluginState { kCompatible, kNotAPlugin, kRefused };
 
 struct PluginEntry {
-  std::string file;  // absolute path
+  std::string file;  // absolute path; "": built in, the formats that the SDK itself brings
   PluginState state = PluginState::kNotAPlugin;
   std::string reason;  // why not compatible: every differing field, both values, and the remedy
   std::string fingerprint;
@@ -20,7 +20,11 @@ struct PluginEntry {
   Manifest manifest;  // empty when it could not be read
 };
 
-// All plugin files of a search path, read without running a line of them: ELF notes only.
+// The file, or "swage itself": what messages call a plugin by.
+std::string place_of(const PluginEntry& plugin);
+
+// All plugin files of a search path, read without running a line of them: ELF notes only. The
+// formats that are built in come first.
 class Catalog {
  public:
   // Directories in order of precedence; each is scanned for *.swage.so. A missing directory is
@@ -29,11 +33,7 @@ class Catalog {
   static Catalog scan(const std::vector<std::string>& directories);
 
   // Of manifests that are at hand already: what a test of anything behind the catalog starts from.
-  static Catalog from(std::vector<PluginEntry> plugins) {
-    Catalog catalog;
-    catalog.plugins_ = std::move(plugins);
-    return catalog;
-  }
+  static Catalog from(const std::vector<PluginEntry>& plugins);
 
   const std::vector<PluginEntry>& plugins() const { return plugins_; }
   const std::vector<std::string>& directories() const { return directories_; }

@@ -48,6 +48,7 @@ const char* meaning(const std::string& field) {
   if (field == "std") return "C++ standard";
   if (field == "torch") return "LibTorch";
   if (field == "absl") return "Abseil";
+  if (field == "layout") return "structs that cross the border";
   return "sanitizer";
 }
 
@@ -59,13 +60,13 @@ std::string fingerprint_difference(std::string_view plugin_text, std::string_vie
   bool newer = false;
   const Version theirs = version_of(value(plugin, "swage")),
                 ours = version_of(value(host, "swage"));
-  if (theirs.major != ours.major || theirs.minor > ours.minor) {
+  if (theirs.major != ours.major || theirs.minor != ours.minor) {
     newer = theirs.major > ours.major || (theirs.major == ours.major && theirs.minor > ours.minor);
     lines.push_back(absl::StrCat("swage (interfaces): the plugin was built for ",
                                  value(plugin, "swage"), ", this host offers ",
                                  value(host, "swage")));
   }
-  for (const char* field : {"arch", "stl", "std", "torch", "absl", "san"}) {
+  for (const char* field : {"arch", "stl", "std", "torch", "absl", "san", "layout"}) {
     if (value(plugin, field) == value(host, field)) continue;
     lines.push_back(absl::StrCat(field, " (", meaning(field), "): the plugin was built with ",
                                  value(plugin, field), ", this host with ", value(host, field)));

@@ -9,16 +9,25 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/config/param_check.h"
 #include "core/config/toml_reader.h"
+#include "swage/interfaces.h"
 #include "swage/status.h"
 #include "swage/suggest.h"
 
 namespace swage {
 namespace {
 
-const std::vector<std::string> kKinds = {"model", "algorithm", "evaluator", "exporter"};
-const std::vector<std::string> kTypes = {"bool", "int",    "float",  "string",
-                                         "path", "choice", "strings"};
+const std::vector<std::string> kTypes = {"bool",   "int",     "float",   "string", "path",
+                                         "choice", "strings", "numbers", "table"};
+const std::vector<std::string> kTables = {"weight", "activation"};
+
+// Keys that stand beside a component's own in a pipeline file, and those that are to come: a
+// parameter of such a name would be read as the host's.
+const std::vector<std::string> kReserved = {
+    "use",    "name",     "match", "weight",       "activation", "kv",     "format",
+    "scheme", "override", "keep",  "calibrate_on", "survey",     "state",  "budget",
+    "path",   "profile",  "serve", "taps",         "when",       "towers", "include"};
 
 std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> keys = {"kind", "name", "interface", "summary", "param"};
@@ -39,15 +48,30 @@ std::vector<std::string> component_keys(const std::string& kind) {
            "language_type",
            "head"};
   if (kind == "exporter") own = {"quant_method"};
+  if (kind == "format") own = {"tables"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
 }
 
-std::vector<std::string> param_keys(const std::string& type) {
+std::vector<std::string> param_keys(const std::string& kind, const std::string& type) {
   std::vector<std::string> keys = {"name", "type", "help", "default", "optional"};
-  if (type == "int" || type == "float") keys.insert(keys.end(), {"min", "max"});
+  if (type == "int" || type == "float" || type == "numbers")
+    keys.insert(keys.end(), {"min", "max"});
   if (type == "choice") keys.push_back("choices");
+  if (kind != "format") return keys;
+  keys.insert(keys.end(), {"tables", "when"});
+  if (type == "choice" || type == "bool") keys.insert(keys.end(), {"needs", "measured"});
   return keys;
+}
+
+bool stands_in(const ParamManifest& param, const std::string& table) {
+  return std::count(param.tables.begin(), param.tables.end(), table) > 0;
+}
+
+bool share_a_table(const ParamManifest& a, const ParamManifest& b) {
+  return a.tables.empty() ||
+         std::any_of(a.tables.begin(), a.tables.end(),
+                     [&](const std::string& table) { return stands_in(b, table); });
 }
 
 // Reads one manifest; the first mistake wins and later reads do nothing.
@@ -73,22 +97,18 @@ class ManifestReader {
  private:
   ComponentManifest component(const std::string& path) {
     ComponentManifest result;
-    result.kind = one_of(path, "kind", kKinds);
+    result.kind = one_of(path, "kind", component_kinds());
     check_keys(path, component_keys(result.kind), "a component of this kind");
     result.name = identifier(path, "name");
     result.interface = text(path, "interface");
     if (!std::regex_match(result.interface, std::regex(result.kind + "/[1-9][0-9]{0,5}"))) {
       fail(path, "interface",
-           absl::StrCat("found \"", result.interface, "\", expected \"", result.kind, "/1\""));
+           absl::StrCat("found \"", result.interface, "\", expected \"", interface_of(result.kind),
+                        "\""));
     }
     result.summary = text(path, "summary");
-    result.schemes = texts(path, "schemes");
-    for (const std::string& scheme : result.schemes) {
-      if (scheme != "weight" && scheme != "activation") {
-        fail(path, "schemes",
-             absl::StrCat("found \"", scheme, "\", expected \"weight\" or \"activation\""));
-      }
-    }
+    result.schemes = scheme_tables(path, "schemes", {});
+    if (result.kind == "format") result.tables = scheme_tables(path, "tables", {"weight"});
     result.calibration = flag(path, "calibration");
     result.architectures = texts(path, "architectures");
     result.model_types = texts(path, "model_types");
@@ -105,22 +125,25 @@ class ManifestReader {
     result.language_spellings = spellings(path, "language_spellings");
     if (has(path, "quant_method")) result.quant_method = text(path, "quant_method");
     const size_t count = tables(path, "param");
-    std::set<std::string> names;
-    for (size_t i = 0; i < count; ++i) {
-      const std::string at = absl::StrCat(path, ".param[", i, "]");
-      result.params.push_back(param(at));
-      if (!names.insert(result.params.back().name).second) {
-        fail(at, "name", absl::StrCat("a second parameter \"", result.params.back().name, "\""));
-      }
-    }
+    for (size_t i = 0; i < count; ++i)
+      result.params.push_back(param(absl::StrCat(path, ".param[", i, "]"), result));
     return result;
   }
 
-  ParamManifest param(const std::string& path) {
+  // `owner` holds the parameters before this one.
+  ParamManifest param(const std::string& path, const ComponentManifest& owner) {
     ParamManifest result;
     result.name = identifier(path, "name");
     result.type = one_of(path, "type", kTypes);
-    check_keys(path, param_keys(result.type), absl::StrCat("a parameter of type ", result.type));
+    check_keys(path, param_keys(owner.kind, result.type),
+               absl::StrCat("a parameter of type ", result.type));
+    if (std::count(kReserved.begin(), kReserved.end(), result.name) > 0) {
+      fail(path, "name",
+           absl::StrCat("\"", result.name,
+                        "\" is a key of the host, now or in time to come; call the parameter "
+                        "otherwise (reserved are ",
+                        absl::StrJoin(kReserved, ", "), ")"));
+    }
     result.help = text(path, "help");
     result.optional = flag(path, "optional");
     result.minimum = number(path, "min");
@@ -131,37 +154,119 @@ class ManifestReader {
     if (result.type == "choice" && result.choices.empty())
       fail(path, "choices", "expected at least one choice");
     if (has(path, "default")) result.default_value = default_of(path, result);
+    if (owner.kind == "format") {
+      result.tables = scheme_tables(path, "tables", owner.tables);
+      for (const std::string& table : result.tables) {
+        if (std::count(owner.tables.begin(), owner.tables.end(), table) == 0)
+          fail(path, "tables", absl::StrCat("the format has no table \"", table, "\""));
+      }
+    }
+    for (const ParamManifest& other : owner.params) {
+      if (other.name == result.name && share_a_table(other, result))
+        fail(path, "name", absl::StrCat("a second parameter \"", result.name, "\""));
+    }
+    if (has(path, "when")) result.when = conditions(path, "when", at(path, "when"), result, owner);
+    read_needs(path, owner, &result);
+    read_measured(path, &result);
     return result;
   }
 
+  // Scheme tables that a key lists; `absent` where it is not there.
+  std::vector<std::string> scheme_tables(const std::string& path, const std::string& key,
+                                         std::vector<std::string> absent) {
+    if (!has(path, key)) return absent;
+    std::vector<std::string> result = texts(path, key);
+    if (result.empty() && !absent.empty()) fail(path, key, "names no table");
+    for (const std::string& table : result) {
+      if (std::count(kTables.begin(), kTables.end(), table) > 0) continue;
+      fail(path, key, absl::StrCat("found \"", table, "\", expected \"weight\" or \"activation\""));
+    }
+    return result;
+  }
+
+  // { granularity = "group", … }: earlier parameters and the values that they must have.
+  ParamManifest::Conditions conditions(const std::string& path, const std::string& key,
+                                       const Value& value, const ParamManifest& param,
+                                       const ComponentManifest& owner) {
+    ParamManifest::Conditions result;
+    if (value.table() == nullptr || value.table()->empty())
+      return fail(path, key, "expected a table of keys and the values they need"), result;
+    for (const auto& [name, wanted] : *value.table()) {
+      Value::List values = wanted.list() != nullptr ? *wanted.list() : Value::List{wanted};
+      for (const std::string& table : param.tables)
+        check_condition(path, key, name, values, table, owner);
+      result.push_back({name, std::move(values)});
+    }
+    return result;
+  }
+
+  void check_condition(const std::string& path, const std::string& key, const std::string& name,
+                       const Value::List& values, const std::string& table,
+                       const ComponentManifest& owner) {
+    const auto other = std::find_if(
+        owner.params.begin(), owner.params.end(),
+        [&](const ParamManifest& one) { return one.name == name && stands_in(one, table); });
+    if (other == owner.params.end()) {
+      fail(path, key,
+           absl::StrCat("\"", name, "\" is no parameter of the table ", table,
+                        " that is declared before this one"));
+      return;
+    }
+    if (values.empty()) fail(path, key, absl::StrCat("\"", name, "\" needs a value"));
+    for (const Value& value : values) {
+      std::string wrong;
+      if (checked_value(*other, value, &wrong) == value) continue;
+      fail(path, key,
+           absl::StrCat("\"", name, "\" cannot be ", wrong.empty() ? to_json(value, -1) : wrong,
+                        "; expected ", describe_type(*other)));
+    }
+  }
+
+  // A choice, or the bool that the words true and false stand for; null when it is neither.
+  static Value value_named(const ParamManifest& param, const std::string& word) {
+    std::string wrong;
+    if (param.type != "bool") return checked_value(param, Value(word), &wrong);
+    return word == "true" || word == "false" ? Value(word == "true") : Value();
+  }
+
+  void read_needs(const std::string& path, const ComponentManifest& owner, ParamManifest* param) {
+    if (!has(path, "needs")) return;
+    const Value::Table* const table = at(path, "needs").table();
+    if (table == nullptr) return fail(path, "needs", "expected a table of values");
+    for (const auto& [word, wanted] : *table) {
+      Value value = value_named(*param, word);
+      if (value.is_null())
+        return fail(path, "needs",
+                    absl::StrCat("found \"", word, "\", expected ", describe_type(*param)));
+      param->needs.emplace_back(std::move(value), conditions(path, "needs", wanted, *param, owner));
+    }
+  }
+
+  void read_measured(const std::string& path, ParamManifest* param) {
+    if (!has(path, "measured")) return;
+    const Value::List* const list = at(path, "measured").list();
+    if (list == nullptr) return fail(path, "measured", "expected a list of values");
+    for (const Value& value : *list) {
+      std::string wrong;
+      checked_value(*param, value, &wrong);
+      if (!wrong.empty())
+        return fail(path, "measured",
+                    absl::StrCat("found ", wrong, ", expected ", describe_type(*param)));
+    }
+    param->measured = *list;
+  }
+
   Value default_of(const std::string& path, const ParamManifest& param) {
-    Value value = at(path, "default");
-    double real = 0;
-    const bool fits =
-        param.type == "bool"    ? value.boolean() != nullptr
-        : param.type == "int"   ? value.integer() != nullptr
-        : param.type == "float" ? value.number(&real)
-        : param.type == "strings"
-            ? value.list() != nullptr && texts(path, "default").size() == value.list()->size()
-            : value.text() != nullptr;
-    if (!fits) {
-      fail(path, "default",
-           absl::StrCat("found ", value.type_name(), ", expected a value of type ", param.type));
-      return {};
-    }
-    if (param.type == "float") value = Value(real);
-    const bool bounded = param.minimum || param.maximum;
-    if (bounded && value.number(&real) &&
-        (real < param.minimum.value_or(real) || real > param.maximum.value_or(real))) {
-      fail(path, "default", absl::StrCat("the default ", real, " is outside of min and max"));
-    }
-    if (param.type == "choice" &&
-        std::count(param.choices.begin(), param.choices.end(), *value.text()) == 0) {
-      fail(path, "default",
-           absl::StrCat("the default \"", *value.text(), "\" is none of the choices ",
-                        absl::StrJoin(param.choices, ", ")));
-    }
-    return value;
+    const Value& given = at(path, "default");
+    std::string wrong;
+    Value value = checked_value(param, given, &wrong);
+    // One text or number is a list of one in a pipeline file, but not where a plugin is declared.
+    const bool list = param.type == "strings" || param.type == "numbers";
+    if (wrong.empty() && (!list || given.list() != nullptr)) return value;
+    fail(path, "default",
+         absl::StrCat("found ", wrong.empty() ? type_of(given) : wrong, ", expected ",
+                      describe_type(param)));
+    return {};
   }
 
   void check_unique(const Manifest& manifest) {
@@ -316,6 +421,40 @@ class ManifestReader {
 };
 
 }  // namespace
+
+const std::vector<std::string>& component_kinds() {
+  static const auto* const kinds =
+      new std::vector<std::string>{"model", "algorithm", "evaluator", "exporter", "format"};
+  return *kinds;
+}
+
+std::string interface_of(const std::string& kind) {
+  for (const char* const known : kInterfaces) {
+    if (absl::StartsWith(known, kind + "/")) return known;
+  }
+  return "";
+}
+
+std::string interface_difference(const Manifest& manifest) {
+  for (const ComponentManifest& component : manifest.components) {
+    const std::string ours = interface_of(component.kind);
+    if (component.interface == ours) continue;
+    return absl::StrCat(component.kind, " \"", component.name, "\" has interface ",
+                        component.interface, ", this host knows ", ours,
+                        "; build the plugin again with this host's SDK, and hold its code against "
+                        "the changes of that interface (docs/abi.md)");
+  }
+  return "";
+}
+
+std::vector<ParamManifest> keys_in(const std::vector<ParamManifest>& params,
+                                   const std::string& table) {
+  std::vector<ParamManifest> keys;
+  for (const ParamManifest& param : params) {
+    if (stands_in(param, table)) keys.push_back(param);
+  }
+  return keys;
+}
 
 absl::StatusOr<Manifest> parse_manifest(std::string_view toml, const std::string& origin) {
   SWAGE_ASSIGN_OR_RETURN(const Document document, parse_toml(toml, origin));

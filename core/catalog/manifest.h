@@ -13,30 +13,52 @@ namespace swage {
 // One parameter of a component, as its manifest declares it.
 //   [[component.param]]
 //   name = "damping"
-//   type = "float"            # bool, int, float, string, path, choice, strings
+//   type = "float"            # bool, int, float, string, path, choice, strings, numbers, table
 //   default = 0.01            # absent: the parameter is required
-//   min = 0.0                 # numbers only
+//   min = 0.0                 # numbers only; of a list each
 //   max = 1.0
 //   choices = ["a", "b"]      # choice only
 //   help = "Share of the mean diagonal that is added to the Hessian."
+// Those of a format, the keys of a scheme, also take
+//   tables = ["weight"]                # where it stands; absent: wherever the format does
+//   when = { granularity = "group" }   # the key exists only where these hold, a value or one of a
+//   list needs = { full-range = { symmetric = true } }   # a value may be taken only where these
+//   hold measured = ["weighted"]            # values that need statistics of inputs, hence
+//   [calibration]
 struct ParamManifest {
+  // That an earlier key has one of these values.
+  struct Condition {
+    std::string key;
+    Value::List values;
+  };
+  using Conditions = std::vector<Condition>;
+
   std::string name, type, help;
   Value default_value;    // null: required, unless `optional`
   bool optional = false;  // may be absent; then the plugin sees has() == false
   std::optional<double> minimum, maximum;
   std::vector<std::string> choices;
+  std::vector<std::string> tables;
+  Conditions when;
+  std::vector<std::pair<Value, Conditions>> needs;
+  Value::List measured;
 };
+
+// The parameters of a format that are keys of a table, "weight" or "activation".
+std::vector<ParamManifest> keys_in(const std::vector<ParamManifest>& params,
+                                   const std::string& table);
 
 // Beginnings of tensor names: as the adapter knows them, as some checkpoints spell them.
 using Spellings = std::vector<std::pair<std::string, std::string>>;
 
 struct ComponentManifest {
-  std::string kind, name, interface, summary;  // interface: "algorithm/1"
+  std::string kind, name, interface, summary;  // interface: "algorithm/2"
   std::vector<ParamManifest> params;
   // Algorithms: which scheme tables the step may carry ("weight", "activation"); neither: a pure
   // transform.
   std::vector<std::string> schemes;
-  bool calibration = false;  // algorithms: needs [calibration]
+  bool calibration = false;         // algorithms: needs [calibration]
+  std::vector<std::string> tables;  // formats: the scheme tables that may name them
   // Models: config.json values served, and globs over tensor names.
   std::vector<std::string> architectures, model_types;
   std::vector<std::string>
@@ -63,6 +85,17 @@ struct Manifest {
   std::string id, version, summary;
   std::vector<ComponentManifest> components;
 };
+
+// "model", "algorithm", "evaluator", "exporter", "format": in the order in which they are listed.
+const std::vector<std::string>& component_kinds();
+
+// The version of a kind's interface that the host knows (interfaces.h), "algorithm/2"; "" of a kind
+// that does not exist.
+std::string interface_of(const std::string& kind);
+
+// "" when the host knows the interface of every component. Else which one it does
+// not, what it knows instead, and what to do.
+std::string interface_difference(const Manifest& manifest);
 
 // `origin` stands in messages before line and column. Unknown keys are errors with the nearest
 // known one.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "core/cli/description.h"
 #include "core/cli/verbs.h"
+#include "core/config/formats.h"
 #include "core/config/keys.h"
 
 namespace swage {
@@ -50,8 +51,8 @@ std::vector<std::string> pipeline_keys() {
     for (const ParamManifest& key : section.keys)
       keys.push_back(absl::StrCat(section.name, ".", key.name, "="));
     for (const std::string& table : section.scheme_tables) {
-      for (const ParamManifest& key : scheme_keys(table))
-        keys.push_back(absl::StrCat(section.name, ".", table, ".", key.name, "="));
+      for (const std::string& key : known_scheme_keys(table))
+        keys.push_back(absl::StrCat(section.name, ".", table, ".", key, "="));
     }
   }
   return keys;
@@ -65,7 +66,7 @@ std::string quoted(const std::string& text) {
 // The names of plugins' components, of one kind or all: asked for when they are wanted.
 const char kNames[] =
     R"(swage plugins 2>/dev/null | awk -v kind="$1" '
-    $1 ~ /^(model|algorithm|evaluator|exporter)$/ && (kind == "" || $1 == kind) { print $2 }')";
+    $1 ~ /^(model|algorithm|evaluator|exporter|format)$/ && (kind == "" || $1 == kind) { print $2 }')";
 
 std::string bash_words(Kind kind, const std::vector<VerbDescription>& command) {
   switch (kind) {
@@ -80,7 +81,7 @@ std::string bash_words(Kind kind, const std::vector<VerbDescription>& command) {
       return absl::StrCat("compopt -o nospace; COMPREPLY=($(compgen -W ",
                           quoted(absl::StrJoin(pipeline_keys(), " ")), " -- \"$word\"))");
     case Kind::kTopic:
-      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline architectures ",
+      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline scheme architectures ",
                           absl::StrJoin(verb_names(command), " "),
                           " $(_swage_names)\" -- \"$word\"))");
     case Kind::kAdapter:
@@ -151,7 +152,7 @@ std::string zsh_action(Kind kind, const std::vector<VerbDescription>& command) {
     case Kind::kKey:
       return "_swage_keys";
     case Kind::kTopic:
-      return absl::StrCat("{compadd pipeline architectures ",
+      return absl::StrCat("{compadd pipeline scheme architectures ",
                           absl::StrJoin(verb_names(command), " "), " $(_swage_names)}");
     case Kind::kAdapter:
       return "{compadd $(_swage_names model)}";
@@ -218,7 +219,7 @@ std::string fish_action(Kind kind, const std::vector<VerbDescription>& command) 
     case Kind::kKey:
       return absl::StrCat(" -x -a ", quoted(absl::StrJoin(pipeline_keys(), " ")));
     case Kind::kTopic:
-      return absl::StrCat(" -x -a 'pipeline architectures ",
+      return absl::StrCat(" -x -a 'pipeline scheme architectures ",
                           absl::StrJoin(verb_names(command), " "), " (_swage_names \"\")'");
     case Kind::kAdapter:
       return " -x -a '(_swage_names model)'";
@@ -232,7 +233,7 @@ std::string fish_script(const std::vector<VerbDescription>& command) {
   std::string text = absl::StrCat(
       "# Completes swage in fish. Made by `swage completion fish`.\nfunction _swage_names\n  "
       "swage plugins 2>/dev/null | awk -v kind=\"$argv[1]\" '\n    $1 ~ "
-      "/^(model|algorithm|evaluator|exporter)$/ && (kind == \"\" || $1 == kind) { print $2 "
+      "/^(model|algorithm|evaluator|exporter|format)$/ && (kind == \"\" || $1 == kind) { print $2 "
       "}'\nend\n"
       "complete -c swage -f\n");
   for (const VerbDescription& verb : command) {

@@ -2,10 +2,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
 #include "core/catalog/catalog.h"
 #include "core/cli/verbs.h"
+#include "core/config/formats.h"
 #include "core/config/keys.h"
 #include "core/config/param_check.h"
 #include "swage/status.h"
@@ -51,6 +53,14 @@ void print_keys(const std::vector<ParamManifest>& keys) {
   for (const ParamManifest& key : keys) {
     absl::PrintF("  %s: %s; %s\n", key.name, describe_type(key), default_text(key));
     if (!key.help.empty()) absl::PrintF("      %s\n", key.help);
+    for (const ParamManifest::Condition& condition : key.when)
+      absl::PrintF("      Only with %s.\n", condition_text(condition));
+    for (const auto& [value, conditions] : key.needs) {
+      for (const ParamManifest::Condition& condition : conditions)
+        absl::PrintF("      %s needs %s.\n", to_json(value, -1), condition_text(condition));
+    }
+    for (const Value& value : key.measured)
+      absl::PrintF("      %s is measured: the file needs [calibration].\n", to_json(value, -1));
   }
 }
 
@@ -84,9 +94,19 @@ void print_list(const char* title, const std::vector<std::string>& words) {
   for (const std::string& word : words) absl::PrintF("  %s\n", word);
 }
 
+void print_format(const ComponentManifest& format) {
+  for (const std::string& table : format.tables) {
+    absl::PrintF("\nKeys of %s = { format = \"%s\", … }\n", table, format.name);
+    print_keys(keys_in(format.params, table));
+  }
+  absl::PrintF("\nAll formats, and how tables lie over one another: swage help scheme\n");
+}
+
 void print_component(const PluginEntry& plugin, const ComponentManifest& component) {
-  absl::PrintF("%s: %s of plugin %s %s\n%s\n", component.name, component.kind, plugin.manifest.id,
+  absl::PrintF("%s: %s of %s %s\n%s\n", component.name, component.kind,
+               plugin.file.empty() ? "swage itself," : "plugin " + plugin.manifest.id,
                plugin.manifest.version, component.summary);
+  if (component.kind == "format") return print_format(component);
   if (!component.params.empty()) {
     absl::PrintF("\nParameters\n");
     print_keys(component.params);
@@ -116,12 +136,31 @@ void print_pipeline_keys() {
     }
     absl::PrintF("\n");
   }
-  for (const char* table : {"weight", "activation"}) {
-    absl::PrintF("%s = { … }\n", table);
-    print_keys(scheme_keys(table));
-    absl::PrintF("\n");
-  }
+  absl::PrintF(
+      "weight, activation = { … }\n  Tables of a number format and its keys: swage help "
+      "scheme\n\n");
   absl::PrintF("include = [\"other.toml\"]  Files merged under this one.\n");
+}
+
+void print_schemes(const Catalog& catalog) {
+  absl::PrintF(
+      "`weight` and `activation` in [scheme], a step or [[step.override]] say how numbers are "
+      "stored:\n\n"
+      "  weight = { format = \"int\", bits = 4, group = 64 }\n\n"
+      "`format` is \"int\" unless said; the other keys are the format's own. A step's table lies "
+      "over "
+      "that of\n[scheme], an override's over the step's: it names only what differs, and starts "
+      "afresh where it\nnames another format. A key that goes with one choice alone makes that "
+      "choice: "
+      "`group = 64` sets\ngranularity = \"group\".\n\nFormats (swage help NAME tells their "
+      "keys):\n");
+  const Formats formats(catalog);
+  for (const Formats::Format* format : formats.in("")) {
+    std::vector<std::string> tables;
+    for (const auto& [table, keys] : format->keys) tables.push_back(table);
+    std::reverse(tables.begin(), tables.end());  // weight first
+    absl::PrintF("  %-12s %-20s %s\n", format->name, absl::StrJoin(tables, ", "), format->summary);
+  }
 }
 
 // Every architecture, and the adapter that serves it.
@@ -141,7 +180,7 @@ void print_overview(const Catalog& catalog) {
   absl::PrintF("%s", kFirstRun);
   for (const Verb& verb : verbs()) absl::PrintF("  %-10s %s\n", verb.name, verb.summary);
   absl::PrintF("\nComponents (swage help NAME):\n");
-  for (const char* kind : {"model", "algorithm", "evaluator", "exporter"}) {
+  for (const std::string& kind : component_kinds()) {
     for (const PluginEntry& plugin : catalog.plugins()) {
       for (const ComponentManifest& component : plugin.manifest.components) {
         if (component.kind == kind)
@@ -150,7 +189,8 @@ void print_overview(const Catalog& catalog) {
     }
   }
   absl::PrintF(
-      "\nEvery key of the file: swage help pipeline. Options of a verb: swage VERB --help.\n"
+      "\nEvery key of the file: swage help pipeline. Number formats: swage help scheme.\n"
+      "Options of a verb: swage VERB --help. "
       "Every model that is served: swage help architectures.\n");
 }
 
@@ -161,10 +201,11 @@ absl::Status help(const Arguments& arguments) {
   const std::string& topic = arguments.target;
   if (topic.empty()) return print_overview(catalog), absl::OkStatus();
   if (topic == "pipeline") return print_pipeline_keys(), absl::OkStatus();
+  if (topic == "scheme") return print_schemes(catalog), absl::OkStatus();
   if (topic == "architectures") return print_architectures(catalog), absl::OkStatus();
   if (const std::string text = verb_help(topic); !text.empty())
     return absl::PrintF("%s", text), absl::OkStatus();
-  std::vector<std::string> known = {"pipeline", "architectures"};
+  std::vector<std::string> known = {"pipeline", "scheme", "architectures"};
   bool found = false;
   for (const Verb& verb : verbs()) known.push_back(verb.name);
   for (const PluginEntry& plugin : catalog.plugins()) {

@@ -55,12 +55,13 @@ std::string manual_page() {
   for (const VerbDescription& verb : command) {
     if (!verb.name.empty()) absl::StrAppend(&text, usage_of(verb), "\n.br\n");
   }
-  absl::StrAppend(&text, ".SH DESCRIPTION\n",
-                  roff("Swage reads a checkpoint, quantizes it, measures what was lost and writes "
-                       "checkpoints that serving engines load. One TOML file wires all of it: "
-                       "`swage help` shows a first one, `swage help pipeline` every key, and "
-                       "`swage help NAME` explains a component."),
-                  "\n.SH OPTIONS OF EVERY VERB\n");
+  absl::StrAppend(
+      &text, ".SH DESCRIPTION\n",
+      roff("Swage reads a checkpoint, quantizes it, measures what was lost and writes "
+           "checkpoints that serving engines load. One TOML file wires all of it: "
+           "`swage help` shows a first one, `swage help pipeline` every key, "
+           "`swage help scheme` the number formats, and `swage help NAME` explains a component."),
+      "\n.SH OPTIONS OF EVERY VERB\n");
   for (const OptionDescription& option : command.front().options)
     absl::StrAppend(&text, option_text(option));
   for (const VerbDescription& verb : command) {

@@ -31,6 +31,7 @@ Value to_value(const PluginEntry& plugin) {
   }
   return Value(Value::Table{{"file", plugin.file},
                             {"state", name_of(plugin.state)},
+                            {"built_in", plugin.file.empty()},
                             {"reason", plugin.reason},
                             {"fingerprint", plugin.fingerprint},
                             {"build_id", plugin.build_id},
@@ -49,13 +50,14 @@ void print_for_programs(const Catalog& catalog) {
 }
 
 void print_usable(const Catalog& catalog) {
-  for (const char* kind : {"model", "algorithm", "evaluator", "exporter"}) {
+  for (const std::string& kind : component_kinds()) {
     for (const PluginEntry& plugin : catalog.plugins()) {
       if (plugin.state != PluginState::kCompatible) continue;
       for (const ComponentManifest& component : plugin.manifest.components) {
         if (component.kind != kind) continue;
-        absl::PrintF("%-10s %-20s %s %s: %s\n", component.kind, component.name, plugin.manifest.id,
-                     plugin.manifest.version, component.summary);
+        absl::PrintF("%-10s %-20s %s %s%s: %s\n", component.kind, component.name,
+                     plugin.manifest.id, plugin.manifest.version,
+                     plugin.file.empty() ? " (built in)" : "", component.summary);
       }
     }
   }
@@ -69,7 +71,7 @@ absl::Status plugins(const Arguments& arguments) {
   print_usable(catalog);
   for (const PluginEntry& plugin : catalog.plugins()) {
     if (plugin.state == PluginState::kCompatible) continue;
-    absl::PrintF("\n%s: %s\n    %s\n", name_of(plugin.state), plugin.file,
+    absl::PrintF("\n%s: %s\n    %s\n", name_of(plugin.state), place_of(plugin),
                  absl::StrReplaceAll(plugin.reason, {{"\n", "\n    "}}));
   }
   absl::PrintF("\nlooked in\n");

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/config/formats.h"
 #include "core/config/keys.h"
 
 namespace swage {
@@ -110,6 +111,27 @@ constexpr Component kComponents[] = {
     {"evaluator", "c4", "use = \"perplexity\" with source = a file of its text"},
     {"evaluator", "lm_eval", "use = \"perplexity\" or \"divergence\"; tasks run on the export"},
     {"evaluator", "mmlu", "use = \"perplexity\" or \"divergence\"; tasks run on the export"},
+    {"format", "dense", "[[step.override]] with keep = true, which leaves linears in floats"},
+    {"format", "float", "[[step.override]] with keep = true, which leaves linears in floats"},
+    {"format", "none", "[[step.override]] with keep = true, which leaves linears in floats"},
+    {"format", "bf16", "[[step.override]] with keep = true, which leaves linears in floats"},
+    {"format", "fp16", "[[step.override]] with keep = true, which leaves linears in floats"},
+    {"format", "integer", "format = \"int\""},
+    {"format", "int2", "format = \"int\" with bits = 2"},
+    {"format", "int3", "format = \"int\" with bits = 3"},
+    {"format", "int4", "format = \"int\" with bits = 4"},
+    {"format", "uint4", "format = \"int\" with bits = 4 and symmetric = false"},
+    {"format", "w4a16", "format = \"int\" with bits = 4"},
+    {"format", "int8", "format = \"int\" with bits = 8"},
+    {"format", "uint8", "format = \"int\" with bits = 8 and symmetric = false"},
+    {"format", "w8a16", "format = \"int\" with bits = 8"},
+    {"format", "fp8", "format = \"fp8-e4m3\""},
+    {"format", "e4m3", "format = \"fp8-e4m3\""},
+    {"format", "float8", "format = \"fp8-e4m3\""},
+    {"format", "fp8_e4m3fn", "format = \"fp8-e4m3\""},
+    {"format", "float8_e4m3fn", "format = \"fp8-e4m3\""},
+    {"format", "e5m2", "format = \"fp8-e5m2\""},
+    {"format", "float8_e5m2", "format = \"fp8-e5m2\""},
     {"exporter", "vllm", "use = \"compressed-tensors\", which it reads"},
     {"exporter", "sglang", "use = \"compressed-tensors\", which it reads"},
     {"exporter", "transformers", "use = \"compressed-tensors\", or \"huggingface\" for floats"},
@@ -161,8 +183,11 @@ std::string own_key_elsewhere(const std::string& key) {
     if (section.name == key) places.push_back(absl::StrCat("the file: ", place));
   }
   look(override_keys(), "[[step.override]]");
-  for (const char* table : {"weight", "activation"})
-    look(scheme_keys(table), absl::StrCat(table, " = { … }"));
+  for (const char* table : {"weight", "activation"}) {
+    const std::vector<std::string> own = known_scheme_keys(table);
+    if (std::find(own.begin(), own.end(), key) != own.end())
+      places.push_back(absl::StrCat(table, " = { … }"));
+  }
   return places.empty() ? "" : absl::StrCat("; it is a key of ", absl::StrJoin(places, " and of "));
 }
 
@@ -207,6 +232,12 @@ std::string foreign_component(const std::string& kind, const std::string& name) 
     if (kind == component.kind && folded(name) == component.theirs)
       return absl::StrCat("; write ", component.answer);
   }
+  return "";
+}
+
+std::string foreign_value(const std::string& key, const Value& value) {
+  if (key == "group" && value == Value(-1))
+    return "; for one scale a row write granularity = \"channel\"";
   return "";
 }
 

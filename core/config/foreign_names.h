@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "swage/value.h"
 
 namespace swage {
 
@@ -15,8 +16,11 @@ namespace swage {
 std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
                         const std::string& otherwise);
 
-// For an algorithm, evaluator or exporter that is not there: `kind` as in manifests.
+// For an algorithm, evaluator, exporter or format that is not there: `kind` as in manifests.
 std::string foreign_component(const std::string& kind, const std::string& name);
+
+// For a value of a scheme's key that other programs write.
+std::string foreign_value(const std::string& key, const Value& value);
 
 // For a path that does not exist: names of models and of data sets on a hub, "~".
 std::string foreign_path(const std::string& path);

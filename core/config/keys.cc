@@ -94,7 +94,8 @@ std::vector<Section> make_sections() {
        true,
        "algorithm",
        {key("use", "string", Value(), kUse), optional("name", "string", kName),
-        optional("match", "strings", "Globs over linear names; absent: every linear."),
+        optional("match", "strings",
+                 "Globs over linear names; absent: every linear of the blocks."),
         [] {
           ParamManifest param =
               optional("calibrate_on", "choice",
@@ -165,34 +166,6 @@ const std::vector<ParamManifest>& override_keys() {
       key("match", "string", Value(), "Glob over linear names, for example \"*.down_proj\"."),
       key("keep", "bool", Value(false), "Leave these linears in floats.")};
   return *keys;
-}
-
-const std::vector<ParamManifest>& scheme_keys(const std::string& table) {
-  static const auto* const weight = new std::vector<ParamManifest>{
-      choice("format", "int", {"int", "fp8-e4m3", "fp8-e5m2"}, "Number format."),
-      integer("bits", 4, 2, 8, "Bits of a code; fp8 has 8."),
-      choice("granularity", "group", {"tensor", "channel", "group"},
-             "What shares one scale; fp8: \"channel\" unless said."),
-      integer("group", 128, 1, 1 << 30,
-              "Columns that share a scale; implies granularity \"group\"."),
-      choice("group_tail", "error", {"error", "short"},
-             "When the group does not divide the width: refuse, or let the last one be shorter."),
-      key("symmetric", "bool", Value(true), "false: with a zero point."),
-      choice("range", "minmax", {"minmax", "mse"},
-             "How a range is chosen: its extremes, or the clip of least squared error."),
-      choice("convention", "minmax", {"minmax", "gptq", "full-range", "llmc"},
-             "How a range becomes an integer grid; docs/quantization.md."),
-      choice("scale_dtype", "auto", {"auto", "checkpoint", "bf16", "fp16", "fp32"},
-             "Type scales are stored in; auto: the checkpoint's, but fp32 beside an activation "
-             "scheme.")};
-  static const auto* const activation = new std::vector<ParamManifest>{
-      choice("format", "int", {"int", "fp8-e4m3", "fp8-e5m2"}, "Number format."),
-      integer("bits", 8, 2, 8, "Bits of a code; fp8 has 8."),
-      choice("granularity", "token", {"tensor", "token"}, "What shares one scale."),
-      key("symmetric", "bool", Value(true), "false: with a zero point."),
-      key("dynamic", "bool", Value(true),
-          "false: one scale from calibration; needs granularity \"tensor\".")};
-  return table == "weight" ? *weight : *activation;
 }
 
 }  // namespace swage

@@ -24,8 +24,4 @@ const Section& section(const std::string& name);  // must be there
 // The keys of [[step.override]] beside its scheme tables.
 const std::vector<ParamManifest>& override_keys();
 
-// The keys of a `weight` or `activation` table, for schema and help; parse_weight_scheme() is what
-// checks them.
-const std::vector<ParamManifest>& scheme_keys(const std::string& table);
-
 }  // namespace swage

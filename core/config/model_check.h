@@ -21,6 +21,7 @@ struct ModelOutline {
   };
   std::string adapter;
   std::vector<Linear> linears;  // in the order of their names
+  std::vector<Linear> ends;     // embedding and head, which steps take by `match` alone
   int64_t parameters = 0;       // elements of all tensors that are not ignored
   int64_t bytes = 0;
 };
@@ -39,8 +40,8 @@ std::string tower_rule(const std::string& tower);
 
 ModelOutline outline_model(const io::Header& header, const ComponentManifest& adapter);
 
-// Does every glob of the pipeline fit a linear, do overrides go together, does every group divide
-// its width? The error lists all problems.
+// Does every glob of the pipeline fit a linear, do overrides go together? The error lists all
+// problems. What a format holds of a linear's shape is its codec's to say.
 absl::Status check_steps(const Pipeline& pipeline, const ModelOutline& model);
 
 }  // namespace swage

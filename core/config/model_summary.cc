@@ -12,34 +12,8 @@
 namespace swage {
 namespace {
 
-constexpr int64_t kGroup = 128, kSmallGroup = 64, kSmallestGroup = 16;
-
 int64_t elements_of(const io::TensorInfo& info) {
   return std::accumulate(info.shape.begin(), info.shape.end(), int64_t{1}, std::multiplies<>());
-}
-
-WeightScheme integers(int bits, int64_t group) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.granularity = group > 0 ? Granularity::kGroup : Granularity::kChannel;
-  scheme.group_size = group;
-  return scheme;
-}
-
-WeightScheme floats() {
-  WeightScheme scheme = integers(8, 0);
-  scheme.format = NumberFormat::kFp8E4M3;
-  return scheme;
-}
-
-// The largest group of at most kGroup columns that divides all widths; 0 when that is a small one.
-int64_t even_group(const ModelSummary& model) {
-  int64_t common = 0;
-  for (const ModelSummary::Matrix& linear : model.linears) common = std::gcd(common, linear.in);
-  for (int64_t group = std::min(common, kGroup); group >= kSmallestGroup; --group) {
-    if (common % group == 0) return group;
-  }
-  return 0;
 }
 
 }  // namespace
@@ -63,37 +37,6 @@ ModelSummary summarize(const io::Header& header, const ComponentManifest& adapte
     }
   }
   return model;
-}
-
-SchemeWeight weigh(const ModelSummary& model, const WeightScheme& scheme) {
-  SchemeWeight weight;
-  weight.scheme = scheme;
-  int64_t bits = 0, elements = 0;
-  for (const ModelSummary::Matrix& linear : model.linears) {
-    const int64_t scales = linear.rows * scheme.group_count(linear.in);
-    elements += linear.rows * linear.in;
-    bits += linear.rows * linear.in * scheme.bits + scales * io::byte_size(linear.type) * 8;
-    const bool even = linear.in % scheme.group_width(linear.in) == 0;
-    if (!even && weight.uneven == 0) weight.uneven = linear.in;
-  }
-  if (elements > 0)
-    weight.bits_per_weight = static_cast<double>(bits) / static_cast<double>(elements);
-  weight.bytes = model.kept_bytes + (bits + 7) / 8;
-  return weight;
-}
-
-std::vector<SchemeWeight> weigh_common_schemes(const ModelSummary& model) {
-  std::vector<SchemeWeight> weights = {weigh(model, integers(4, kGroup))};
-  const SchemeWeight small = weigh(model, integers(4, kSmallGroup));
-  const int64_t even = even_group(model);
-  if (small.uneven == 0) {
-    weights.push_back(small);
-  } else if (even > 0) {
-    weights.push_back(weigh(model, integers(4, even)));
-  }
-  weights.push_back(weigh(model, integers(8, 0)));
-  weights.push_back(weigh(model, floats()));
-  return weights;
 }
 
 std::string numbered_prefix(const std::vector<std::string>& names, int64_t index) {

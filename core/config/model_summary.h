@@ -6,7 +6,6 @@
 
 #include "core/catalog/manifest.h"
 #include "swage/io/safetensors_header.h"
-#include "swage/scheme.h"
 
 namespace swage {
 
@@ -27,18 +26,6 @@ struct ModelSummary {
   int64_t kept_bytes = 0;             // the rest of what an export holds, biases included
 };
 ModelSummary summarize(const io::Header& header, const ComponentManifest& adapter);
-
-// What the model would weigh with all its linears in one scheme, scales in the checkpoint's dtype.
-struct SchemeWeight {
-  WeightScheme scheme;
-  double bits_per_weight = 0;  // of the linears
-  int64_t bytes = 0;           // of linears and kept tensors together
-  int64_t uneven = 0;          // an input width that the group does not divide; 0: all are even
-};
-SchemeWeight weigh(const ModelSummary& model, const WeightScheme& scheme);
-// w4 in groups of 128 and, where they divide the widths, of 64 (else of the largest size that
-// does), w8 and fp8 per channel.
-std::vector<SchemeWeight> weigh_common_schemes(const ModelSummary& model);
 
 // "model.layers." when all these names begin with it, the index and a dot; "" when there is no such
 // beginning.

@@ -32,7 +32,7 @@ std::string bounds(const ParamManifest& param) {
   return param.maximum ? absl::StrCat("at most ", number_text(*param.maximum)) : "";
 }
 
-// A checked value, or null with `wrong` set to what a message says of the value found.
+// A checked number, or null with `wrong` set to what a message says of the value found.
 Value checked_number(const ParamManifest& param, const Value& value, std::string* wrong) {
   double number = 0;
   const bool typed = param.type == "int" ? value.integer() != nullptr : value.number(&number);
@@ -45,28 +45,22 @@ Value checked_number(const ParamManifest& param, const Value& value, std::string
   return param.type == "int" ? value : Value(number);
 }
 
-Value checked_strings(const Value& value, std::string* wrong) {
-  if (value.text() != nullptr)
-    return Value(Value::List{value});  // one string stands for a list of one
-  if (value.list() == nullptr) return *wrong = type_of(value), Value();
-  for (const Value& item : *value.list()) {
-    if (item.text() == nullptr)
-      return *wrong = absl::StrCat("a list with ", type_of(item)), Value();
+// One item stands for a list of one.
+Value checked_list(const ParamManifest& param, const Value& value, std::string* wrong) {
+  const bool texts = param.type == "strings";
+  double number = 0;
+  const bool item = texts ? value.text() != nullptr : value.number(&number);
+  if (!item && value.list() == nullptr) return *wrong = type_of(value), Value();
+  Value::List list;
+  for (const Value& one : item ? Value::List{value} : *value.list()) {
+    std::string fault;
+    Value checked = texts && one.text() != nullptr ? one
+                    : texts                        ? (fault = type_of(one), Value())
+                                                   : checked_number(param, one, &fault);
+    if (!fault.empty()) return *wrong = absl::StrCat("a list with ", fault), Value();
+    list.push_back(std::move(checked));
   }
-  return value;
-}
-
-Value checked(const ParamManifest& param, const Value& value, std::string* wrong) {
-  if (param.type == "int" || param.type == "float") return checked_number(param, value, wrong);
-  if (param.type == "strings") return checked_strings(value, wrong);
-  const bool is_bool = param.type == "bool";
-  if (is_bool ? value.boolean() == nullptr : value.text() == nullptr)
-    return *wrong = type_of(value), Value();
-  if (param.type == "choice" &&
-      std::find(param.choices.begin(), param.choices.end(), *value.text()) == param.choices.end()) {
-    return *wrong = absl::StrCat("\"", *value.text(), "\""), Value();
-  }
-  return value;
+  return Value(std::move(list));
 }
 
 std::string absent(const std::string& path, const std::error_code& error) {
@@ -98,6 +92,20 @@ absl::Status Problems::status() const {
   return with_exit_code(absl::InvalidArgumentError(text), code_);
 }
 
+Value checked_value(const ParamManifest& param, const Value& value, std::string* wrong) {
+  if (param.type == "int" || param.type == "float") return checked_number(param, value, wrong);
+  if (param.type == "strings" || param.type == "numbers") return checked_list(param, value, wrong);
+  const bool typed = param.type == "bool"    ? value.boolean() != nullptr
+                     : param.type == "table" ? value.table() != nullptr
+                                             : value.text() != nullptr;
+  if (!typed) return *wrong = type_of(value), Value();
+  if (param.type == "choice" &&
+      std::find(param.choices.begin(), param.choices.end(), *value.text()) == param.choices.end()) {
+    return *wrong = absl::StrCat("\"", *value.text(), "\""), Value();
+  }
+  return value;
+}
+
 std::string type_of(const Value& value) {
   return absl::StrCat(value.integer() != nullptr ? "an " : "a ", value.type_name());
 }
@@ -108,9 +116,12 @@ std::string describe_type(const ParamManifest& param) {
   if (param.type == "strings") return "a list of strings";
   if (param.type == "path") return "the path of a file or folder";
   if (param.type == "string") return "a string";
+  if (param.type == "table") return "a table";
   const std::string limits = bounds(param);
-  return absl::StrCat(param.type == "int" ? "an integer" : "a number", limits.empty() ? "" : ", ",
-                      limits);
+  return absl::StrCat(param.type == "int"       ? "an integer"
+                      : param.type == "numbers" ? "a list of numbers"
+                                                : "a number",
+                      limits.empty() ? "" : ", ", limits);
 }
 
 std::string resolve_path(const std::string& path, const SourceLocation& where) {
@@ -144,7 +155,7 @@ Value::Table check_params(const std::vector<ParamManifest>& params, const Value&
     }
     const SourceLocation& where = document.place(join_path(path, param.name)).value;
     std::string wrong;
-    Value value = checked(param, given, &wrong);
+    Value value = checked_value(param, given, &wrong);
     if (!wrong.empty()) {
       problems->add(where, absl::StrCat("\"", param.name, "\" is ", wrong, "; expected ",
                                         describe_type(param)));

@@ -34,6 +34,11 @@ Value::Table check_params(const std::vector<ParamManifest>& params, const Value&
                           const std::string& owner, const std::vector<std::string>& others,
                           Problems* problems);
 
+// One value as its parameter wants it (an integer given for a float becomes a float, a text or
+// number given for a list a list of one); null, and `wrong` what a message says of the value found,
+// where it does not fit.
+Value checked_value(const ParamManifest& param, const Value& value, std::string* wrong);
+
 // Absolute path of a file named at `where`: relative to that file's folder, or to the current one
 // for --set.
 std::string resolve_path(const std::string& path, const SourceLocation& where);

@@ -1,5 +1,7 @@
 #include "core/config/pipeline.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
 #include "core/base/glob.h"
@@ -64,28 +66,39 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
   return loaded;
 }
 
+bool takes(const Step& step, const std::string& linear) {
+  const bool is_end = linear == step.embedding || linear == step.head;
+  if (!is_end) return step.match.empty() || glob_match_any(step.match, linear);
+  // "*" and "model.*" mean blocks: an end is taken by what says something of its own name.
+  const size_t last = linear.rfind('.') + 1;  // 0 where there is no dot
+  const std::string any = linear.substr(0, last) + std::string(linear.size() - last, '\1');
+  return std::any_of(step.match.begin(), step.match.end(), [&](const std::string& glob) {
+    return glob_match(glob, linear) && !glob_match(glob, any);
+  });
+}
+
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear) {
   LinearScheme scheme;
   scheme.weight = step.weight;
   scheme.activation = step.activation;
-  if (!step.match.empty() && !glob_match_any(step.match, linear)) {
-    scheme.applies = false;
-    return scheme;
-  }
+  scheme.applies = takes(step, linear);
+  if (!scheme.applies) return scheme;
   for (const Override& override : step.overrides) {
     if (!glob_match(override.match, linear)) continue;
     scheme.keep = override.keep;
-    auto weight = parse_weight_scheme(override.weight, scheme.weight);
-    if (!weight.ok())
-      return annotate(weight.status(), absl::StrCat(override.where.text(), ": for ", linear));
-    scheme.weight = *weight;
-    if (override.activation.is_null()) continue;
-    auto activation = parse_activation_scheme(override.activation,
-                                              scheme.activation.value_or(ActivationScheme{}));
-    if (!activation.ok())
-      return annotate(activation.status(), absl::StrCat(override.where.text(), ": for ", linear));
-    scheme.activation = *activation;
+    std::vector<SchemeProblem> problems;
+    if (!override.weight.is_null())
+      scheme.weight =
+          read_scheme(*step.formats, "weight", override.weight, scheme.weight, &problems);
+    if (!override.activation.is_null()) {
+      scheme.activation = read_scheme(*step.formats, "activation", override.activation,
+                                      scheme.activation.value_or(Scheme{}), &problems);
+    }
+    if (problems.empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(override.where.text(), ": for ", linear, ": ", problems.front().text));
   }
+  if (linear == step.embedding) scheme.activation.reset();  // it reads ids
   return scheme;
 }
 
@@ -93,6 +106,26 @@ LinearScheme scheme_for(const Step& step, const std::string& linear) {
   auto scheme = resolve_scheme(step, linear);
   SWAGE_CHECK(scheme.ok());
   return *std::move(scheme);
+}
+
+bool works_on(const Step& step, const std::string& linear) {
+  const LinearScheme scheme = scheme_for(step, linear);
+  return scheme.applies && !scheme.keep;
+}
+
+bool schemes_measure(const Step& step) {
+  std::vector<SchemeProblem> problems;  // told where the overrides are read
+  const auto any = [&](const std::string& table, const Scheme& base, Value Override::*given) {
+    return measures(*step.formats, table, base) ||
+           std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
+             return !(override.*given).is_null() &&
+                    measures(*step.formats, table,
+                             read_scheme(*step.formats, table, override.*given, base, &problems));
+           });
+  };
+  const bool rounds = step.takes_weight && (step.weight_given || !step.activation);
+  if (rounds && any("weight", step.weight, &Override::weight)) return true;
+  return any("activation", step.activation.value_or(Scheme{}), &Override::activation);
 }
 
 }  // namespace swage

@@ -1,10 +1,12 @@
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/catalog/catalog.h"
+#include "core/config/formats.h"
 #include "core/config/toml_reader.h"
 #include "swage/params.h"
 #include "swage/scheme.h"
@@ -35,13 +37,15 @@ struct Override {
 
 struct Step {
   std::string use, name;
-  std::vector<std::string> match;  // globs; empty = every linear
+  std::vector<std::string> match;  // globs; empty = every linear of a block
+  std::string embedding, head;     // modules of the model's ends, taken where `match` fits them
   std::string calibrate_on;  // "", "original" or "compressed": replaces the plugin's own choice
-  WeightScheme weight;
-  std::optional<ActivationScheme> activation;
+  Scheme weight;
+  std::optional<Scheme> activation;
   bool weight_given = false;  // the file (or [scheme]) names a weight scheme for this step
   bool takes_weight = false;  // the component chooses a weight format at all
   std::vector<Override> overrides;
+  std::shared_ptr<const Formats> formats;  // what overrides are read by
   Params params;
   SourceLocation where;
 };
@@ -123,15 +127,24 @@ std::vector<std::string> differences(const Value& before, const Value& now);
 
 // Scheme of one linear under a step, overrides applied in file order.
 struct LinearScheme {
-  bool applies = true;  // false: no `match` of the step fits
+  bool applies = true;  // false: no `match` of the step fits, or it is an end and there is none
   bool keep = false;    // an override says `keep = true`
-  WeightScheme weight;
-  std::optional<ActivationScheme> activation;
+  Scheme weight;
+  std::optional<Scheme> activation;
 };
+// Is it one of the step's linears? Ends are by a `match` that fits them alone.
+bool takes(const Step& step, const std::string& linear);
 // The error names two overrides that do not go together for this linear; check_steps()
 // (model_check.h) has seen every linear.
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear);
 // The same for a pipeline that passed check_steps().
 LinearScheme scheme_for(const Step& step, const std::string& linear);
+
+// Does the step take this linear, and no override keep it?
+bool works_on(const Step& step, const std::string& linear);
+
+// Does any scheme of the step take statistics of inputs: ranges that are weighted by them, static
+// activations? Then it needs [calibration], whatever its algorithm measures.
+bool schemes_measure(const Step& step);
 
 }  // namespace swage

@@ -32,7 +32,11 @@ std::string absolute_path(const std::string& path) { return resolve_path(path, S
 }  // namespace
 
 PipelineReader::PipelineReader(const PipelineSource& source, const Catalog& catalog)
-    : source_(source), document_(source.document), root_(source.document.root), catalog_(catalog) {}
+    : source_(source),
+      document_(source.document),
+      root_(source.document.root),
+      catalog_(catalog),
+      formats_(std::make_shared<Formats>(catalog)) {}
 
 absl::StatusOr<Pipeline> PipelineReader::read() {
   pipeline_.file = source_.file;
@@ -183,7 +187,13 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
   const auto found = catalog_.find(declared.kind, *use);
   if (!found.ok()) {
     const bool refused = exit_code(found.status()) == static_cast<int>(ExitCode::kPlugin);
-    const std::string foreign = refused ? "" : foreign_component(declared.kind, *use);
+    std::string foreign = refused ? "" : foreign_component(declared.kind, *use);
+    if (!refused && declared.kind == "algorithm" && formats_->find(*use) != nullptr) {
+      foreign = absl::StrCat(
+          "; it is a number format: write use = \"rtn\", or another algorithm, "
+          "with weight = { format = \"",
+          *use, "\" }");
+    }
     problems_.add(document_.place(join_path(path, "use")).value,
                   foreign.empty()
                       ? std::string(found.status().message())

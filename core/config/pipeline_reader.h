@@ -46,12 +46,10 @@ class PipelineReader {
   Override read_override(const Value& table, const std::string& path, const Entry& entry,
                          const Step& step);
   bool takes_scheme(const Entry& entry, const std::string& table, const std::string& path);
-  // Schemes of a table at `path`; a problem is put at the key that its text starts with.
-  WeightScheme weight_at(const Value& table, const std::string& path, const WeightScheme& base);
-  ActivationScheme activation_at(const Value& table, const std::string& path,
-                                 const ActivationScheme& base);
-  Value known_keys(const Value& table, const std::string& path, const std::string& kind);
-  void add_scheme_problem(const absl::Status& status, const std::string& path);
+  // The scheme that the table `kind`, "weight" or "activation", of the table at `path` makes of
+  // `base`.
+  Scheme scheme_at(const Value& table, const std::string& path, const std::string& kind,
+                   const Scheme& base);
   // The glob, or "" and a problem at `path` where it cannot be held against names.
   std::string glob_at(const std::string& glob, const std::string& path);
 
@@ -61,8 +59,9 @@ class PipelineReader {
   const Catalog& catalog_;
   Problems problems_;
   Pipeline pipeline_;
-  WeightScheme default_weight_;  // [scheme]
-  std::optional<ActivationScheme> default_activation_;
+  std::shared_ptr<const Formats> formats_;
+  Scheme default_weight_;  // [scheme]
+  std::optional<Scheme> default_activation_;
 };
 
 // The configuration as a tree with every default filled in (pipeline_effective.cc).

@@ -16,67 +16,18 @@ bool lists(const std::vector<std::string>& words, const std::string& word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-bool is_static(const std::optional<ActivationScheme>& activation) {
-  return activation && !activation->dynamic;
-}
-
-// The word in quotes that a message begins with, else "".
-std::string leading_word(const std::string& message) {
-  if (!absl::StartsWith(message, "\"")) return "";
-  return message.substr(1, message.find('"', 1) - 1);
-}
-
-std::vector<std::string> scheme_words(const std::string& table) {
-  std::vector<std::string> words;
-  for (const ParamManifest& key : scheme_keys(table)) words.push_back(key.name);
-  return words;
-}
-
 }  // namespace
 
-void PipelineReader::add_scheme_problem(const absl::Status& status, const std::string& path) {
-  if (status.ok()) return;
-  const std::string message(status.message());
-  const bool per_channel = absl::StartsWith(message, "\"group\" is -1");
-  problems_.add(document_.place(join_path(path, leading_word(message))).key,
-                absl::StrCat(message, per_channel ? "; for one scale a row write granularity = "
-                                                    "\"channel\""
-                                                  : ""));
-}
-
-// Every key that is none is told; what is left is read, so that one look shows all mistakes.
-Value PipelineReader::known_keys(const Value& table, const std::string& path,
-                                 const std::string& kind) {
-  if (table.table() == nullptr) return table;
-  const std::vector<std::string> words = scheme_words(kind);
-  Value::Table known = *table.table();
-  for (const auto& [key, value] : *table.table()) {
-    if (lists(words, key)) continue;
-    known.erase(key);
-    problems_.add(document_.place(join_path(path, key)).key,
-                  absl::StrCat("\"", key, "\" is no key of a scheme",
-                               foreign_key(key, words, suggestion(key, words))));
+Scheme PipelineReader::scheme_at(const Value& table, const std::string& path,
+                                 const std::string& kind, const Scheme& base) {
+  std::vector<SchemeProblem> problems;
+  Scheme scheme = read_scheme(*formats_, kind, table[kind], base, &problems);
+  for (const SchemeProblem& problem : problems) {
+    const std::string at = join_path(path, kind);
+    problems_.add(document_.place(problem.key.empty() ? at : join_path(at, problem.key)).key,
+                  problem.text, problem.code);
   }
-  return Value(std::move(known));
-}
-
-WeightScheme PipelineReader::weight_at(const Value& table, const std::string& path,
-                                       const WeightScheme& base) {
-  auto scheme = parse_weight_scheme(known_keys(table, path, "weight"), base);
-  if (scheme.ok() && scheme->format == NumberFormat::kDense) {
-    scheme = absl::InvalidArgumentError(
-        "\"format\" is \"dense\"; to leave linears in floats write [[step.override]] with keep = "
-        "true");
-  }
-  add_scheme_problem(scheme.status(), path);
-  return scheme.ok() ? *scheme : base;
-}
-
-ActivationScheme PipelineReader::activation_at(const Value& table, const std::string& path,
-                                               const ActivationScheme& base) {
-  const auto scheme = parse_activation_scheme(known_keys(table, path, "activation"), base);
-  add_scheme_problem(scheme.status(), path);
-  return scheme.ok() ? *scheme : base;
+  return scheme;
 }
 
 std::string PipelineReader::glob_at(const std::string& glob, const std::string& path) {
@@ -100,9 +51,9 @@ void PipelineReader::read_steps() {
   read_section("scheme");
   // Once, whether steps take them or not.
   const Value& defaults = root_["scheme"];
-  default_weight_ = weight_at(defaults["weight"], "scheme.weight", WeightScheme{});
+  default_weight_ = scheme_at(defaults, "scheme", "weight", {});
   if (defaults.has("activation"))
-    default_activation_ = activation_at(defaults["activation"], "scheme.activation", {});
+    default_activation_ = scheme_at(defaults, "scheme", "activation", {});
   for (const Entry& entry : read_entries("step")) pipeline_.steps.push_back(read_step(entry));
 }
 
@@ -111,6 +62,7 @@ Step PipelineReader::read_step(const Entry& entry) {
   step.use = entry.use;
   step.name = entry.name;
   step.params = entry.params;
+  step.formats = formats_;
   step.where = entry.where;
   if (const Value::List* globs = entry.keys.at("match").list()) {
     for (const Value& glob : *globs)
@@ -121,7 +73,7 @@ Step PipelineReader::read_step(const Entry& entry) {
   }
   read_step_schemes(entry, &step);
   read_overrides(entry, &step);
-  const bool measures = entry.component->calibration || is_static(step.activation);
+  const bool measures = entry.component->calibration || schemes_measure(step);
   if (const std::string* stream = entry.keys.at("calibrate_on").text()) {
     step.calibrate_on = *stream;
     if (!measures) {
@@ -144,15 +96,15 @@ void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
   const Value& own = *entry.table;
   step->takes_weight = lists(entry.component->schemes, "weight");
   if (step->takes_weight) {
-    step->weight = weight_at(own["weight"], entry.path + ".weight", default_weight_);
+    step->weight = scheme_at(own, entry.path, "weight", default_weight_);
     step->weight_given = own.has("weight") || defaults.has("weight");
   } else if (own.has("weight")) {
     takes_scheme(entry, "weight", entry.path);
   }
   if (lists(entry.component->schemes, "activation")) step->activation = default_activation_;
   if (own.has("activation") && takes_scheme(entry, "activation", entry.path)) {
-    step->activation = activation_at(own["activation"], entry.path + ".activation",
-                                     step->activation.value_or(ActivationScheme{}));
+    step->activation =
+        scheme_at(own, entry.path, "activation", step->activation.value_or(Scheme{}));
   }
 }
 
@@ -188,12 +140,11 @@ Override PipelineReader::read_override(const Value& table, const std::string& pa
     result.match = glob_at(*match, path + ".match");
   if (const bool* keep = keys.at("keep").boolean()) result.keep = *keep;
   if (table.has("weight") && takes_scheme(entry, "weight", path)) {
-    weight_at(table["weight"], path + ".weight", step.weight);
+    scheme_at(table, path, "weight", step.weight);
     result.weight = table["weight"];
   }
   if (table.has("activation") && takes_scheme(entry, "activation", path)) {
-    activation_at(table["activation"], path + ".activation",
-                  step.activation.value_or(ActivationScheme{}));
+    scheme_at(table, path, "activation", step.activation.value_or(Scheme{}));
     result.activation = table["activation"];
   }
   const bool changes = table.has("weight") || table.has("activation");

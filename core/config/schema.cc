@@ -1,7 +1,10 @@
 #include "core/config/schema.h"
 
 #include <algorithm>
+#include <map>
 
+#include "absl/strings/str_cat.h"
+#include "core/config/formats.h"
 #include "core/config/keys.h"
 
 namespace swage {
@@ -9,31 +12,48 @@ namespace {
 
 using Table = Value::Table;
 
-Value strings_schema() {
-  const Value text(Table{{"type", "string"}});
+// One item, or a list of them.
+Value list_schema(const Value& item) {
   return Value(
-      Table{{"oneOf", Value::List{text, Value(Table{{"type", "array"}, {"items", text}})}}});
+      Table{{"oneOf", Value::List{item, Value(Table{{"type", "array"}, {"items", item}})}}});
+}
+
+Value strings_schema() { return list_schema(Value(Table{{"type", "string"}})); }
+
+// The bounds of a number.
+void add_bounds(const ParamManifest& param, Table* schema) {
+  const auto bound = [&](double limit) {
+    return param.type == "int" ? Value(static_cast<int64_t>(limit)) : Value(limit);
+  };
+  if (param.minimum) (*schema)["minimum"] = bound(*param.minimum);
+  if (param.maximum) (*schema)["maximum"] = bound(*param.maximum);
+}
+
+Value numbers_schema(const ParamManifest& param) {
+  Table number{{"type", "number"}};
+  add_bounds(param, &number);
+  return list_schema(Value(std::move(number)));
 }
 
 Value param_schema(const ParamManifest& param) {
   Table schema;
   if (param.type == "bool")
     schema["type"] = "boolean";
+  else if (param.type == "table")
+    schema["type"] = "object";
   else if (param.type == "int")
     schema["type"] = "integer";
   else if (param.type == "float")
     schema["type"] = "number";
   else if (param.type == "strings")
     schema = *strings_schema().table();
+  else if (param.type == "numbers")
+    schema = *numbers_schema(param).table();
   else
     schema["type"] = "string";
   if (param.type == "choice")
     schema["enum"] = Value::List(param.choices.begin(), param.choices.end());
-  const auto bound = [&](double limit) {
-    return param.type == "int" ? Value(static_cast<int64_t>(limit)) : Value(limit);
-  };
-  if (param.minimum) schema["minimum"] = bound(*param.minimum);
-  if (param.maximum) schema["maximum"] = bound(*param.maximum);
+  if (param.type == "int" || param.type == "float") add_bounds(param, &schema);
   if (!param.default_value.is_null()) schema["default"] = param.default_value;
   schema["description"] = param.help;
   return Value(std::move(schema));
@@ -61,11 +81,65 @@ class TableSchema {
 
 Value reference(const std::string& name) { return Value(Table{{"$ref", "#/$defs/" + name}}); }
 
-Value scheme_schema(const std::string& table) {
+// What a condition asks, for the text that an editor shows.
+std::string with_conditions(const ParamManifest& key) {
+  std::string text = key.help;
+  for (const ParamManifest::Condition& condition : key.when)
+    absl::StrAppend(&text, " Only with ", condition_text(condition), ".");
+  return text;
+}
+
+Value key_schema(ParamManifest key) {
+  key.help = with_conditions(key);
+  return param_schema(key);
+}
+
+// The keys of one format.
+Value format_schema(const Formats::Format& format, const std::string& table) {
   TableSchema schema;
-  for (const ParamManifest& key : scheme_keys(table)) schema.add(key);
-  return std::move(schema).value(table == "weight" ? "How weights are stored."
-                                                   : "How the inputs of linears are quantized.");
+  for (const ParamManifest& key : format.keys.at(table)) schema.add(key.name, key_schema(key));
+  schema.add("format", Value(Table{{"const", format.name}, {"description", format.summary}}));
+  return std::move(schema).value(format.summary);
+}
+
+// A table that names no format is of the format that it stands over: any key of any.
+Value any_format_schema(const std::vector<const Formats::Format*>& formats,
+                        const std::string& table) {
+  std::map<std::string, Value::List> meanings;
+  for (const Formats::Format* format : formats) {
+    for (const ParamManifest& key : format->keys.at(table)) {
+      Value schema = key_schema(key);
+      Value::List& known = meanings[key.name];
+      if (std::find(known.begin(), known.end(), schema) == known.end())
+        known.push_back(std::move(schema));
+    }
+  }
+  TableSchema schema;
+  for (auto& [key, known] : meanings) {
+    schema.add(key, known.size() == 1 ? known.front() : Value(Table{{"anyOf", std::move(known)}}));
+  }
+  return std::move(schema).value("Keys of the format that holds here already.");
+}
+
+// `format` decides which table it is, as `use` does for a step.
+Value scheme_schema(const Formats& all, const std::string& table) {
+  const std::vector<const Formats::Format*> formats = all.in(table);
+  Value::List names, rules;
+  for (const Formats::Format* format : formats) {
+    names.push_back(format->name);
+    const Table is{{"properties", Table{{"format", Table{{"const", format->name}}}}},
+                   {"required", Value::List{"format"}}};
+    rules.push_back(Table{{"if", is}, {"then", format_schema(*format, table)}});
+  }
+  rules.push_back(Table{{"if", Table{{"not", Table{{"required", Value::List{"format"}}}}}},
+                        {"then", any_format_schema(formats, table)}});
+  const Table format{{"enum", std::move(names)}, {"description", "Number format."}};
+  return Value(
+      Table{{"type", "object"},
+            {"description", table == "weight" ? "How weights are stored."
+                                              : "How the inputs of linears are quantized."},
+            {"properties", Table{{"format", format}}},
+            {"allOf", std::move(rules)}});
 }
 
 // Scheme tables of a section that this component may carry.
@@ -157,8 +231,9 @@ Value pipeline_schema(const Catalog& catalog) {
   }
   table["if"] = Table{{"not", includes}};
   table["then"] = Table{{"required", Value::List{"model"}}, {"properties", std::move(needed)}};
-  table["$defs"] =
-      Table{{"weight", scheme_schema("weight")}, {"activation", scheme_schema("activation")}};
+  const Formats formats(catalog);
+  table["$defs"] = Table{{"weight", scheme_schema(formats, "weight")},
+                         {"activation", scheme_schema(formats, "activation")}};
   return result;
 }
 

@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
 
@@ -192,7 +192,7 @@ absl::Status BlockWatch::check_all() {
     SWAGE_RETURN_IF_ERROR(check_finite(watched));
     if (!weight || watched.result == nullptr || watched.emitted) continue;
     return plugin_fault(absl::StrCat(
-        watched.name, ": its weight was written after ", watched.result->provenance,
+        watched.name, ": its weight was written after ", watched.result->provenance(),
         " had quantized it, and nothing was emitted; steps that write weights come before those "
         "that quantize them"));
   }

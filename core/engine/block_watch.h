@@ -51,7 +51,7 @@ class BlockWatch {
     std::vector<int64_t> shape;
     at::Device device = at::kCPU;
     bool has_bias = false;
-    const CompressedLinear* result = nullptr;  // of an earlier step, or emitted since
+    const Result* result = nullptr;  // of an earlier step, or emitted since
     bool emitted = false;
     std::string bits, bias_bits, result_bits;
     std::vector<Look> seen, checked;

@@ -112,11 +112,11 @@ class Decoding {
       if (absl::StartsWith(name, linear + ".")) outcome.read.insert(name.substr(linear.size()));
     if (!decoded.ok()) return fault(linear, decoded.status());
     if (!*decoded) return {};
-    const CompressedLinear& result = **decoded;
-    const auto type = io::to_stored_type(stored_type(result));
+    const Result& result = **decoded;
+    const auto type = io::to_stored_type(decoded_type(result));
     if (!type.ok()) return fault(linear, type.status());
     outcome.weight = {
-        *type, {result.out, result.in}, 0, io::byte_size(*type) * result.out * result.in};
+        *type, {result.out(), result.in()}, 0, io::byte_size(*type) * result.out() * result.in()};
     return outcome;
   }
 

@@ -66,7 +66,7 @@ class DecodedSource final : public WeightSource {
     if (!glob_match_any(linears_, linear)) return at::Tensor();
     SWAGE_ASSIGN_OR_RETURN(const auto result, decode_linear(reader_, linear, checkpoint_));
     last_name_ = name;
-    last_ = result ? swage::decode(*result).to(swage::stored_type(*result)) : at::Tensor();
+    last_ = result ? decode_whole(*result).to(decoded_type(*result)) : at::Tensor();
     return last_;
   }
 
@@ -80,15 +80,10 @@ class DecodedSource final : public WeightSource {
 
 }  // namespace
 
-at::ScalarType stored_type(const CompressedLinear& linear) {
-  return linear.scales.defined() ? linear.scales.scalar_type() : linear.codes.scalar_type();
-}
-
-absl::StatusOr<std::optional<CompressedLinear>> decode_linear(Exporter& reader,
-                                                              const std::string& linear,
-                                                              const io::Checkpoint& checkpoint,
-                                                              const WeightSource* tensors) {
-  std::optional<CompressedLinear> result;
+absl::StatusOr<std::optional<Result>> decode_linear(Exporter& reader, const std::string& linear,
+                                                    const io::Checkpoint& checkpoint,
+                                                    const WeightSource* tensors) {
+  std::optional<Result> result;
   const CallSite site = site_of(&reader, absl::StrCat("decode ", linear));
   SWAGE_RETURN_IF_ERROR(call_plugin(site, [&]() -> absl::Status {
     auto read = reader.decode(linear, tensors != nullptr ? *tensors : checkpoint.weights(),

@@ -13,11 +13,9 @@ namespace swage {
 
 // What the exporter reads for one linear of a checkpoint, or of `tensors` in place of its own;
 // nothing where it lies there in floats.
-absl::StatusOr<std::optional<CompressedLinear>> decode_linear(
-    Exporter& reader, const std::string& linear, const io::Checkpoint& checkpoint,
-    const WeightSource* tensors = nullptr);
-// The dtype in which its decoded weight counts as stored.
-at::ScalarType stored_type(const CompressedLinear& linear);
+absl::StatusOr<std::optional<Result>> decode_linear(Exporter& reader, const std::string& linear,
+                                                    const io::Checkpoint& checkpoint,
+                                                    const WeightSource* tensors = nullptr);
 
 // A compressed checkpoint as if it were one in floats: `X.weight` of a compressed linear is its
 // decoded weight in the dtype of the scales. Only modules that fit `linears`, globs of the

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/exit_codes.h"
@@ -11,8 +12,8 @@
 #include "core/engine/process.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
+#include "swage/result.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -76,6 +77,16 @@ class Context final : public ExportContext {
   const Value config_;
 };
 
+// The head's matrix, in floats or in the parts of a result.
+bool has_matrix(const WeightSource& tensors, const std::string& head) {
+  if (tensors.has(head)) return true;
+  const std::string module = head.substr(0, head.rfind('.')) + ".";
+  const std::vector<std::string> names = tensors.names();
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return absl::StartsWith(name, module) && name != module + "bias";
+  });
+}
+
 // The checkpoint holds a head: a step that changed the embedding has untied it, or it was apart all
 // the time.
 void untie(Value& config, bool was_tied) {
@@ -87,7 +98,7 @@ void untie(Value& config, bool was_tied) {
 
 Value config_of_export(const OpenedModel& model, const WeightSource& tensors) {
   Value config = model.export_config();
-  if (config.table() == nullptr || !tensors.has(model.shape().head)) return config;
+  if (config.table() == nullptr || !has_matrix(tensors, model.shape().head)) return config;
   const std::string& language = model.language_key();
   untie(config, model.shape().tied_embeddings);
   if (config.has(language)) untie((*config.table())[language], model.shape().tied_embeddings);
@@ -135,7 +146,7 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
     SWAGE_RETURN_IF_ERROR(
         encode(Parameter{linear.name + ".weight", linear.weight, linear.storage}, sink, items));
   } else {
-    const CompressedLinear& result = *linear.result();
+    const Result& result = *linear.result();
     items->push_back(item_of(result));
     items->back().name = linear.name;
     SWAGE_RETURN_IF_ERROR(exporter_->encode(own_copy(result), sink));
@@ -151,25 +162,13 @@ absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
   return exporter_->encode_parameter(own, sink);
 }
 
-absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_block(Block& block) {
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_part(
+    const std::string& part, const std::string& what, const std::vector<Linear*>& linears,
+    const std::deque<Parameter>& parameters) {
   Sink sink;
   std::vector<StoredItem> items;
-  SWAGE_RETURN_IF_ERROR(call_plugin(site(absl::StrCat("encode ", text_of(block.id()))), [&] {
-    for (Linear& linear : block.linears()) SWAGE_RETURN_IF_ERROR(encode(linear, sink, &items));
-    for (const Parameter& parameter : block.parameters())
-      SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
-    return absl::OkStatus();
-  }));
-  SWAGE_RETURN_IF_ERROR(make_folder(parts_));
-  SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part_name(block.id())), sink.tensors));
-  return items;
-}
-
-absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
-    const std::string& part, const std::deque<Parameter>& parameters) {
-  Sink sink;
-  std::vector<StoredItem> items;
-  SWAGE_RETURN_IF_ERROR(call_plugin(site(absl::StrCat("encode the ", part)), [&] {
+  SWAGE_RETURN_IF_ERROR(call_plugin(site(absl::StrCat("encode ", what)), [&] {
+    for (Linear* linear : linears) SWAGE_RETURN_IF_ERROR(encode(*linear, sink, &items));
     for (const Parameter& parameter : parameters)
       SWAGE_RETURN_IF_ERROR(encode(parameter, sink, &items));
     return absl::OkStatus();
@@ -177,6 +176,19 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_parameters(
   SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   SWAGE_RETURN_IF_ERROR(io::write_safetensors(part_file(part), sink.tensors));
   return items;
+}
+
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_block(Block& block) {
+  std::vector<Linear*> linears;
+  for (Linear& linear : block.linears()) linears.push_back(&linear);
+  return write_part(part_name(block.id()), text_of(block.id()), linears, block.parameters());
+}
+
+absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_end(
+    const std::string& part, Linear* linear, const std::deque<Parameter>& parameters) {
+  std::vector<Linear*> linears;
+  if (linear != nullptr) linears.push_back(linear);
+  return write_part(part, "the " + part, linears, parameters);
 }
 
 absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(

@@ -30,8 +30,9 @@ class ExportWriter {
 
   // Each makes one part file, fsynced, whole or not there, and returns what must lie in it.
   absl::StatusOr<std::vector<StoredItem>> write_block(Block& block);
-  absl::StatusOr<std::vector<StoredItem>> write_parameters(const std::string& part,
-                                                           const std::deque<Parameter>& parameters);
+  // An end of the model; `linear`: of its matrix, null where that is a parameter.
+  absl::StatusOr<std::vector<StoredItem>> write_end(const std::string& part, Linear* linear,
+                                                    const std::deque<Parameter>& parameters);
   // Part files of what the model's ledger carries, read from its checkpoint bit for bit;
   // their paths are added to `files`.
   absl::StatusOr<std::vector<StoredItem>> write_carried(const OpenedModel& model,
@@ -52,6 +53,10 @@ class ExportWriter {
  private:
   class Sink;
   CallSite site(std::string phase) const;
+  absl::StatusOr<std::vector<StoredItem>> write_part(const std::string& part,
+                                                     const std::string& what,
+                                                     const std::vector<Linear*>& linears,
+                                                     const std::deque<Parameter>& parameters);
   absl::Status encode(Linear& linear, Sink& sink, std::vector<StoredItem>* items);
   absl::Status encode(const Parameter& parameter, Sink& sink, std::vector<StoredItem>* items);
 

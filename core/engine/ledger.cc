@@ -43,14 +43,21 @@ class DryLoad {
 
   void all(Ledger* ledger) {
     for (const Tower& tower : adapter_.shape().towers) {
-      part(tower.name == kLanguage ? "embedding" : tower.name + " embedding", ledger,
-           [&] { return held(adapter_.load_embedding(tower.name, source_, options_)); });
+      const bool language = tower.name == kLanguage;
+      part(language ? "embedding" : tower.name + " embedding", ledger, [&] {
+        const auto loaded = adapter_.load_embedding(tower.name, source_, options_);
+        const std::string& table = adapter_.shape().embedding;
+        return language ? end(LinearPlace::kEmbedding, table, loaded, ledger) : held(loaded);
+      });
       for (int64_t index = 0; index < tower.block_count; ++index) {
         const BlockId id = {tower.name, index};
         part(text_of(id), ledger, [&] { return block(id, ledger); });
       }
     }
-    part("head", ledger, [&] { return held(adapter_.load_head(source_, options_)); });
+    part("head", ledger, [&] {
+      const auto loaded = adapter_.load_head(source_, options_);
+      return end(LinearPlace::kHead, adapter_.shape().head, loaded, ledger);
+    });
   }
 
   using Names = absl::StatusOr<std::vector<std::string>>;
@@ -70,6 +77,31 @@ class DryLoad {
     if (*loaded == nullptr) return plugin_fault("null instead of what was asked for");
     std::vector<std::string> names;
     for (const Parameter& parameter : (*loaded)->parameters()) names.push_back(parameter.name);
+    return names;
+  }
+
+  // What it holds, and what it is as a linear.
+  template <class Part>
+  Names end(LinearPlace place, const std::string& tensor,
+            const absl::StatusOr<std::unique_ptr<Part>>& loaded, Ledger* ledger) {
+    SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> names, held(loaded));
+    ModelEnd end;
+    end.place = place;
+    end.name = owner_of(tensor);
+    if (const Linear* const linear = (*loaded)->linear(); linear == nullptr) {
+      end.why_not = absl::StrCat("the adapter \"", name_, "\" makes no linear of it");
+    } else {
+      SWAGE_RETURN_IF_ERROR(check_end(*linear));
+      end.name = linear->name;
+      end.out = linear->out();
+      end.in = linear->in();
+      end.storage = linear->storage;
+    }
+    end.tied = std::count(names.begin(), names.end(), end.name + ".weight") == 0;
+    const auto same = [&](const ModelEnd& known) { return known.place == place; };
+    ledger->ends.erase(std::remove_if(ledger->ends.begin(), ledger->ends.end(), same),
+                       ledger->ends.end());
+    if (!end.name.empty()) ledger->ends.push_back(std::move(end));
     return names;
   }
 

@@ -8,10 +8,22 @@
 
 #include "absl/status/statusor.h"
 #include "core/catalog/manifest.h"
+#include "swage/exporter.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/model.h"
 
 namespace swage {
+
+// Embedding or head of the language model, as a linear that steps may compress.
+struct ModelEnd {
+  LinearPlace place = LinearPlace::kHead;
+  std::string name;  // module
+  int64_t out = 0, in = 0;
+  at::ScalarType storage = at::kFloat;
+  bool tied = false;    // a head without a matrix of its own
+  std::string why_not;  // not empty: the adapter makes no linear of it
+  std::string kept_by;  // not empty: no step may take it, and by which rule
+};
 
 // What became of every tensor of a checkpoint, known before any weight is read: placed (a part of
 // the model holds it), carried (no part needs it, a rule names it: exports get it bit for bit) or
@@ -19,6 +31,7 @@ namespace swage {
 struct Ledger {
   // In order; what a part of the model holds.
   std::set<std::string> placed;
+  std::vector<ModelEnd> ends;
   std::vector<std::string> routed;             // linears that some tokens reach only: of experts
   std::map<std::string, std::string> carried;  // tensor -> the rule
   std::map<std::string, std::string> refused;  // tensor -> why it would be lost

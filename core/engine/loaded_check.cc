@@ -256,6 +256,16 @@ absl::Status check_head(Head* head) {
   return check_parameters(head->parameters());
 }
 
+absl::Status check_end(const Linear& linear) {
+  const at::Tensor& weight = linear.weight;
+  if (linear.name.empty()) return plugin_fault("linear() gives one without a name");
+  if (linear.bias.defined()) return plugin_fault("linear() gives one with a bias");
+  if (weight.defined() && weight.dim() == 2 && weight.numel() > 0 && weight.is_floating_point())
+    return absl::OkStatus();
+  return plugin_fault(absl::StrCat("linear() gives ", linear.name, ".weight as ", form_of(weight),
+                                   ", expected floats [out, in]"));
+}
+
 absl::Status check_changed_parameters(const std::deque<Parameter>& loaded,
                                       const std::deque<Parameter>& changed) {
   for (const Parameter& before : loaded) {

@@ -17,6 +17,8 @@ absl::Status check_values(const std::deque<Linear>& linears,
                           const std::deque<Parameter>& parameters, const WeightSource& source);
 absl::Status check_embedding(Embedding* embedding);
 absl::Status check_head(Head* head);
+// The linear that one of them makes of its matrix.
+absl::Status check_end(const Linear& linear);
 
 // Parameters of an end, as loaded and as a step left them: the same ones, of the same shapes, and
 // finite; there may be more.

@@ -9,8 +9,8 @@
 #include "core/engine/random.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
-#include "swage/compressed_linear.h"
 #include "swage/printable.h"
+#include "swage/result.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -108,6 +108,11 @@ std::string ModelEnds::digest() const {
   if (embedding_) add(embedding_->parameters());
   if (head_) add(head_->parameters());
   return all;
+}
+
+void ModelEnds::keep(std::shared_ptr<Head> head) {
+  head_ = std::move(head);
+  accept();
 }
 
 absl::Status ModelEnds::check_untouched() const {

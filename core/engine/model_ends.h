@@ -25,6 +25,10 @@ class ModelEnds {
   absl::StatusOr<std::shared_ptr<Head>> head(bool transformed) const;
   // Did this step's model_transform look at the model? Then its algorithm may remember what it saw.
   bool looked(const PlannedStep& step) const { return looked_.count(step.index) > 0; }
+  // What a step made of the head is the transformed one from now on.
+  void keep(std::shared_ptr<Head> head);
+  // The engine itself changed the transformed embedding.
+  void accept() { digest_ = digest(); }
   bool embedding_transformed() const { return embedding_ != nullptr; }
   bool head_transformed() const { return head_ != nullptr; }
 

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/config/model_summary.h"
+#include "core/engine/outcome.h"
+#include "core/engine/scheme_weight.h"
 #include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "swage/io/gguf_header.h"
@@ -68,12 +70,12 @@ Value shape_value(const at::Tensor& tensor) {
 }
 
 Value linear_value(const Linear& linear) {
-  return Value(
-      Value::Table{{"name", linear.name},
-                   {"shape", shape_value(linear.weight)},
-                   {"scheme", linear.result() ? Value(describe(linear.result()->scheme)) : Value()},
-                   {"bias", linear.bias.defined()},
-                   {"kept", linear.kept_by.empty() ? Value() : Value(linear.kept_by)}});
+  return Value(Value::Table{
+      {"name", linear.name},
+      {"shape", shape_value(linear.weight)},
+      {"scheme", linear.result() ? Value(linear.result()->codec()->describe()) : Value()},
+      {"bias", linear.bias.defined()},
+      {"kept", linear.kept_by.empty() ? Value() : Value(linear.kept_by)}});
 }
 
 Value fold_value(const FoldTarget& target) {
@@ -172,6 +174,35 @@ absl::Status add_blocks(const OpenedModel& model, const ShapeSource& shapes,
   return absl::OkStatus();
 }
 
+// Of a compressed checkpoint, where only its values say what it is.
+absl::StatusOr<Value> decoded_end(const OpenedModel& model, LinearPlace place) {
+  if (place == LinearPlace::kHead) {
+    SWAGE_ASSIGN_OR_RETURN(const auto head, model.load_head());
+    return linear_value(*head->linear());
+  }
+  SWAGE_ASSIGN_OR_RETURN(const auto embedding, model.load_embedding(kLanguage));
+  return linear_value(*embedding->linear());
+}
+
+// Embedding and head, as far as they are linears of their own that steps may compress.
+absl::StatusOr<Value::List> ends_value(const OpenedModel& model) {
+  Value::List ends;
+  for (const ModelEnd& end : model.ledger().ends) {
+    if (end.tied || !end.why_not.empty()) continue;
+    if (model.holds_compressed(end.place)) {
+      SWAGE_ASSIGN_OR_RETURN(Value value, decoded_end(model, end.place));
+      ends.push_back(std::move(value));
+      continue;
+    }
+    ends.push_back(Value(Value::Table{{"name", end.name},
+                                      {"shape", Value::List{end.out, end.in}},
+                                      {"scheme", Value()},
+                                      {"bias", false},
+                                      {"kept", end_rule(end.place)}}));
+  }
+  return ends;
+}
+
 absl::StatusOr<Value::List> towers_value(const OpenedModel& model, const io::Header& header,
                                          const io::Header& seen) {
   SWAGE_ASSIGN_OR_RETURN(const auto shapes, ShapeSource::create(header));
@@ -187,10 +218,11 @@ absl::StatusOr<Value::List> towers_value(const OpenedModel& model, const io::Hea
   return towers;
 }
 
-Value schemes_value(const ModelSummary& summary) {
+absl::StatusOr<Value> schemes_value(const ModelSummary& summary) {
   Value::List all;
-  for (const SchemeWeight& weight : weigh_common_schemes(summary)) {
-    Value::Table entry = {{"scheme", describe(weight.scheme)}};
+  SWAGE_ASSIGN_OR_RETURN(const auto weights, weigh_common_schemes(summary));
+  for (const SchemeWeight& weight : weights) {
+    Value::Table entry = {{"scheme", weight.codec->describe()}};
     if (weight.uneven == 0) {
       entry["bits_per_weight"] = weight.bits_per_weight;
       entry["bytes"] = weight.bytes;
@@ -240,8 +272,14 @@ absl::StatusOr<Value> model_report(const OpenedModel& model) {
   SWAGE_RETURN_IF_ERROR(add_sizes(path, summary, &report));
   SWAGE_ASSIGN_OR_RETURN(Value::List towers, towers_value(model, header, seen));
   report["towers"] = Value(std::move(towers));
-  report["schemes"] = !summary.linears.empty() && !model.quantized() ? schemes_value(summary)
-                                                                     : Value(Value::List());
+  report["ends"] = Value::List();
+  if (model.check_whole().ok()) {
+    SWAGE_ASSIGN_OR_RETURN(report["ends"], ends_value(model));
+  }
+  report["schemes"] = Value(Value::List());
+  if (!summary.linears.empty() && !model.quantized()) {
+    SWAGE_ASSIGN_OR_RETURN(report["schemes"], schemes_value(summary));
+  }
   add_ledger(model, &report);
   return Value(std::move(report));
 }

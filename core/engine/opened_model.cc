@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
+#include "core/engine/end_block.h"
 #include "core/engine/loaded_check.h"
 #include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
@@ -103,7 +105,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
   DecodedHeader decoded;
   if (model.quantized()) {
     SWAGE_ASSIGN_OR_RETURN(decoded, decoded_header(*model.checkpoint_, *model.reader_,
-                                                   model.rules_.manifest.linears, model.header_));
+                                                   model.decoded_modules(), model.header_));
     model.header_.swap(decoded.header);
   }
   SWAGE_RETURN_IF_ERROR(model.settle_head(loader, compare));
@@ -134,7 +136,34 @@ absl::StatusOr<OpenedModel> OpenedModel::assemble(std::unique_ptr<io::Checkpoint
   SWAGE_RETURN_IF_ERROR(model.open_rules(catalog, config));
   model.export_config_ = model.checkpoint_->config();
   SWAGE_RETURN_IF_ERROR(model.open_adapter(loader, config));
+  if (model.reader_ == nullptr) return model;
+  model.find_decoded_ends();
+  model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, model.decoded_modules());
   return model;
+}
+
+// An end that is stored as floats alone is one in floats, even where a rule for all linears of the
+// checkpoint would fit it too.
+void OpenedModel::find_decoded_ends() {
+  const auto module_of = [](const std::string& tensor) {
+    return tensor.substr(0, tensor.rfind('.'));
+  };
+  // Some checkpoints leave out how the model begins: "wte" for "transformer.wte".
+  const auto is = [](const std::string& module, const std::string& end) {
+    return module == end || absl::EndsWith(end, absl::StrCat(".", module));
+  };
+  for (const std::string& tensor : checkpoint_->weights().names()) {
+    const std::string module = module_of(tensor);
+    if (tensor == module + ".weight" || tensor == module + ".bias") continue;
+    if (is(module, module_of(shape().head))) decoded_ends_[LinearPlace::kHead] = module;
+    if (is(module, module_of(shape().embedding))) decoded_ends_[LinearPlace::kEmbedding] = module;
+  }
+}
+
+std::vector<std::string> OpenedModel::decoded_modules() const {
+  std::vector<std::string> globs = rules_.manifest.linears;
+  for (const auto& [place, module] : decoded_ends_) globs.push_back(module);
+  return globs;
 }
 
 absl::Status OpenedModel::open_rules(const Catalog& catalog, const Value& config) {
@@ -144,8 +173,6 @@ absl::Status OpenedModel::open_rules(const Catalog& catalog, const Value& config
   adapter_build_ = rules_.adapter.plugin->build_id;
   if (rules_.language) absl::StrAppend(&adapter_build_, " ", rules_.language->plugin->build_id);
   language_key_ = rules_.manifest.language;
-  if (reader_ != nullptr)
-    decoded_ = decoded_source(*checkpoint_, *reader_, rules_.manifest.linears);
   return absl::OkStatus();
 }
 
@@ -211,6 +238,8 @@ absl::Status OpenedModel::make_ledger(const std::set<std::string>& reported) {
   SWAGE_ASSIGN_OR_RETURN(ledger_, account(*adapter_, adapter_name_, header_, rules));
   for (const auto& [tensor, rule] : ledger_.carried) header_.erase(tensor);
   outline_ = outline_model(header_, rules_.manifest);
+  for (const ModelEnd& end : ledger_.ends)  // in this order
+    outline_.ends.push_back({end.name, end.out, end.in, "", kLanguage});
   return absl::OkStatus();
 }
 
@@ -242,6 +271,8 @@ absl::Status OpenedModel::compress(const std::vector<std::string>& towers) {
   }
   compressed_towers_ = towers;
   keep_other_towers(towers, &outline_);
+  for (size_t i = 0; i < ledger_.ends.size(); ++i)
+    ledger_.ends[i].kept_by = outline_.ends[i].kept_by;
   return absl::OkStatus();
 }
 
@@ -261,6 +292,7 @@ absl::StatusOr<std::unique_ptr<Embedding>> OpenedModel::load_embedding(
       [&] { return adapter_->load_embedding(tower, source, options_); },
       [&](Embedding* made) -> absl::Status {
         SWAGE_RETURN_IF_ERROR(check_embedding(made));
+        if (tower == kLanguage) SWAGE_RETURN_IF_ERROR(set_result(LinearPlace::kEmbedding, *made));
         return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
       });
 }
@@ -271,6 +303,7 @@ absl::StatusOr<std::unique_ptr<Head>> OpenedModel::load_head() const {
       adapter_name_, "load the head", [&] { return adapter_->load_head(source, options_); },
       [&](Head* made) -> absl::Status {
         SWAGE_RETURN_IF_ERROR(check_head(made));
+        SWAGE_RETURN_IF_ERROR(set_result(LinearPlace::kHead, *made));
         return quantized() ? absl::OkStatus() : check_values({}, made->parameters(), source);
       });
 }
@@ -309,9 +342,54 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_shapes(const BlockId& i
       [&](Block* made) { return check_block(made, id, options); });
 }
 
+template <class Part>
+absl::Status OpenedModel::set_result(LinearPlace place, Part& part) const {
+  const auto module = decoded_ends_.find(place);
+  if (module == decoded_ends_.end()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(std::optional<Result> result,
+                         decode_linear(*reader_, module->second, *checkpoint_));
+  if (!result) return absl::OkStatus();
+  Linear* const linear = part.linear();
+  if (linear == nullptr)
+    return plugin_fault(
+        absl::StrCat(module->second, " is compressed, and the adapter makes no linear of it"));
+  SWAGE_RETURN_IF_ERROR(check_end(*linear));
+  SWAGE_RETURN_IF_ERROR(linear->set_result(*std::move(result)));
+  linear->set_view(View::kCompressed);
+  return absl::OkStatus();
+}
+
+const ModelEnd* OpenedModel::end(LinearPlace place) const {
+  for (const ModelEnd& end : ledger_.ends) {
+    if (end.place == place) return &end;
+  }
+  return nullptr;
+}
+
+const ModelEnd* OpenedModel::end_of(const std::string& tensor) const {
+  for (const ModelEnd& end : ledger_.ends) {
+    if (end.why_not.empty() && tensor == end.name + ".weight") return &end;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<bool> OpenedModel::can_untie(Loader& loader) const {
+  AdapterRules rules = rules_;
+  Value config = export_config_;
+  untie(&config);
+  if (!language_key_.empty() && rules.language) untie(&rules.language_config);
+  SWAGE_ASSIGN_OR_RETURN(const auto adapter, swage::open_adapter(loader, rules, config));
+  bool tied = true;
+  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "shape"), [&] {
+    tied = adapter->shape().tied_embeddings;
+    return absl::OkStatus();
+  }));
+  return !tied;
+}
+
 absl::Status OpenedModel::set_results(Block& block) const {
   for (Linear& linear : block.linears()) {
-    SWAGE_ASSIGN_OR_RETURN(std::optional<CompressedLinear> result,
+    SWAGE_ASSIGN_OR_RETURN(std::optional<Result> result,
                            decode_linear(*reader_, linear.name, *checkpoint_));
     if (result) SWAGE_RETURN_IF_ERROR(linear.set_result(*std::move(result)));
   }
@@ -385,6 +463,7 @@ absl::StatusOr<text::ChatTemplate> OpenedModel::chat_template() const {
 }
 
 std::string text_of(const BlockId& id) {
+  if (is_end(id)) return id.tower;
   return id.tower == "language" ? absl::StrCat("block ", id.index)
                                 : absl::StrCat(id.tower, " block ", id.index);
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,6 +55,14 @@ class OpenedModel {
   // each.
   const io::Header& header() const { return header_; }
   const Ledger& ledger() const { return ledger_; }
+  // Embedding or head as a linear; null where the model tells of none.
+  const ModelEnd* end(LinearPlace place) const;
+  // The end that such a linear can be made of, whose matrix this tensor is; null: none.
+  const ModelEnd* end_of(const std::string& tensor) const;
+  // Does this compressed checkpoint hold that end compressed? It then comes with its result.
+  bool holds_compressed(LinearPlace place) const { return decoded_ends_.count(place) > 0; }
+  // May its head be stored apart from the embedding, and config.json say so?
+  absl::StatusOr<bool> can_untie(Loader& loader) const;
   // Can it be passed through? InvalidArgument: tensors would be lost, parts are missing or have
   // another shape, linears do not decode.
   absl::Status check_whole() const;
@@ -92,6 +101,10 @@ class OpenedModel {
  private:
   OpenedModel() = default;
   absl::Status set_results(Block& block) const;
+  template <class Part>
+  absl::Status set_result(LinearPlace place, Part& part) const;
+  void find_decoded_ends();
+  std::vector<std::string> decoded_modules() const;  // globs of what the reader is asked for
   static absl::StatusOr<OpenedModel> assemble(std::unique_ptr<io::Checkpoint> checkpoint,
                                               const Catalog& catalog, Loader& loader,
                                               const LoadOptions& options,
@@ -108,7 +121,8 @@ class OpenedModel {
   std::shared_ptr<ModelAdapter> adapter_;
   ModelShape shape_;
   std::shared_ptr<Exporter> reader_;
-  std::unique_ptr<WeightSource> decoded_;  // over checkpoint_ and reader_
+  std::unique_ptr<WeightSource> decoded_;            // over checkpoint_ and reader_
+  std::map<LinearPlace, std::string> decoded_ends_;  // modules that the reader decodes
   std::vector<std::string> compressed_towers_ = {kLanguage};
   AdapterRules rules_;
   StoredForm form_;

@@ -2,8 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/codec_book.h"
+#include "core/engine/end_block.h"
 #include "core/engine/rounding_error.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
 
@@ -12,6 +14,9 @@ namespace {
 
 constexpr std::pair<at::ScalarType, const char*> kTypeNames[] = {
     {at::kFloat, "fp32"}, {at::kDouble, "fp64"}, {at::kHalf, "fp16"}, {at::kBFloat16, "bf16"}};
+
+constexpr const char* kPlaceNames[] = {"", "embedding", "head"};
+size_t index_of(LinearPlace place) { return static_cast<size_t>(place); }
 
 const char* name_of(at::ScalarType type) {
   for (const auto& [known, name] : kTypeNames) {
@@ -47,9 +52,31 @@ Decision decide(const std::vector<Step>& steps, const std::string& linear) {
       decision.kept_by = absl::StrCat("keep = true in step \"", step.name, "\"");
     }
   }
-  if (decision.step == nullptr && decision.kept_by.empty())
-    decision.kept_by = any ? "no step's match fits it" : "no step quantizes weights";
+  if (decision.step != nullptr || !decision.kept_by.empty()) return decision;
+  decision.kept_by = any ? "no step's match fits it" : "no step quantizes weights";
+  if (any && linear == steps.front().head) decision.kept_by = end_rule(LinearPlace::kHead);
+  if (any && linear == steps.front().embedding)
+    decision.kept_by = end_rule(LinearPlace::kEmbedding);
   return decision;
+}
+
+absl::StatusOr<LinearSummary> plan(const Pipeline& pipeline, const ModelOutline::Linear& linear,
+                                   at::ScalarType storage) {
+  LinearSummary summary;
+  summary.name = linear.name;
+  summary.out = linear.out;
+  summary.in = linear.in;
+  summary.scale_dtype = storage;
+  const Decision decision = linear.kept_by.empty() ? decide(pipeline.steps, linear.name)
+                                                   : Decision{nullptr, linear.kept_by};
+  summary.kept_by = decision.kept_by;
+  if (decision.step == nullptr) return summary;
+  const LinearScheme scheme = scheme_for(*decision.step, linear.name);
+  SWAGE_ASSIGN_OR_RETURN(const LinearCodecs codecs, codecs_of(*decision.step, scheme));
+  summary.weight = codecs.weight;
+  summary.activation = codecs.activation;
+  summary.scale_dtype = codecs.weight->open_scale_type(storage, codecs.activation != nullptr);
+  return summary;
 }
 
 LinearOutcome kept(const Linear& linear, std::string rule) {
@@ -63,17 +90,18 @@ LinearOutcome kept(const Linear& linear, std::string rule) {
   return outcome;
 }
 
-LinearOutcome compressed(const CompressedLinear& result) {
+LinearOutcome compressed(const Result& result) {
   LinearOutcome outcome;
-  outcome.summary.name = result.name;
-  outcome.summary.out = result.out;
-  outcome.summary.in = result.in;
-  outcome.summary.weight = result.scheme;
-  if (result.activation) outcome.summary.activation = result.activation->scheme;
-  outcome.summary.scale_dtype =
-      result.scales.defined() ? result.scales.scalar_type() : result.codes.scalar_type();
+  outcome.summary.name = result.name();
+  outcome.summary.out = result.out();
+  outcome.summary.in = result.in();
+  outcome.summary.weight = result.codec();
+  if (result.activation()) outcome.summary.activation = result.activation()->codec;
+  outcome.summary.may_have_sides = !result.sides().empty();
+  outcome.summary.may_have_mask = result.mask().defined();
+  outcome.summary.scale_dtype = decoded_type(result);
   outcome.bits = storage_bits(result);
-  outcome.provenance = result.provenance;
+  outcome.provenance = result.provenance();
   return outcome;
 }
 
@@ -87,39 +115,26 @@ bool round_tensor(at::Tensor& value, at::ScalarType storage) {
 
 }  // namespace
 
-at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage) {
-  switch (scheme.weight.scale_type) {
-    case ScaleType::kBf16:
-      return at::kBFloat16;
-    case ScaleType::kFp16:
-      return at::kHalf;
-    case ScaleType::kFp32:
-      return at::kFloat;
-    case ScaleType::kAuto:
-      return scheme.activation ? at::kFloat : storage;
-    case ScaleType::kCheckpoint:
-      break;
-  }
-  return storage;
-}
-
 Value to_value(const LinearOutcome& outcome) {
   const LinearSummary& summary = outcome.summary;
   Value::Table table = {{"out", summary.out},
                         {"in", summary.in},
                         {"bits", outcome.bits},
                         {"scale_dtype", name_of(summary.scale_dtype)}};
+  if (summary.place != LinearPlace::kBlock) table["place"] = kPlaceNames[index_of(summary.place)];
   if (!summary.kept_by.empty()) {
     table["kept_by"] = summary.kept_by;
     return Value(std::move(table));
   }
-  table["weight"] = to_value(summary.weight);
+  table["weight"] = to_value(summary.weight->scheme());
+  if (summary.may_have_sides) table["sides"] = true;
+  if (summary.may_have_mask) table["mask"] = true;
   table["provenance"] = outcome.provenance;
   table["error"] = outcome.error;
   table["zeroed_inputs"] = outcome.zeroed;
   table["zeroed_outputs"] = outcome.zeroed_rows;
   table["is_zero"] = outcome.is_zero;
-  if (summary.activation) table["activation"] = to_value(*summary.activation);
+  if (summary.activation) table["activation"] = to_value(summary.activation->scheme());
   return Value(std::move(table));
 }
 
@@ -130,43 +145,62 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   outcome.summary.in = value.i64("in", 0);
   outcome.summary.kept_by = value.str("kept_by", "");
   outcome.summary.scale_dtype = type_named(value.str("scale_dtype", "fp32"));
+  for (const LinearPlace place : {LinearPlace::kEmbedding, LinearPlace::kHead}) {
+    if (value.str("place", "") == kPlaceNames[index_of(place)]) outcome.summary.place = place;
+  }
   outcome.bits = value.i64("bits", 0);
   outcome.provenance = value.str("provenance", "");
   outcome.error = value.f64("error", 0);
   outcome.zeroed = value.i64("zeroed_inputs", 0);
   outcome.zeroed_rows = value.i64("zeroed_outputs", 0);
   outcome.is_zero = value.flag("is_zero", false);
-  if (value.has("weight")) {
-    SWAGE_ASSIGN_OR_RETURN(outcome.summary.weight, parse_weight_scheme(value["weight"], {}));
-  }
-  if (value.has("activation")) {
-    SWAGE_ASSIGN_OR_RETURN(outcome.summary.activation,
-                           parse_activation_scheme(value["activation"], {}));
+  outcome.summary.may_have_sides = value.flag("sides", false);
+  outcome.summary.may_have_mask = value.flag("mask", false);
+  for (const auto& [key, codec] : {std::pair("weight", &outcome.summary.weight),
+                                   std::pair("activation", &outcome.summary.activation)}) {
+    if (!value.has(key)) continue;
+    SWAGE_ASSIGN_OR_RETURN(const Scheme scheme, scheme_from(value[key]));
+    SWAGE_ASSIGN_OR_RETURN(*codec, codec_of(scheme));
   }
   return outcome;
+}
+
+const char* end_rule(LinearPlace place) {
+  return place == LinearPlace::kHead ? "the head keeps its precision unless a step names it"
+                                     : "the embedding keeps its precision unless a step names it";
+}
+
+LinearOutcome kept_end(const std::vector<Step>& steps, const ModelEnd& end) {
+  LinearOutcome outcome;
+  outcome.summary.name = end.name;
+  outcome.summary.out = end.out;
+  outcome.summary.in = end.in;
+  outcome.summary.kept_by = end.kept_by.empty() ? decide(steps, end.name).kept_by : end.kept_by;
+  outcome.summary.scale_dtype = end.storage;
+  outcome.summary.place = end.place;
+  outcome.bits = end.out * end.in * static_cast<int64_t>(c10::elementSize(end.storage)) * 8;
+  return outcome;
+}
+
+const Step* deciding_step(const std::vector<Step>& steps, const std::string& linear) {
+  return decide(steps, linear).step;
 }
 
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model) {
   std::vector<LinearSummary> planned;
   for (const ModelOutline::Linear& linear : model.outline().linears) {
-    LinearSummary summary;
-    summary.name = linear.name;
-    summary.out = linear.out;
-    summary.in = linear.in;
     SWAGE_ASSIGN_OR_RETURN(const at::ScalarType storage,
                            model.checkpoint().weights().dtype(linear.name + ".weight"));
-    const Decision decision = linear.kept_by.empty() ? decide(pipeline.steps, linear.name)
-                                                     : Decision{nullptr, linear.kept_by};
-    summary.kept_by = decision.kept_by;
-    summary.scale_dtype = storage;
-    if (decision.step != nullptr) {
-      const LinearScheme scheme = scheme_for(*decision.step, linear.name);
-      summary.weight = scheme.weight;
-      summary.activation = scheme.activation;
-      summary.scale_dtype = scale_dtype(scheme, storage);
-    }
+    SWAGE_ASSIGN_OR_RETURN(LinearSummary summary, plan(pipeline, linear, storage));
     planned.push_back(std::move(summary));
+  }
+  for (size_t i = 0; i < model.outline().ends.size(); ++i) {
+    const ModelEnd& end = model.ledger().ends[i];
+    SWAGE_ASSIGN_OR_RETURN(LinearSummary summary,
+                           plan(pipeline, model.outline().ends[i], end.storage));
+    summary.place = end.place;
+    if (summary.kept_by.empty()) planned.push_back(std::move(summary));
   }
   return planned;
 }
@@ -200,6 +234,7 @@ absl::StatusOr<std::vector<LinearOutcome>> settle(Block& block, const std::vecto
     }
     outcomes.push_back(kept(linear, decision.kept_by));
   }
+  for (LinearOutcome& outcome : outcomes) outcome.summary.place = place_of(block.id());
   return outcomes;
 }
 

@@ -6,6 +6,7 @@
 #include "core/config/pipeline.h"
 #include "core/engine/opened_model.h"
 #include "swage/block.h"
+#include "swage/codec.h"
 #include "swage/exporter.h"
 
 namespace swage {
@@ -13,7 +14,7 @@ namespace swage {
 // How one linear of the model ended, and what a run records of it.
 struct LinearOutcome {
   LinearSummary summary;
-  int64_t bits = 0;        // stored, logical (compressed_linear.h); of the floats where it was kept
+  int64_t bits = 0;        // stored, logical (result.h); of the floats where it was kept
   std::string provenance;  // of the result
   double error = 0;        // of the result's weight, relative (rounding_error.h); 0 where kept
   int64_t zeroed = 0;      // its columns of nothing but zeros that had weights
@@ -25,15 +26,21 @@ struct LinearOutcome {
 Value to_value(const LinearOutcome& outcome);
 absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value& value);
 
-// The dtype in which scales are stored for a linear whose weight is stored as `storage`.
-at::ScalarType scale_dtype(const LinearScheme& scheme, at::ScalarType storage);
-
-// What the recipe plans for every linear, before any work.
+// What the recipe plans for every linear, before any work. Of the ends those that it compresses.
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model);
 
+// The step whose result stands for a linear; null where it stays in floats.
+const Step* deciding_step(const std::vector<Step>& steps, const std::string& linear);
+
 // Rounds to what is stored; true where that changed a value.
 bool round_to_storage(std::deque<Parameter>& parameters);
+
+// Why the end stays as it is where steps name other linears only.
+const char* end_rule(LinearPlace place);
+
+// Embedding or head that no step compresses, by its rule.
+LinearOutcome kept_end(const std::vector<Step>& steps, const ModelEnd& end);
 
 // What became of the block's linears: compressed, or kept and by which rule. Internal: a step that
 // should have compressed one emitted nothing for it.

@@ -13,29 +13,47 @@
 namespace swage {
 namespace {
 
-bool is_static(const Value& activation) {
-  return activation.table() != nullptr && !activation.flag("dynamic", true);
+bool is_static(const Scheme& activation) {
+  return activation.has("dynamic") && !activation.flag("dynamic");
 }
 
-bool has_static_activations(const Step& step) {
-  return (step.activation && !step.activation->dynamic) ||
-         std::any_of(step.overrides.begin(), step.overrides.end(),
-                     [](const Override& override) { return is_static(override.activation); });
+// Does a static scheme choose its range by more than its ends?
+bool wants_histogram(const Step& step) {
+  const auto chooses = [](const Value& keys) {
+    return keys.str("static_range", "minmax") != "minmax";
+  };
+  return (step.activation && chooses(Value(step.activation->keys))) ||
+         std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
+           return !override.activation.is_null() && chooses(override.activation);
+         });
+}
+
+// What the schemes of the step's linears ask for, its own and those of overrides.
+void add_needs_of_schemes(const Step& step, Needs& needs) {
+  if (!schemes_measure(step)) return;
+  bool fixed = step.activation && is_static(*step.activation);
+  for (const Override& override : step.overrides)
+    fixed |= !override.activation.is_null() && !override.activation.flag("dynamic", true);
+  if (fixed) needs.range();
+  if (fixed && wants_histogram(step)) needs.histogram();
+  if (step.takes_weight && !needs.wants_hessian()) needs.square_sum();
+  if (needs.stream() == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
 }
 
 bool wants_statistics(const Needs& needs) {
-  return needs.wants_hessian || needs.wants_absmax || needs.wants_mean_abs || needs.wants_range ||
-         needs.sample_tokens > 0;
+  return needs.wants_hessian() || needs.wants_absmax() || needs.wants_mean_abs() ||
+         needs.wants_range() || needs.wants_square_sum() || needs.wants_histogram() ||
+         needs.sample_tokens() > 0;
 }
 
 std::string quoted(const Step& step) { return absl::StrCat("step \"", step.name, "\""); }
 
 absl::Status check_needs(const Needs& needs) {
-  if (needs.stream < Stream::kNone || needs.stream > Stream::kCompressed)
+  if (needs.stream() < Stream::kNone || needs.stream() > Stream::kCompressed)
     return plugin_fault("asks for a stream that does not exist");
-  if (needs.sample_tokens < 0)
-    return plugin_fault(absl::StrCat("asks for a sample of ", needs.sample_tokens, " tokens"));
-  if (wants_statistics(needs) && needs.stream == Stream::kNone)
+  if (needs.sample_tokens() < 0)
+    return plugin_fault(absl::StrCat("asks for a sample of ", needs.sample_tokens(), " tokens"));
+  if (wants_statistics(needs) && needs.stream() == Stream::kNone)
     return plugin_fault("asks for statistics without calibrate_on()");
   return absl::OkStatus();
 }
@@ -47,10 +65,7 @@ absl::Status settle_needs(PlannedStep& planned) {
     return check_needs(planned.needs);
   }));
   Needs& needs = planned.needs;
-  if (has_static_activations(step)) {
-    needs.range();
-    if (needs.stream == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
-  }
+  add_needs_of_schemes(step, needs);
   if (step.calibrate_on == "original") needs.calibrate_on(Stream::kOriginal);
   if (step.calibrate_on == "compressed") needs.calibrate_on(Stream::kCompressed);
   return absl::OkStatus();
@@ -112,7 +127,7 @@ absl::Status check_order(const std::vector<PlannedStep>& steps, const OpenedMode
                               ExitCode::kPipeline);
       }
     }
-    if (planned.needs.stream != Stream::kNone && measures == nullptr) measures = planned.step;
+    if (planned.needs.stream() != Stream::kNone && measures == nullptr) measures = planned.step;
   }
   return absl::OkStatus();
 }
@@ -135,9 +150,9 @@ absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline,
   // nothing is changed after it.
   bool original_left = false;
   for (auto step = planned.rbegin(); step != planned.rend(); ++step) {
-    if (step->needs.stream == Stream::kOriginal && !original_left)
+    if (step->needs.stream() == Stream::kOriginal && !original_left)
       step->leaves_output = original_left = true;
-    if (step->needs.stream == Stream::kCompressed && step == planned.rbegin())
+    if (step->needs.stream() == Stream::kCompressed && step == planned.rbegin())
       step->leaves_output = true;
   }
   return planned;
@@ -145,7 +160,7 @@ absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline,
 
 bool uses_stream(const std::vector<PlannedStep>& steps, Stream stream) {
   return std::any_of(steps.begin(), steps.end(),
-                     [&](const PlannedStep& step) { return step.needs.stream == stream; });
+                     [&](const PlannedStep& step) { return step.needs.stream() == stream; });
 }
 
 }  // namespace swage

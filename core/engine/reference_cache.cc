@@ -5,8 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/engine/files.h"
 #include "core/engine/process.h"
-#include "swage/compressed_linear.h"
 #include "swage/io/safetensors.h"
+#include "swage/result.h"
 #include "swage/status.h"
 
 namespace swage {

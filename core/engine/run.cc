@@ -106,7 +106,10 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
       journal.commit({{"folder", name, identity}, {"replaced", name, writer.place().replaced()}}));
   SWAGE_ASSIGN_OR_RETURN(const auto outcomes, recorded_linears(journal));
   std::vector<LinearSummary> linears;
-  for (const LinearOutcome& outcome : outcomes) linears.push_back(outcome.summary);
+  for (const LinearOutcome& outcome : outcomes) {
+    const LinearSummary& linear = outcome.summary;
+    if (linear.place == LinearPlace::kBlock || linear.kept_by.empty()) linears.push_back(linear);
+  }
   SWAGE_ASSIGN_OR_RETURN(auto parts, recorded_files(journal, "parts/" + writer.spec().name));
   SWAGE_RETURN_IF_ERROR(writer.renew(*setup.loader));
   SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model, &parts));

@@ -47,6 +47,11 @@ void RunRecord::parameters(int64_t count, int64_t bits) {
   bits_ += bits;
 }
 
+void RunRecord::parameter(const Parameter& parameter) {
+  const int64_t count = parameter.value.numel();
+  parameters(count, count * static_cast<int64_t>(c10::elementSize(parameter.storage)) * 8);
+}
+
 void RunRecord::notes(const std::vector<std::string>& lines) {
   notes_.insert(notes_.end(), lines.begin(), lines.end());
 }

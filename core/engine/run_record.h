@@ -24,6 +24,7 @@ class RunRecord {
   void stored(const std::string& export_name, const std::vector<StoredItem>& items);
   // Parameters in floats: their number and bits are those of the model that is written.
   void parameters(int64_t count, int64_t bits);
+  void parameter(const Parameter& parameter);
   void notes(const std::vector<std::string>& lines);
   // A file of the work folder that a later part of the run relies on.
   absl::Status file(const std::string& work, const std::string& path);

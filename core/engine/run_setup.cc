@@ -9,10 +9,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
+#include "core/engine/end_check.h"
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
 #include "core/engine/side_file_digests.h"
+#include "core/engine/width_check.h"
 #include "swage/border.h"
 #include "swage/printable.h"
 #include "swage/remark.h"
@@ -33,13 +35,8 @@ at::ScalarType compute_type(const std::string& name) {
 // come is one of a sequence, which then is a micro-batch: no result depends on the cut.
 int64_t micro_batch(const RunSetup& setup) {
   if (setup.model->quantized()) return 1;  // it may have such scales
-  for (const Step& step : setup.pipeline.steps) {
-    const bool whole = step.activation && step.activation->granularity == Granularity::kTensor;
-    if (whole && step.activation->dynamic) return 1;
-    for (const Override& override : step.overrides) {
-      if (override.activation.table() == nullptr) continue;
-      if (whole || override.activation.str("granularity", "") == "tensor") return 1;
-    }
+  for (const LinearSummary& linear : setup.planned) {
+    if (linear.activation && linear.activation->shares_tokens()) return 1;
   }
   return setup.pipeline.run.micro_batch;
 }
@@ -58,7 +55,14 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
                                                : setup.model->check_floats());
   SWAGE_ASSIGN_OR_RETURN(setup.side_files, side_file_digests(setup.model->checkpoint()));
   SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
-  return check_steps(pipeline, setup.model->outline());
+  for (Step& step : setup.pipeline.steps) {
+    for (const ModelEnd& end : setup.model->ledger().ends)
+      (end.place == LinearPlace::kHead ? step.head : step.embedding) = end.name;
+  }
+  SWAGE_RETURN_IF_ERROR(check_steps(pipeline, setup.model->outline()));
+  if (setup.model->quantized()) return absl::OkStatus();  // it is measured, and nothing planned
+  SWAGE_ASSIGN_OR_RETURN(setup.planned, planned_linears(pipeline, *setup.model));
+  return check_widths(pipeline, setup.planned);
 }
 
 // Text alone does not reach a tower of images.
@@ -109,15 +113,14 @@ absl::Status draw_calibration(RunSetup& setup) {
 // A recipe whose every linear is kept is no mistake for sure, so the run says it and goes on.
 absl::Status look_for_work(RunSetup& setup) {
   if (setup.pipeline.steps.empty()) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(const auto planned, planned_linears(setup.pipeline, *setup.model));
   std::map<std::string, int64_t> rules;
-  for (const LinearSummary& linear : planned) {
+  for (const LinearSummary& linear : setup.planned) {
     if (linear.kept_by.empty()) return absl::OkStatus();
     ++rules[linear.kept_by];
   }
   std::vector<std::string> texts;
   for (const auto& [rule, count] : rules) texts.push_back(absl::StrCat(count, ": ", rule));
-  setup.remarks.push_back(absl::StrCat("nothing is compressed: all ", planned.size(),
+  setup.remarks.push_back(absl::StrCat("nothing is compressed: all ", setup.planned.size(),
                                        " linears keep their precision (",
                                        absl::StrJoin(texts, "; "), ")"));
   return absl::OkStatus();
@@ -148,7 +151,8 @@ void choose_verification(RunSetup& setup) {
 void warn_of_unreached(RunSetup& setup, const std::vector<LinearSummary>& planned) {
   if (setup.pipeline.calibration && setup.pipeline.calibration->experts_seen < 0) return;
   const auto is_static = [](const LinearSummary& linear) {
-    return linear.kept_by.empty() && linear.activation && !linear.activation->dynamic;
+    return linear.kept_by.empty() && linear.activation &&
+           !linear.activation->input_levels(-1, 1).empty();
   };
   if (std::none_of(planned.begin(), planned.end(), is_static)) return;
   const std::vector<std::string>& routed = setup.model->ledger().routed;
@@ -166,12 +170,14 @@ void warn_of_unreached(RunSetup& setup, const std::vector<LinearSummary>& planne
 
 absl::Status make_exporters(RunSetup& setup) {
   if (setup.pipeline.exports.empty()) return absl::OkStatus();
-  SWAGE_ASSIGN_OR_RETURN(std::vector<LinearSummary> planned,
-                         planned_linears(setup.pipeline, *setup.model));
+  std::vector<LinearSummary> planned = setup.planned;
   warn_of_unreached(setup, planned);
   for (const PlannedStep& step : setup.steps) {
-    if (!step.needs.leaves_online_transforms) continue;
-    for (LinearSummary& linear : planned) linear.may_transform_input = true;
+    for (LinearSummary& linear : planned) {
+      linear.may_transform_input |= step.needs.leaves_online_transforms();
+      linear.may_have_sides |= step.needs.leaves_sides();
+      linear.may_have_mask |= step.needs.leaves_masks();
+    }
   }
   for (const ExportSpec& spec : setup.pipeline.exports) {
     SWAGE_ASSIGN_OR_RETURN(
@@ -192,6 +198,20 @@ Value plugin_value(const PluginEntry& plugin) {
 
 }  // namespace
 
+const LinearSummary* RunSetup::planned_end(LinearPlace place) const {
+  const auto found = std::find_if(planned.begin(), planned.end(), [&](const LinearSummary& linear) {
+    return linear.place == place && place != LinearPlace::kBlock;
+  });
+  return found != planned.end() ? &*found : nullptr;
+}
+
+bool RunSetup::measures_head() const {
+  const LinearSummary* const head = planned_end(LinearPlace::kHead);
+  return head != nullptr && std::any_of(steps.begin(), steps.end(), [&](const PlannedStep& step) {
+           return step.needs.stream() != Stream::kNone && works_on(*step.step, head->name);
+         });
+}
+
 Value RunSetup::identity() const {
   Value::Table plugins;
   const auto take = [&](const PluginEntry& plugin) {
@@ -209,6 +229,13 @@ Value RunSetup::identity() const {
       take(*reader->plugin);
   }
   for (const Step& step : pipeline.steps) add("algorithm", step.use);
+  for (const LinearSummary& linear : planned) {
+    for (const auto& codec : {linear.weight, linear.activation}) {
+      const auto found = codec ? catalog.find("format", codec->format())
+                               : absl::StatusOr<Catalog::Found>(absl::NotFoundError(""));
+      if (found.ok() && !found->plugin->file.empty()) take(*found->plugin);  // not built in
+    }
+  }
   for (const EvaluateSpec& spec : pipeline.evaluates) add("evaluator", spec.use);
   for (const ExportSpec& spec : pipeline.exports) add("exporter", spec.use);
   Value::List windows;
@@ -252,6 +279,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
   SWAGE_RETURN_IF_ERROR(open_the_model(*setup, compare));
   SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
   SWAGE_RETURN_IF_ERROR(check_order(setup->steps, *setup->model, *setup->loader));
+  SWAGE_RETURN_IF_ERROR(check_ends(*setup));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));
   SWAGE_ASSIGN_OR_RETURN(setup->evaluation,

@@ -24,6 +24,7 @@ struct RunSetup {
   std::optional<OpenedModel> model;
   Value side_files;  // digests of what lies beside the model's weights
   std::vector<PlannedStep> steps;
+  std::vector<LinearSummary> planned;  // of every linear (outcome.h)
   std::vector<ExportWriter> writers;
   SequenceSet calibration;       // empty: no step measures
   std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation
@@ -35,6 +36,11 @@ struct RunSetup {
   std::vector<std::string> remarks;
   // What the run is made of, for its result: {"data": {"calibration": …, "evaluate": {…}}, …}.
   Value origin() const;
+
+  // Is the end to be compressed? Null: it stays in floats.
+  const LinearSummary* planned_end(LinearPlace place) const;
+  // Does a step take statistics of what the head reads?
+  bool measures_head() const;
 
   // What makes this run this run: configuration, plugins, input. Resuming compares it.
   Value identity() const;

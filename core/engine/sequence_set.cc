@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 #include "swage/status.h"
 
 namespace swage {

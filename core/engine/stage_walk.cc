@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/engine/end_block.h"
 #include "core/engine/loaded_check.h"
 #include "core/engine/opened_model.h"
 #include "core/load/origins.h"
@@ -108,13 +109,13 @@ absl::StatusOr<SubsetStats> StageWalk::measure(const Subset& subset, const Needs
     sums.add(input.x, input.lengths);
   }
   SubsetStats stats = sums.finish();
-  if (needs.sample_tokens > 0) stats.sample = sample(needs.sample_tokens);
+  if (needs.sample_tokens() > 0) stats.sample = sample(needs.sample_tokens());
   SWAGE_RETURN_IF_ERROR(check_finite(subset, stats));
   return stats;
 }
 
 Slots StageWalk::sample(int64_t tokens) const {
-  if (block_.id().tower != kLanguage) {
+  if (block_.id().tower != kLanguage && !is_end(block_.id())) {
     // A patch sees all of its image: whole ones, as many as are needed.
     std::vector<Slots> images;
     for (int64_t taken = 0; taken < tokens && images.size() < batches_.size();)
@@ -130,7 +131,7 @@ Slots StageWalk::sample(int64_t tokens) const {
 }
 
 void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, SubsetStats& stats) {
-  at::Tensor least, greatest;
+  at::Tensor least, greatest, counts;
   for (Slots& slots : batches_) {
     at::Tensor& x = slots[subset.input];
     x = x / scale.to(x.scalar_type());
@@ -140,16 +141,22 @@ void StageWalk::divide_input(const Subset& subset, const at::Tensor& scale, Subs
     const auto [low, high] = at::aminmax(reached);
     least = least.defined() ? at::minimum(least, low) : low;
     greatest = greatest.defined() ? at::maximum(greatest, high) : high;
+    if (!stats.histogram.defined()) continue;
+    const at::Tensor some = stats::bf16_counts(reached);
+    counts = counts.defined() ? counts + some : some;
   }
   if (stats.minimum.defined()) {
     stats.minimum = least.to(at::kFloat).view({1});
     stats.maximum = greatest.to(at::kFloat).view({1});
   }
+  if (stats.histogram.defined()) stats.histogram = counts;
   const auto divide = [&](at::Tensor& tensor) {
     if (tensor.defined()) tensor.div_(scale.to(tensor.scalar_type()));
   };
   divide(stats.absmax);
   divide(stats.mean_abs);
+  divide(stats.square_sum);
+  divide(stats.square_sum);
   divide(stats.hessian);
   if (stats.hessian.defined())
     stats.hessian.div_(scale.to(stats.hessian.scalar_type()).unsqueeze(1));

@@ -14,6 +14,7 @@
 #include "swage/call_site.h"
 #include "swage/printable.h"
 #include "swage/quant/quantizer.h"
+#include "swage/quant/static_range.h"
 #include "swage/status.h"
 #include "swage/transform/fold.h"
 #include "swage/transform/online.h"
@@ -41,11 +42,17 @@ at::Tensor own_copy(const at::Tensor& tensor) { return tensor.defined() ? tensor
 // For an algorithm to spoil.
 SubsetStats own_copy(const SubsetStats& stats) {
   SubsetStats copy = stats;
-  for (at::Tensor* tensor :
-       {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.minimum, &copy.maximum})
+  for (at::Tensor* tensor : {&copy.hessian, &copy.absmax, &copy.mean_abs, &copy.square_sum,
+                             &copy.minimum, &copy.maximum, &copy.histogram})
     *tensor = own_copy(*tensor);
   for (const auto& [name, tensor] : stats.sample.tensors()) copy.sample[name] = own_copy(tensor);
   return copy;
+}
+
+// Σ x² of each column: the diagonal of the Hessian where that was measured.
+at::Tensor importance_of(const SubsetStats& stats) {
+  if (stats.square_sum.defined()) return stats.square_sum.clone();
+  return stats.hessian.defined() ? stats.hessian.diagonal().to(at::kFloat).clone() : at::Tensor();
 }
 
 constexpr size_t kMostNotes = 1000;  // of a step on one block
@@ -57,16 +64,11 @@ class StepRun::Context : public Base {
  public:
   Context(StepRun& run, int64_t subset) : run_(&run), index_(subset) {}
   Block& block() override { return run().block_; }
-  WeightScheme weight_scheme(const Linear& linear) const override {
-    return scheme_for(*run().planned_.step, linear.name).weight;
+  Target target(const Linear& linear) const override { return run().target(linear); }
+  std::shared_ptr<const Codec> activation_codec(const Linear& linear) const override {
+    return run().codecs(linear).activation;
   }
-  std::optional<ActivationScheme> activation_scheme(const Linear& linear) const override {
-    return scheme_for(*run().planned_.step, linear.name).activation;
-  }
-  at::ScalarType scale_dtype(const Linear& linear) const override {
-    return swage::scale_dtype(scheme_for(*run().planned_.step, linear.name), linear.storage);
-  }
-  absl::Status emit(Linear& linear, CompressedLinear result) override {
+  absl::Status emit(Linear& linear, Result result) override {
     return run().emit(linear, std::move(result));
   }
   void note(std::string_view text) override { run().note(text); }
@@ -238,7 +240,8 @@ absl::Status StepRun::visit_subset(int64_t index,
   at_ = index;
   Subset& subset = block_.subsets()[static_cast<size_t>(index)];
   if (work_of(subset).empty()) return absl::OkStatus();
-  if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs) return visit_parts(index, visit);
+  if (!subset.parts.empty() && !planned_.needs.wants_whole_inputs())
+    return visit_parts(index, visit);
   SubsetStats stats;
   if (walk_ != nullptr) {
     SWAGE_ASSIGN_OR_RETURN(stats, walk_->measure(subset, planned_.needs));
@@ -275,11 +278,7 @@ absl::Status StepRun::visit_measured(Subset& subset, int64_t index, SubsetStats 
                                      const std::function<absl::Status(SubsetContext&)>& visit) {
   const auto context =
       std::make_shared<SubsetRun>(*this, subset, index, work_of(subset), std::move(stats));
-  if (context->stats().minimum.defined()) {
-    const Range range = {context->stats().minimum.item<float>(),
-                         context->stats().maximum.item<float>()};
-    for (const Linear* linear : context->linears()) ranges_[linear] = range;
-  }
+  remember(context->linears(), context->stats());
   const absl::Status status = call_part(subset.name, [&]() -> absl::Status {
     const absl::Status visited = visit(*context);
     SWAGE_RETURN_IF_ERROR(watch_.check());  // what it left may be why it failed
@@ -313,12 +312,12 @@ absl::Status StepRun::round_to_nearest(const Subset& subset, int64_t tokens) {
                     rounds ? "rounded to nearest" : "left as it is"));
   if (!rounds) return absl::OkStatus();
   for (Linear* linear : work_of(subset)) {
-    const LinearScheme scheme = scheme_for(*planned_.step, linear->name);
-    SWAGE_ASSIGN_OR_RETURN(
-        CompressedLinear result,
-        quant::quantize(*linear, scheme.weight, swage::scale_dtype(scheme, linear->storage)));
-    result.provenance = absl::StrCat("round to nearest, in place of ", planned_.provenance);
-    if (scheme.activation && !scheme.activation->dynamic) {
+    Target to = target(*linear);
+    if (to.codec->wants_importance()) to.request.range = "mse";  // nothing is known of its columns
+    SWAGE_ASSIGN_OR_RETURN(Result result, quant::quantize(*linear, to));
+    result.set_provenance(absl::StrCat("round to nearest, in place of ", planned_.provenance));
+    const auto activation = codecs(*linear).activation;
+    if (activation && !activation->input_levels(-1, 1).empty()) {
       return absl::FailedPreconditionError(
           absl::StrCat(linear->name,
                        ": too few tokens for a static scale of its input; give [calibration] more "
@@ -330,16 +329,14 @@ absl::Status StepRun::round_to_nearest(const Subset& subset, int64_t tokens) {
 }
 
 bool StepRun::applies(const Linear& linear) const {
-  if (!linear.kept_by.empty()) return false;
-  const LinearScheme scheme = scheme_for(*planned_.step, linear.name);
-  return scheme.applies && !scheme.keep;
+  return linear.kept_by.empty() && works_on(*planned_.step, linear.name);
 }
 
-absl::Status StepRun::emit(Linear& linear, CompressedLinear result) {
+absl::Status StepRun::emit(Linear& linear, Result result) {
   SWAGE_RETURN_IF_ERROR(check_emitted(linear, result));
-  if (result.name.empty()) result.name = linear.name;
-  if (result.provenance.empty()) result.provenance = planned_.provenance;
-  if (!result.activation) SWAGE_RETURN_IF_ERROR(add_activation(linear, result));
+  if (result.name().empty()) result.set_name(linear.name);
+  if (result.provenance().empty()) result.set_provenance(planned_.provenance);
+  if (!result.activation()) SWAGE_RETURN_IF_ERROR(add_activation(linear, result));
   SWAGE_RETURN_IF_ERROR(check_scheme(linear, result));
   ++changes_;
   // The algorithm may keep what it gave and write into it later.
@@ -348,7 +345,7 @@ absl::Status StepRun::emit(Linear& linear, CompressedLinear result) {
   return status;
 }
 
-absl::Status StepRun::check_emitted(const Linear& linear, const CompressedLinear& result) {
+absl::Status StepRun::check_emitted(const Linear& linear, const Result& result) {
   const bool ours = std::any_of(block_.linears().begin(), block_.linears().end(),
                                 [&](const Linear& one) { return &one == &linear; });
   if (!ours) return plugin_fault("a linear is emitted that is none of this block's");
@@ -356,46 +353,94 @@ absl::Status StepRun::check_emitted(const Linear& linear, const CompressedLinear
     return plugin_fault(absl::StrCat(linear.name, ": emitted, although the step leaves it out"));
   if (!emitted_.insert(&linear).second)
     return plugin_fault(absl::StrCat(linear.name, ": emitted twice by one step"));
-  if (!result.name.empty() && result.name != linear.name)
-    return plugin_fault(absl::StrCat(linear.name, ": emitted under the name ", result.name));
+  if (!result.name().empty() && result.name() != linear.name)
+    return plugin_fault(absl::StrCat(linear.name, ": emitted under the name ", result.name()));
   const bool told =
-      planned_.needs.leaves_online_transforms || result.online_transform.empty() ||
-      (linear.online_transform && linear.online_transform->text() == result.online_transform);
+      planned_.needs.leaves_online_transforms() || result.online_transform().empty() ||
+      (linear.online_transform && linear.online_transform->text() == result.online_transform());
   if (!told)
     return plugin_fault(absl::StrCat(
         linear.name, ": emitted with a transform at run time, which needs() does not announce"));
+  if (!planned_.needs.leaves_sides() && !result.sides().empty())
+    return plugin_fault(absl::StrCat(linear.name, ": emitted with ",
+                                     name_of(result.sides().front().kind),
+                                     ", which needs() does not announce"));
+  if (!planned_.needs.leaves_masks() && result.mask().defined() && !linear.mask.defined())
+    return plugin_fault(
+        absl::StrCat(linear.name, ": emitted with a mask, which needs() does not announce"));
   return absl::OkStatus();
 }
 
-// A result is what the pipeline asked for, where it says so.
-absl::Status StepRun::check_scheme(const Linear& linear, const CompressedLinear& result) const {
+LinearCodecs StepRun::codecs(const Linear& linear) const {
   const Step& step = *planned_.step;
-  const LinearScheme asked = scheme_for(step, linear.name);
+  auto found = codecs_of(step, scheme_for(step, linear.name));
+  SWAGE_CHECK(found.ok());  // planned_linears() made them all
+  return *std::move(found);
+}
+
+Target StepRun::target(const Linear& linear) const {
+  const LinearCodecs made = codecs(linear);
+  Target target;
+  target.codec = made.weight;
+  if (!made.weight) return target;
+  target.request.scale_dtype =
+      made.weight->open_scale_type(linear.storage, made.activation != nullptr);
+  if (const auto found = importance_.find(&linear); found != importance_.end())
+    target.request.importance = found->second;
+  if (made.weight->wants_fused()) target.request.fused = fused_with(linear);
+  return target;
+}
+
+// Engines multiply by the weights of one input together, as far as they have one format.
+std::vector<at::Tensor> StepRun::fused_with(const Linear& linear) const {
+  std::vector<at::Tensor> weights;
+  const auto add = [&](const Subset& subset) {
+    const auto& linears = subset.linears;
+    if (std::find(linears.begin(), linears.end(), &linear) == linears.end()) return;
+    for (const Linear* other : linears) {
+      if (other != &linear && applies(*other) && codecs(*other).weight == codecs(linear).weight)
+        weights.push_back(other->weight);
+    }
+  };
+  for (const Subset& subset : block_.subsets()) {
+    if (subset.parts.empty()) add(subset);
+    for (const Subset& part : subset.parts) add(part);
+  }
+  return weights;
+}
+
+// A result is what the pipeline asked for, where it says so.
+absl::Status StepRun::check_scheme(const Linear& linear, const Result& result) const {
+  const Step& step = *planned_.step;
+  const LinearCodecs asked = codecs(linear);
   const auto differ = [&](const std::string& found, const std::string& expected) {
     return plugin_fault(absl::StrCat(linear.name, ": emitted as ", found,
                                      ", although the pipeline asks for ", expected));
   };
-  const bool other_form = result.scheme.format == NumberFormat::kDense || result.codebook.defined();
-  if (step.takes_weight && !other_form && describe(result.scheme) != describe(asked.weight))
-    return differ(describe(result.scheme), describe(asked.weight));
-  if (!asked.activation || !result.activation) return absl::OkStatus();
-  if (describe(result.activation->scheme) == describe(*asked.activation)) return absl::OkStatus();
-  return differ("one of " + describe(result.activation->scheme), describe(*asked.activation));
+  if (result.empty()) return plugin_fault(absl::StrCat(linear.name, ": emitted nothing"));
+  const bool floats = result.codec()->code_bits() == 0;
+  if (step.takes_weight && !floats && result.codec()->form() != asked.weight->form())
+    return differ(result.codec()->describe(), asked.weight->describe());
+  if (!asked.activation || !result.activation() || result.activation()->codec == nullptr)
+    return absl::OkStatus();
+  if (result.activation()->codec->form() == asked.activation->form()) return absl::OkStatus();
+  return differ("one of " + result.activation()->codec->describe(), asked.activation->describe());
 }
 
-absl::Status StepRun::add_activation(const Linear& linear, CompressedLinear& result) const {
-  const auto scheme = scheme_for(*planned_.step, linear.name).activation;
-  if (!scheme) return absl::OkStatus();
-  if (scheme->dynamic) {
-    result.activation = ActivationQuantizer{*scheme, {}, {}};
+absl::Status StepRun::add_activation(const Linear& linear, Result& result) const {
+  const std::shared_ptr<const Codec> codec = codecs(linear).activation;
+  if (!codec) return absl::OkStatus();
+  if (codec->input_levels(-1, 1).empty()) {
+    result.set_activation(ActivationQuantizer{codec, {}});
     return absl::OkStatus();
   }
   const auto range = ranges_.find(&linear);
   if (range == ranges_.end()) {
     return plugin_fault(absl::StrCat(linear.name, ": emitted before its input was measured"));
   }
-  result.activation =
-      quant::static_quantizer(*scheme, range->second.minimum, range->second.maximum);
+  const auto& [minimum, maximum, histogram] = range->second;
+  const quant::Ends ends = quant::static_range(*codec, minimum, maximum, histogram);
+  result.set_activation(ActivationQuantizer{codec, codec->input_levels(ends.low, ends.high)});
   return absl::OkStatus();
 }
 
@@ -406,7 +451,7 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
   for (const Linear* linear : touched) {
     if (!linear->result()) continue;
     return absl::FailedPreconditionError(absl::StrCat(
-        "a scale cannot be folded into ", linear->name, ", which ", linear->result()->provenance,
+        "a scale cannot be folded into ", linear->name, ", which ", linear->result()->provenance(),
         " has quantized already; put steps that scale before steps that quantize"));
   }
   if (!scale.defined() || scale.dim() != 1)
@@ -419,10 +464,19 @@ absl::Status StepRun::fold(Subset& subset, const at::Tensor& scale, SubsetStats&
   watch_.accept();
   ++changes_;
   if (walk_ != nullptr) walk_->divide_input(subset, *folded, stats);
-  if (!stats.minimum.defined()) return absl::OkStatus();
-  for (Linear* linear : subset.linears)
-    ranges_[linear] = {stats.minimum.item<float>(), stats.maximum.item<float>()};
+  remember(subset.linears, stats);
   return absl::OkStatus();
+}
+
+// What of a linear's input its schemes need when it is emitted.
+void StepRun::remember(const std::vector<Linear*>& linears, const SubsetStats& stats) {
+  for (const Linear* linear : linears) {
+    if (stats.minimum.defined())
+      ranges_[linear] = {stats.minimum.item<float>(), stats.maximum.item<float>(), stats.histogram};
+    if (!applies(*linear)) continue;
+    const LinearCodecs made = codecs(*linear);
+    if (made.weight && made.weight->wants_importance()) importance_[linear] = importance_of(stats);
+  }
 }
 
 void StepRun::note(std::string_view text) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/engine/block_watch.h"
+#include "core/engine/codec_book.h"
 #include "core/engine/planned_step.h"
 #include "core/engine/reporter.h"
 #include "core/engine/stage_walk.h"
@@ -49,6 +50,7 @@ class StepRun {
   class BlockRun;
   struct Range {
     float minimum, maximum;
+    at::Tensor histogram;
   };
 
   absl::Status walk(const std::function<absl::Status(SubsetContext&)>& visit);
@@ -64,14 +66,18 @@ class StepRun {
       const Subset& subset) const;  // the linears to which the step applies
   bool starved(const Subset& subset, const SubsetStats& stats);
   absl::Status round_to_nearest(const Subset& subset, int64_t tokens);
-  absl::Status emit(Linear& linear, CompressedLinear result);
-  absl::Status check_emitted(const Linear& linear, const CompressedLinear& result);
-  absl::Status check_scheme(const Linear& linear, const CompressedLinear& result) const;
-  absl::Status add_activation(const Linear& linear, CompressedLinear& result) const;
+  absl::Status emit(Linear& linear, Result result);
+  absl::Status check_emitted(const Linear& linear, const Result& result);
+  absl::Status check_scheme(const Linear& linear, const Result& result) const;
+  void remember(const std::vector<Linear*>& linears, const SubsetStats& stats);
+  absl::Status add_activation(const Linear& linear, Result& result) const;
   absl::Status fold(Subset& subset, const at::Tensor& scale, SubsetStats& stats);
   void note(std::string_view text);
   uint64_t random(int64_t subset, uint64_t counter) const;
   bool applies(const Linear& linear) const;
+  LinearCodecs codecs(const Linear& linear) const;
+  Target target(const Linear& linear) const;
+  std::vector<at::Tensor> fused_with(const Linear& linear) const;
 
   const PlannedStep& planned_;
   Block& block_;
@@ -81,6 +87,7 @@ class StepRun {
   Reporter& reporter_;
   std::unique_ptr<StageWalk> walk_;  // while the block is walked
   std::map<const Linear*, Range> ranges_;
+  std::map<const Linear*, at::Tensor> importance_;  // of its columns, where its scheme asks for it
   std::vector<Slots> output_;
   int64_t changes_ = 0, changes_at_output_ = 0;
   std::string digest_at_output_;

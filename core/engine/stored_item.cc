@@ -26,14 +26,12 @@ std::string digest_as(const at::Tensor& tensor, at::ScalarType type) {
   return digest(at::from_blob(all.data(), {size}, at::kByte).clone());
 }
 
-std::string input_of(const CompressedLinear& linear) {
-  std::string text = linear.online_transform;
-  if (!linear.activation) return text;
-  const auto& [scheme, scale, zero] = *linear.activation;
-  absl::StrAppend(&text, "|", static_cast<int>(scheme.format), ",", scheme.bits, ",",
-                  scheme.symmetric, ",", static_cast<int>(scheme.granularity), ",", scheme.dynamic);
-  for (const at::Tensor& part : {scale, zero})
-    absl::StrAppend(&text, ",", part.defined() ? digest_as(part, at::kFloat) : "");
+std::string input_of(const Result& result) {
+  std::string text = result.online_transform();
+  if (!result.activation()) return text;
+  absl::StrAppend(&text, "|", result.activation()->codec->form());
+  for (const auto& [name, level] : result.activation()->levels)
+    absl::StrAppend(&text, ",", name, "=", digest_as(level, at::kFloat));
   return text;
 }
 
@@ -56,13 +54,13 @@ Held compare_values(const StoredItem& item, const at::Tensor& read) {
 
 }  // namespace
 
-StoredItem item_of(const CompressedLinear& result) {
+StoredItem item_of(const Result& result) {
   StoredItem item;
-  item.name = result.name;
+  item.name = result.name();
   item.is_linear = true;
   item.digest = digest(result);
   item.input = input_of(result);
-  set_values(decode(result), &item);
+  set_values(decode_whole(result), &item);
   return item;
 }
 
@@ -78,29 +76,35 @@ StoredItem item_of(const Parameter& parameter) {
   return item_of(parameter.name, parameter.value.to(parameter.storage));
 }
 
-CompressedLinear own_copy(const CompressedLinear& result) {
-  CompressedLinear copy = result;
-  std::vector<at::Tensor*> parts = {&copy.codes,         &copy.scales,        &copy.zeros,
-                                    &copy.g_idx,         &copy.mask,          &copy.outlier_index,
-                                    &copy.outlier_value, &copy.low_rank_left, &copy.low_rank_right,
-                                    &copy.codebook};
-  if (copy.activation) {
-    parts.push_back(&copy.activation->scale);
-    parts.push_back(&copy.activation->zero);
+Result own_copy(const Result& result) {
+  const auto cloned = [](const Parts& parts) {
+    Parts copies;
+    for (const auto& [name, tensor] : parts)
+      copies.emplace(name, tensor.defined() ? tensor.clone() : tensor);
+    return copies;
+  };
+  Result copy(result.name(), result.codec(), result.out(), result.in(), cloned(result.parts()));
+  const auto factor = [](const std::shared_ptr<const Result>& one) {
+    return one ? std::make_shared<const Result>(own_copy(*one)) : nullptr;
+  };
+  for (const Side& side : result.sides()) {
+    copy.add_side(
+        {side.kind, side.input, cloned(side.parts), factor(side.left), factor(side.right)});
   }
-  for (at::Tensor* part : parts) {
-    if (part->defined()) *part = part->clone();
-  }
+  if (result.mask().defined()) copy.set_mask(result.mask().clone());
+  copy.set_online_transform(result.online_transform()).set_provenance(result.provenance());
+  if (const auto& input = result.activation())
+    copy.set_activation(ActivationQuantizer{input->codec, cloned(input->levels)});
   return copy;
 }
 
-Held compare(const StoredItem& item, const CompressedLinear& read) {
+Held compare(const StoredItem& item, const Result& read) {
   if (digest(read) == item.digest) return Held::kBits;
   const std::string input = input_of(read);
   const bool left_out = input != item.input;
   // Nothing else may have become of the input: a transform that is left out gives other values.
   if (left_out && (!input.empty() || item.input.front() != '|')) return Held::kOther;
-  const Held values = compare_values(item, decode(read));
+  const Held values = compare_values(item, decode_whole(read));
   return values != Held::kOther && left_out ? Held::kFloatInputs : values;
 }
 

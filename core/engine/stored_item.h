@@ -2,8 +2,8 @@
 #include <optional>
 #include <string>
 
-#include "swage/compressed_linear.h"
 #include "swage/model.h"
+#include "swage/result.h"
 
 namespace swage {
 
@@ -18,12 +18,12 @@ struct StoredItem {
   std::string input;  // of a linear: what its input passes, "" = nothing
 };
 
-StoredItem item_of(const CompressedLinear& result);
+StoredItem item_of(const Result& result);
 StoredItem item_of(const Parameter& parameter);
 StoredItem item_of(const std::string& name, const at::Tensor& tensor);
 
 // With tensors of its own: whoever has `result` may write into them.
-CompressedLinear own_copy(const CompressedLinear& result);
+Result own_copy(const Result& result);
 
 // How something that was read back relates to what the run holds.
 enum class Held {
@@ -32,7 +32,7 @@ enum class Held {
   kFloatInputs,  // values as above; the quantization of the linear's input is left out
   kOther         // other values
 };
-Held compare(const StoredItem& item, const CompressedLinear& read);
+Held compare(const StoredItem& item, const Result& read);
 Held compare(const StoredItem& item, const at::Tensor& read);
 
 }  // namespace swage

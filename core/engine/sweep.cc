@@ -21,19 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int64_t parameter_bits(const std::deque<Parameter>& parameters) {
-  int64_t bits = 0;
-  for (const Parameter& parameter : parameters)
-    bits += parameter.value.numel() * static_cast<int64_t>(c10::elementSize(parameter.storage)) * 8;
-  return bits;
-}
-
-int64_t parameter_count(const std::deque<Parameter>& parameters) {
-  int64_t count = 0;
-  for (const Parameter& parameter : parameters) count += parameter.value.numel();
-  return count;
-}
-
 std::string key_of(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
 
 }  // namespace
@@ -89,7 +76,7 @@ absl::Status Sweep::run() {
   SWAGE_ASSIGN_OR_RETURN(const int64_t done, committed_blocks());
   const auto count = static_cast<int64_t>(blocks_.size());
   SWAGE_RETURN_IF_ERROR(ends_.transform(setup_.steps, reporter_));
-  SWAGE_RETURN_IF_ERROR(make_streams(done < count));
+  SWAGE_RETURN_IF_ERROR(make_streams(done < count || setup_.measures_head()));
   SWAGE_RETURN_IF_ERROR(begin(done));
   if (done < count) {
     setup_.shards->start();
@@ -168,37 +155,6 @@ absl::Status Sweep::begin(int64_t done) {
   return load_streams(state, setup_.model->options().device, tower, &streams_);
 }
 
-absl::Status Sweep::enter_tower(const std::string& tower) {
-  const bool language = tower == kLanguage;
-  const std::string part = language ? "embedding" : tower + "-embedding";
-  Stopwatch watch;
-  RunRecord record;
-  SWAGE_ASSIGN_OR_RETURN(const auto embedding, ends_.embedding(tower, true));
-  std::shared_ptr<Embedding> original = embedding;
-  if (language && ends_.embedding_transformed()) {
-    SWAGE_ASSIGN_OR_RETURN(original, ends_.embedding(tower, false));
-  }
-  for (TokenStream& stream : streams_) {
-    if (stream.finished) continue;
-    Embedding& used = stream.role == Role::kReference ? *original : *embedding;
-    SWAGE_RETURN_IF_ERROR(enter(used, tower, *setup_.model, stream));
-  }
-  for (ExportWriter& writer : setup_.writers) {
-    SWAGE_ASSIGN_OR_RETURN(const auto items,
-                           writer.write_parameters(part, embedding->parameters()));
-    record.stored(writer.spec().name, items);
-  }
-  SWAGE_RETURN_IF_ERROR(record_parts(part, &record));
-  record.parameters(parameter_count(embedding->parameters()),
-                    parameter_bits(embedding->parameters()));
-  if (language) record.set("model_bytes", setup_.model->outline().bytes);
-  const Ledger& ledger = setup_.model->ledger();
-  if (language && !ledger.carried.empty() && !setup_.writers.empty())
-    record.notes({absl::StrCat("carried into exports unchanged: ", carried_text(ledger))});
-  record.seconds("embed", watch.lap());
-  return record.commit(journal_, "phase", language ? "embed" : "embed/" + tower);
-}
-
 // A block that cannot be read may be mended and the run go on: what it held is no part of the run.
 absl::Status Sweep::await_mended(const absl::Status& refused) {
   setup_.shards->forget(refused.message());
@@ -225,7 +181,7 @@ absl::Status Sweep::block(Block& block, int64_t index) {
   // Free memory between pieces in use would add up from block to block.
   malloc_trim(0);
   SWAGE_RETURN_IF_ERROR(renew_plugins());
-  const bool last = index + 1 == static_cast<int64_t>(blocks_.size());
+  const bool last = ends_calibration(index);
   const std::string& adapter = setup_.model->adapter_name();
   RunRecord record;
   Stopwatch watch;
@@ -241,7 +197,7 @@ absl::Status Sweep::block(Block& block, int64_t index) {
   SWAGE_RETURN_IF_ERROR(pass_compressed(block, last));
   record.seconds("compressed", watch.lap());
   SWAGE_RETURN_IF_ERROR(write_exports(block, &record));
-  record.parameters(parameter_count(block.parameters()), parameter_bits(block.parameters()));
+  for (const Parameter& parameter : block.parameters()) record.parameter(parameter);
   record.seconds("encode", watch.lap());
   return commit(block.id(), index, &record);
 }
@@ -253,9 +209,10 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
   std::vector<Slots> original_output, compressed_output;
   std::string passed, left;  // digests: what the original output has passed, what the steps left
   for (const PlannedStep& step : setup_.steps) {
-    const bool measures_compressed = step.needs.stream == Stream::kCompressed;
+    if (is_end(block.id()) && !swage::works_on(*step.step, block.linears().front().name)) continue;
+    const bool measures_compressed = step.needs.stream() == Stream::kCompressed;
     StepRun::Input input;
-    if (step.needs.stream == Stream::kOriginal) input.stream = original;
+    if (step.needs.stream() == Stream::kOriginal) input.stream = original;
     if (measures_compressed) input.stream = stream(Role::kCompressed, setup_.calibration);
     // Text does not pass through a tower of images.
     if (input.stream != nullptr && input.stream->batches.empty()) input.stream = nullptr;
@@ -270,7 +227,7 @@ absl::Status Sweep::run_steps(Block& block, bool last, RunRecord* record) {
     record->notes(run.notes());
     if (!run.expert_tokens().empty()) record->set("expert_tokens", Value(run.expert_tokens()));
     if (measures_compressed && run.output_is_final()) compressed_output = std::move(run.output());
-    if (step.needs.stream == Stream::kOriginal && !run.output().empty()) {
+    if (step.needs.stream() == Stream::kOriginal && !run.output().empty()) {
       original_output = std::move(run.output());
       passed = run.digest_at_output();
     }
@@ -326,16 +283,16 @@ absl::Status Sweep::record_parts(const std::string& part, RunRecord* record) {
   return absl::OkStatus();
 }
 
+void Sweep::drop_calibration() {
+  const auto is_calibration = [&](const TokenStream& stream) {
+    return stream.sequences == &setup_.calibration;
+  };
+  streams_.erase(std::remove_if(streams_.begin(), streams_.end(), is_calibration), streams_.end());
+}
+
 absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) {
   Stopwatch watch;
-  if (index + 1 == static_cast<int64_t>(blocks_.size())) {
-    // Calibration ends here.
-    const auto is_calibration = [&](const TokenStream& stream) {
-      return stream.sequences == &setup_.calibration;
-    };
-    streams_.erase(std::remove_if(streams_.begin(), streams_.end(), is_calibration),
-                   streams_.end());
-  }
+  if (ends_calibration(index)) drop_calibration();
   SWAGE_RETURN_IF_ERROR(make_folder(fs::path(setup_.state_file(0)).parent_path().string()));
   if (!streams_.empty()) {
     const std::string state = setup_.state_file(index + 1);
@@ -351,31 +308,6 @@ absl::Status Sweep::commit(const BlockId& id, int64_t index, RunRecord* record) 
   reporter_.unit_done(text_of(id),
                       Value(Value::Table{{"phases", record->figures().at("seconds")}}));
   return absl::OkStatus();
-}
-
-absl::Status Sweep::write_head() {
-  SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal_, "phase", "head"));
-  if (done) return absl::OkStatus();
-  Stopwatch watch;
-  RunRecord record;
-  SWAGE_ASSIGN_OR_RETURN(const auto head, ends_.head(true));
-  for (ExportWriter& writer : setup_.writers) {
-    SWAGE_ASSIGN_OR_RETURN(const auto items, writer.write_parameters("head", head->parameters()));
-    record.stored(writer.spec().name, items);
-  }
-  SWAGE_RETURN_IF_ERROR(record_parts("head", &record));
-  record.parameters(parameter_count(head->parameters()), parameter_bits(head->parameters()));
-  for (const TokenStream& stream : streams_) {
-    if (stream.role == Role::kReference) SWAGE_RETURN_IF_ERROR(cache_.store(stream));
-  }
-  if (const TokenStream* verified = find(Role::kCompressed, setup_.verification)) {
-    SWAGE_RETURN_IF_ERROR(save_streams(setup_.verified_file(), {*verified}));
-    SWAGE_RETURN_IF_ERROR(record.file(journal_.work(), setup_.verified_file()));
-  }
-  SWAGE_RETURN_IF_ERROR(setup_.shards->check());
-  record.add(setup_.shards->news());
-  record.seconds("head", watch.lap());
-  return record.commit(journal_, "phase", "head");
 }
 
 }  // namespace swage

@@ -1,7 +1,9 @@
 #pragma once
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/engine/end_block.h"
 #include "core/engine/journal.h"
 #include "core/engine/model_ends.h"
 #include "core/engine/reference_cache.h"
@@ -39,7 +41,21 @@ class Sweep {
   absl::Status pass_compressed(Block& block, bool last);
   absl::Status write_exports(Block& block, RunRecord* record);
   absl::Status commit(const BlockId& id, int64_t index, RunRecord* record);
+  // In sweep_ends.cc.
   absl::Status write_head();
+  bool is_linear(LinearPlace place) const;
+  template <class Part>
+  absl::StatusOr<std::unique_ptr<EndBlock>> end_of(const std::shared_ptr<Part>& part) const;
+  absl::Status work_on(EndBlock& end, RunRecord* record);
+  absl::StatusOr<std::unique_ptr<EndBlock>> work_on_head(const std::shared_ptr<Head>& head,
+                                                         RunRecord* record);
+  absl::Status write_end(const std::string& part, EndBlock* end,
+                         const std::deque<Parameter>& parameters, RunRecord* record);
+  void drop_calibration();
+  // Calibration ends behind the last block, unless the head is measured, too.
+  bool ends_calibration(int64_t index) const {
+    return index + 1 == static_cast<int64_t>(blocks_.size()) && !setup_.measures_head();
+  }
   absl::Status record_parts(const std::string& part, RunRecord* record);
 
   RunSetup& setup_;

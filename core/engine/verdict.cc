@@ -14,8 +14,8 @@
 #include "core/engine/process.h"
 #include "core/engine/side_file_digests.h"
 #include "swage/border.h"
-#include "swage/compressed_linear.h"
 #include "swage/one_piece.h"
+#include "swage/result.h"
 #include "swage/status.h"
 
 namespace swage {

@@ -56,6 +56,7 @@ class SpelledAdapter final : public ModelAdapter {
     SWAGE_RETURN_IF_ERROR(adapter_->open(config));
     shape_ = adapter_->shape();
     shape_.head = spelling_.stored(shape_.head);
+    shape_.embedding = spelling_.stored(shape_.embedding);
     return absl::OkStatus();
   }
   const ModelShape& shape() const override { return shape_; }

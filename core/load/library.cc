@@ -69,10 +69,11 @@ absl::Status check_descriptor(const swage_plugin& plugin, const PluginEntry& ent
         absl::StrCat("speaks ABI ", plugin.abi_major, ", this host ", SWAGE_ABI_MAJOR,
                      "; build the plugin again with this host's SDK"));
   }
-  if (plugin.abi_minor > SWAGE_ABI_MINOR) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("needs ABI ", plugin.abi_major, ".", plugin.abi_minor, ", this host speaks ",
-                     SWAGE_ABI_MAJOR, ".", SWAGE_ABI_MINOR, "; update swage"));
+  if (plugin.abi_minor != SWAGE_ABI_MINOR) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "speaks ABI ", plugin.abi_major, ".", plugin.abi_minor, ", this host ", SWAGE_ABI_MAJOR,
+        ".", SWAGE_ABI_MINOR, "; ", plugin.abi_minor > SWAGE_ABI_MINOR ? "update swage, or " : "",
+        "build the plugin again with this host's SDK"));
   }
   const Manifest& manifest = entry.manifest;
   if (text(plugin.fingerprint) != entry.fingerprint) {

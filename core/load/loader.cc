@@ -80,6 +80,40 @@ absl::StatusOr<std::shared_ptr<ModelAdapter>> Loader::model(const std::string& n
   return make<ModelAdapter>("model", name, Params(), "");
 }
 
+namespace {
+
+// What making a codec of a plugin needs; lives as long as the process, as its plugin does.
+struct ForeignFormat {
+  PluginEntry plugin;
+  ComponentManifest component;
+};
+
+absl::StatusOr<std::unique_ptr<Codec>> make_foreign(const ForeignFormat& format,
+                                                    const Params& params) {
+  absl::StatusOr<const swage_plugin*> plugin = open_plugin(format.plugin);
+  if (!plugin.ok())
+    return with_exit_code(annotate(plugin.status(), format.plugin.file), ExitCode::kPlugin);
+  const Catalog::Found found{&format.plugin, &format.component};
+  const swage_component& component = *find_component(**plugin, format.component);
+  absl::StatusOr<void*> made = create(component, params, origin_text(found, "a scheme"));
+  if (!made.ok()) return with_exit_code(made.status(), ExitCode::kPlugin);
+  return std::unique_ptr<Codec>(static_cast<Codec*>(*made));
+}
+
+}  // namespace
+
+Loader::Loader(const Catalog& catalog) : catalog_(catalog) {
+  for (const Catalog::Found& found : catalog_.components("format")) {
+    if (found.plugin->file.empty()) continue;  // built in
+    register_format(
+        found.component->name,
+        [format = ForeignFormat{*found.plugin, *found.component}](const Params& params) {
+          return make_foreign(format, params);
+        },
+        origin_text(found, ""));
+  }
+}
+
 absl::Status Loader::shutdown() {
   absl::Status status = late_fault();
   status.Update(shutdown_plugins());

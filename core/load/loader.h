@@ -14,7 +14,8 @@ namespace swage {
 // found and the remedy, and carry the exit code of plugins.
 class Loader {
  public:
-  explicit Loader(const Catalog& catalog) : catalog_(catalog) {}
+  // Makes the number formats of the catalog's plugins known to make_codec() as well.
+  explicit Loader(const Catalog& catalog);
 
   // `role`: how the pipeline names what it is made for ("step \"gptq\""), for messages.
   absl::StatusOr<std::shared_ptr<Algorithm>> algorithm(const std::string& name,

@@ -57,9 +57,7 @@ class Awq final : public Algorithm {
       return subset_transform(subset);
     }));
     for (Linear* linear : linears) {
-      SWAGE_ASSIGN_OR_RETURN(
-          CompressedLinear result,
-          quant::quantize(*linear, block.weight_scheme(*linear), block.scale_dtype(*linear)));
+      SWAGE_ASSIGN_OR_RETURN(Result result, quant::quantize(*linear, block.target(*linear)));
       SWAGE_RETURN_IF_ERROR(block.emit(*linear, std::move(result)));
     }
     return absl::OkStatus();
@@ -100,7 +98,7 @@ class Awq final : public Algorithm {
   at::Tensor mean_magnitude(SubsetContext& subset) const {
     at::Tensor sum = at::zeros_like(subset.stats().mean_abs);
     for (const Linear* linear : subset.linears()) {
-      const int64_t width = subset.weight_scheme(*linear).group_width(linear->in());
+      const int64_t width = subset.target(*linear).codec->group_width(linear->in());
       sum += relative_magnitude(linear->weight, width) * linear->out();
     }
     return sum;
@@ -125,10 +123,10 @@ class Awq final : public Algorithm {
     std::vector<at::Tensor> rounded;
     double error = 0, outputs = 0;
     for (const Linear* linear : subset.linears()) {
-      SWAGE_ASSIGN_OR_RETURN(
-          at::Tensor weight,
-          quant::round_trip_scaled(linear->weight, scale, subset.weight_scheme(*linear),
-                                   subset.scale_dtype(*linear)));
+      const Target target = subset.target(*linear);
+      SWAGE_ASSIGN_OR_RETURN(at::Tensor weight,
+                             quant::round_trip_scaled(linear->weight, scale, *target.codec,
+                                                      target.request.scale_dtype));
       rounded.push_back(std::move(weight));
       if (expected.defined()) continue;
       error += quant::output_error(rounded.back() - linear->weight, subset.hessian());
@@ -151,13 +149,11 @@ class Awq final : public Algorithm {
     quant::LimitSearch search;
     search.symmetric = clip_ == Clip::kSymmetric;
     for (Linear* linear : subset.linears()) {
-      const WeightScheme scheme = subset.weight_scheme(*linear);
-      if (scheme.format != NumberFormat::kInt || scheme.granularity == Granularity::kTensor ||
-          skips(*linear))
-        continue;
+      const Target target = subset.target(*linear);
+      if (!target.codec->takes_limits() || skips(*linear)) continue;
       SWAGE_ASSIGN_OR_RETURN(const quant::Limits limits,
-                             quant::search_limits(linear->weight, subset.hessian(), scheme,
-                                                  subset.scale_dtype(*linear), search));
+                             quant::search_limits(linear->weight, subset.hessian(), *target.codec,
+                                                  target.request.scale_dtype, search));
       linear->clip_low = limits.low;
       linear->clip_high = limits.high;
     }

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <numeric>
+
 #include "swage/plugin.h"
 #include "swage/solve/column_sweep.h"
 
@@ -12,19 +15,25 @@ class Gptq final : public Algorithm {
   explicit Gptq(const Params& params)
       : damping_(params.f64("damping")),
         search_ranges_(params.flag("search_ranges")),
-        order_(params.choice<solve::Order>("order", {"natural", "activation"})) {}
+        order_(params.choice<solve::Order>("order", {"natural", "activation"})),
+        dead_(params.choice<solve::Dead>("dead", {"zero", "nearest"})) {}
 
   Needs needs() const override { return Needs().hessian().calibrate_on(Stream::kCompressed); }
 
   absl::Status subset_transform(SubsetContext& subset) override {
+    int64_t block = 1;
+    for (Linear* linear : subset.linears())
+      block = std::lcm(block, std::max<int64_t>(1, subset.target(*linear).codec->block_columns()));
     SWAGE_ASSIGN_OR_RETURN(const solve::Factor factor,
-                           solve::factorize(subset.hessian(), damping_, order_));
+                           solve::factorize(subset.hessian(), damping_, order_, block));
     if (!factor.remark.empty()) subset.note(subset.subset().name + ": " + factor.remark);
+    solve::SweepOptions options;
+    options.dead = dead_;
     for (Linear* linear : subset.linears()) {
-      WeightScheme scheme = subset.weight_scheme(*linear);
-      if (search_ranges_) scheme.range = RangeRule::kMse;
-      SWAGE_ASSIGN_OR_RETURN(solve::Swept swept, solve::column_sweep(*linear, factor, scheme,
-                                                                     subset.scale_dtype(*linear)));
+      Target target = subset.target(*linear);
+      if (search_ranges_ && !target.codec->wants_importance()) target.request.range = "mse";
+      SWAGE_ASSIGN_OR_RETURN(solve::Swept swept,
+                             solve::column_sweep(*linear, factor, target, options));
       SWAGE_RETURN_IF_ERROR(subset.emit(*linear, std::move(swept.result)));
     }
     return absl::OkStatus();
@@ -34,6 +43,7 @@ class Gptq final : public Algorithm {
   const double damping_;
   const bool search_ranges_;
   const solve::Order order_;
+  const solve::Dead dead_;
 };
 
 }  // namespace

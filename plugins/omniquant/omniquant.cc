@@ -21,18 +21,20 @@ enum class Start { kSearched, kWide };
 // groups]. A symmetric range has one, of its largest magnitude.
 struct LearnedLimits {
   Linear* linear;
-  WeightScheme scheme;
+  Target target;
+  bool symmetric;
   train::Ends ends;
   std::vector<at::Tensor> logits;  // low, high; or both in one
   std::vector<at::Tensor> start;
 
-  LearnedLimits(Linear& linear, const WeightScheme& scheme) : linear(&linear), scheme(scheme) {
-    ends = train::group_ends(linear.weight, scheme);
-    if (scheme.symmetric) {
+  LearnedLimits(Linear& linear, const Target& target)
+      : linear(&linear), target(target), symmetric(quant::is_symmetric(*target.codec)) {
+    ends = train::group_ends(linear.weight, *target.codec);
+    if (symmetric) {
       ends.high = ends.high.maximum(-ends.low);
       ends.low = -ends.high;
     }
-    for (int i = 0; i < (scheme.symmetric ? 1 : 2); ++i) {
+    for (int i = 0; i < (symmetric ? 1 : 2); ++i) {
       start.push_back(ends.high.new_full(ends.high.sizes(), kWide));
       logits.push_back(ends.high.new_full(ends.high.sizes(), kFull));
     }
@@ -45,7 +47,7 @@ struct LearnedLimits {
       return in_one_piece([&] { return share.logit(); }).clamp_max(kWide);
     };
     start = {logit(limits.low, ends.low)};
-    if (!scheme.symmetric) start.push_back(logit(limits.high, ends.high));
+    if (!symmetric) start.push_back(logit(limits.high, ends.high));
   }
 
   at::Tensor low() const { return share(logits.front()) * ends.low; }
@@ -78,7 +80,7 @@ class OmniQuant final : public Algorithm {
     for (LearnedLimits& learned : limits) {
       learned.linear->clip_low = learned.low();
       learned.linear->clip_high = learned.high();
-      SWAGE_RETURN_IF_ERROR(round(block, *learned.linear, learned.scheme));
+      SWAGE_RETURN_IF_ERROR(round(block, *learned.linear, learned.target));
     }
     return absl::OkStatus();
   }
@@ -86,9 +88,8 @@ class OmniQuant final : public Algorithm {
   absl::Status subset_transform(SubsetContext&) override { return absl::OkStatus(); }
 
  private:
-  static absl::Status round(StepContext& context, Linear& linear, const WeightScheme& scheme) {
-    SWAGE_ASSIGN_OR_RETURN(CompressedLinear result,
-                           quant::quantize(linear, scheme, context.scale_dtype(linear)));
+  static absl::Status round(StepContext& context, Linear& linear, const Target& target) {
+    SWAGE_ASSIGN_OR_RETURN(Result result, quant::quantize(linear, target));
     return context.emit(linear, std::move(result));
   }
 
@@ -96,19 +97,19 @@ class OmniQuant final : public Algorithm {
   // learn.
   absl::Status prepare(SubsetContext& subset, std::deque<LearnedLimits>* limits) const {
     for (Linear* linear : subset.linears()) {
-      WeightScheme scheme = subset.weight_scheme(*linear);
-      if (scheme.format != NumberFormat::kInt || scheme.granularity == Granularity::kTensor) {
-        SWAGE_RETURN_IF_ERROR(round(subset, *linear, scheme));
+      Target target = subset.target(*linear);
+      if (!target.codec->takes_limits()) {
+        SWAGE_RETURN_IF_ERROR(round(subset, *linear, target));
         continue;
       }
-      scheme.range = RangeRule::kMinmax;  // the limits are the range
-      LearnedLimits learned(*linear, scheme);
+      target.request.range = "minmax";  // the limits are the range
+      LearnedLimits learned(*linear, target);
       if (start_ == Start::kSearched) {
         quant::LimitSearch search;
-        search.symmetric = scheme.symmetric;
+        search.symmetric = learned.symmetric;
         SWAGE_ASSIGN_OR_RETURN(const quant::Limits found,
-                               quant::search_limits(linear->weight, subset.hessian(), scheme,
-                                                    subset.scale_dtype(*linear), search));
+                               quant::search_limits(linear->weight, subset.hessian(), *target.codec,
+                                                    target.request.scale_dtype, search));
         learned.start_at(found);
       }
       limits->push_back(std::move(learned));
@@ -120,11 +121,11 @@ class OmniQuant final : public Algorithm {
     std::vector<train::TrainedLinear> linears;
     std::vector<at::Tensor> parameters;
     for (LearnedLimits& learned : limits) {
-      const auto weight = [&learned, dtype = block.scale_dtype(*learned.linear)] {
+      const auto weight = [&learned] {
         return train::fake_quantize(learned.linear->weight, learned.low(), learned.high(),
-                                    learned.scheme, dtype);
+                                    *learned.target.codec, learned.target.request.scale_dtype);
       };
-      linears.push_back({learned.linear, weight, block.activation_scheme(*learned.linear)});
+      linears.push_back({learned.linear, weight, block.activation_codec(*learned.linear)});
       for (const at::Tensor& logits : learned.logits) parameters.push_back(logits);
     }
     train::BlockTrainer trainer(block.block(), block.inputs(), std::move(linears));

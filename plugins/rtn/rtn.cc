@@ -12,9 +12,7 @@ class Rtn final : public Algorithm {
 
   absl::Status subset_transform(SubsetContext& subset) override {
     for (Linear* linear : subset.linears()) {
-      SWAGE_ASSIGN_OR_RETURN(
-          CompressedLinear result,
-          quant::quantize(*linear, subset.weight_scheme(*linear), subset.scale_dtype(*linear)));
+      SWAGE_ASSIGN_OR_RETURN(Result result, quant::quantize(*linear, subset.target(*linear)));
       SWAGE_RETURN_IF_ERROR(subset.emit(*linear, std::move(result)));
     }
     return absl::OkStatus();

@@ -12,7 +12,6 @@ function(swage_add_plugin name)
   swage_generate_descriptor(${name} ${manifest} descriptor)
 
   add_library(${name} MODULE ${arg_SOURCES} ${descriptor})
-  set_source_files_properties(${descriptor} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   target_link_libraries(${name} PRIVATE swage::sdk)
   set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX ".swage.so" CXX_VISIBILITY_PRESET hidden
     VISIBILITY_INLINES_HIDDEN ON CXX_STANDARD 17 CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF)

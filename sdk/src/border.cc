@@ -35,6 +35,8 @@ absl::Status of_libtorch(const c10::Error& error, bool mark) {
 absl::Status catching(const std::function<absl::Status()>& call, bool mark) {
   try {
     return call();
+  } catch (const StatusError& error) {
+    return error.status();
   } catch (const c10::Error& error) {
     return of_libtorch(error, mark);
   } catch (const std::bad_alloc&) {

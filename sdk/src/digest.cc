@@ -1,7 +1,7 @@
 // Digests: XXH3-128 over every field that is stored (see docs/decisions/xxhash.md).
 #include <xxhash.h>
 
-#include "swage/compressed_linear.h"
+#include "swage/result.h"
 
 namespace swage {
 namespace {
@@ -28,6 +28,12 @@ class Digest {
     return bytes(host.const_data_ptr(), host.nbytes());
   }
 
+  Digest& parts(const Parts& parts) {
+    number(parts.size());
+    for (const auto& [name, value] : parts) text(name).tensor(value);
+    return *this;
+  }
+
   std::string hexadecimal() const {
     const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
     return absl::StrFormat("%016x%016x", hash.high64, hash.low64);
@@ -46,30 +52,21 @@ class Digest {
 
 std::string digest(const at::Tensor& tensor) { return Digest().tensor(tensor).hexadecimal(); }
 
-std::string digest(const CompressedLinear& linear) {
+std::string digest(const Result& result) {
   Digest digest;
-  const WeightScheme& scheme = linear.scheme;
-  digest.text(linear.name).number(linear.out).number(linear.in);
-  digest.number(scheme.format)
-      .number(scheme.bits)
-      .number(scheme.symmetric)
-      .number(scheme.granularity);
-  digest.number(scheme.group_width(linear.in));
-  for (const at::Tensor& tensor :
-       {linear.codes, linear.scales, linear.zeros, linear.g_idx, linear.mask, linear.outlier_index,
-        linear.outlier_value, linear.low_rank_left, linear.low_rank_right, linear.codebook}) {
-    digest.tensor(tensor);
+  digest.text(result.name()).number(result.out()).number(result.in());
+  digest.text(result.codec()->form()).parts(result.parts()).tensor(result.mask());
+  digest.number(result.sides().size());
+  for (const Side& side : result.sides()) {
+    digest.number(static_cast<int>(side.kind))
+        .number(static_cast<int>(side.input))
+        .parts(side.parts);
+    for (const auto& factor : {side.left, side.right})
+      digest.text(factor ? swage::digest(*factor) : "");
   }
-  digest.text(linear.online_transform).number(linear.activation.has_value());
-  if (linear.activation) {
-    const ActivationScheme& input = linear.activation->scheme;
-    digest.number(input.format)
-        .number(input.bits)
-        .number(input.granularity)
-        .number(input.symmetric)
-        .number(input.dynamic);
-    digest.tensor(linear.activation->scale).tensor(linear.activation->zero);
-  }
+  digest.text(result.online_transform()).number(result.activation().has_value());
+  if (result.activation())
+    digest.text(result.activation()->codec->form()).parts(result.activation()->levels);
   return digest.hexadecimal();
 }
 

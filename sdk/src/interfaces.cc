@@ -43,6 +43,16 @@ absl::Status Algorithm::block_transform(BlockContext& block) {
   return block.for_each_subset([this](SubsetContext& subset) { return subset_transform(subset); });
 }
 
+// No ability has been added yet: classes answer for those that they know.
+const void* ModelAdapter::query(std::string_view ability) const { return do_query(ability); }
+const void* ModelAdapter::do_query(std::string_view) const { return nullptr; }
+const void* Algorithm::query(std::string_view ability) const { return do_query(ability); }
+const void* Algorithm::do_query(std::string_view) const { return nullptr; }
+const void* Evaluator::query(std::string_view ability) const { return do_query(ability); }
+const void* Evaluator::do_query(std::string_view) const { return nullptr; }
+const void* Exporter::query(std::string_view ability) const { return do_query(ability); }
+const void* Exporter::do_query(std::string_view) const { return nullptr; }
+
 absl::Status Exporter::encode_parameter(const Parameter& parameter, TensorSink& sink) {
   return sink.put(parameter.name, parameter.value.to(parameter.storage));
 }

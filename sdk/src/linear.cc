@@ -1,95 +1,47 @@
 #include "swage/linear.h"
 
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/linear.h>
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "swage/product.h"
-#include "swage/quant/quantizer.h"
+#include "absl/strings/str_cat.h"
 #include "swage/status.h"
-#include "swage/transform/online.h"
 
 namespace swage {
-namespace {
-
-// MKL takes other kernels, with other last bits, for products of few rows (measured up to 16) and
-// for a single column, whatever MKL_CBWR says.
-constexpr int64_t kFewRows = 32;
-
-// x Wᵀ where a gradient is asked for, with the products of product() in both directions.
-struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight) {
-    context->save_for_backward({x, weight});
-    const at::Tensor y = product(x, weight.t());
-    return y.is_view() ? y.clone() : y;  // autograd lets nobody write into a view
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& gradients) {
-    const torch::autograd::variable_list saved = context->get_saved_variables();
-    const at::Tensor gradient = gradients[0].contiguous();
-    const auto of = [&](size_t input, const at::Tensor& a, const at::Tensor& b) {
-      return context->needs_input_grad(input) ? product(a, b) : at::Tensor();
-    };
-    return {of(0, gradient, saved[1]), of(1, gradient.t().contiguous(), saved[0])};
-  }
-};
-
-}  // namespace
-
-at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  if (weight.size(0) == 1) {
-    const at::Tensor y = affine(x, weight.expand({2, weight.size(1)}), {}).slice(1, 0, 1);
-    return bias.defined() ? y + bias : y;
-  }
-  if (fast_product_fits(x, weight)) {
-    at::Tensor y = product(x, weight.t());
-    return bias.defined() ? y.add_(bias) : y;
-  }
-  if (fast_product_fits(x.detach(), weight.detach())) {
-    const at::Tensor y = LearnedProduct::apply(x, weight);
-    return bias.defined() ? y + bias : y;
-  }
-  // Products of half types take blocks by their number of rows and threads: they are summed in fp32
-  // and rounded once.
-  if (x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf)) {
-    return affine(x.to(at::kFloat), weight.to(at::kFloat),
-                  bias.defined() ? bias.to(at::kFloat) : bias)
-        .to(x.scalar_type());
-  }
-  const int64_t rows = x.size(0);
-  if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);
-  return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias)
-      .slice(0, 0, rows);
-}
 
 at::Tensor Linear::apply(const at::Tensor& x) const {
   const bool compressed = view_ == View::kCompressed && result_;
   const std::optional<ActivationQuantizer>& quantizer =
-      compressed ? result_->activation : input_quantizer;
+      compressed ? result_->activation() : input_quantizer;
   const auto& transform = compressed ? result_transform_ : online_transform;
   const at::Tensor input = transform ? transform->apply(x) : x;
-  return affine(quantizer ? quant::fake_quantize(input, *quantizer) : input, effective_weight(),
-                bias);
+  const at::Tensor y =
+      affine(quantizer ? quantizer->apply(input) : input, effective_weight(), bias);
+  return compressed && raw_.defined() ? y + affine(input, raw_, {}) : y;
 }
 
-absl::Status Linear::set_result(CompressedLinear result) {
-  if (result.online_transform.empty() && online_transform)
-    result.online_transform = online_transform->text();
+absl::Status Linear::set_result(Result result) {
+  if (result.online_transform().empty() && online_transform)
+    result.set_online_transform(online_transform->text());
+  if (!result.mask().defined() && mask.defined()) result.set_mask(mask);
   SWAGE_RETURN_IF_ERROR(validate(result));
-  if (weight.defined() && (result.out != out() || result.in != in())) {
-    return absl::InternalError(absl::StrCat(name, ": the result is ", result.out, " x ", result.in,
-                                            ", the weight ", out(), " x ", in()));
+  if (weight.defined() && (result.out() != out() || result.in() != in())) {
+    return absl::InternalError(absl::StrCat(name, ": the result is ", result.out(), " x ",
+                                            result.in(), ", the weight ", out(), " x ", in()));
   }
   result_transform_.reset();
-  if (online_transform && online_transform->text() == result.online_transform) {
+  if (online_transform && online_transform->text() == result.online_transform()) {
     result_transform_ = online_transform;
-  } else if (!result.online_transform.empty()) {
-    result_transform_ = std::make_shared<transform::OnlineTransform>(
-        *transform::OnlineTransform::parse(result.online_transform, result.in));
+  } else if (!result.online_transform().empty()) {
+    SWAGE_ASSIGN_OR_RETURN(result_transform_,
+                           InputTransform::parse(result.online_transform(), result.in()));
   }
   decoded_ = decode(result).to(weight.options());
-  result_ = std::make_shared<const CompressedLinear>(std::move(result));
+  raw_ = decode_raw(result);
+  if (raw_.defined()) {
+    raw_ = raw_.to(weight.options());
+    if (!result.activation()) {  // one input, one product
+      decoded_ = decoded_ + raw_;
+      raw_.reset();
+    }
+  }
+  result_ = std::make_shared<const Result>(std::move(result));
   return absl::OkStatus();
 }
 
@@ -99,7 +51,7 @@ const at::Tensor& Linear::effective_weight() const {
 
 void Linear::drop_float() {
   if (!result_) return;
-  weight = decoded_;
+  weight = raw_.defined() ? decoded_ + raw_ : decoded_;
   online_transform = result_transform_;
 }
 

@@ -2,8 +2,11 @@
 
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/linear.h>
 #include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include "swage/linear.h"
 #include "swage/one_piece.h"
 
 // Exported by LibTorch, though no installed header declares it: beta · result + alpha · a b.
@@ -61,6 +64,59 @@ void add_product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, doubl
   } else {
     out.addmm_(a, b, 1, alpha);
   }
+}
+
+namespace {
+
+// MKL takes other kernels, with other last bits, for products of few rows (measured up to 16) and
+// for a single column, whatever MKL_CBWR says.
+constexpr int64_t kFewRows = 32;
+
+// x Wᵀ where a gradient is asked for, with the products of product() in both directions.
+struct LearnedProduct : torch::autograd::Function<LearnedProduct> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& weight) {
+    context->save_for_backward({x, weight});
+    const at::Tensor y = product(x, weight.t());
+    return y.is_view() ? y.clone() : y;  // autograd lets nobody write into a view
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor gradient = gradients[0].contiguous();
+    const auto of = [&](size_t input, const at::Tensor& a, const at::Tensor& b) {
+      return context->needs_input_grad(input) ? product(a, b) : at::Tensor();
+    };
+    return {of(0, gradient, saved[1]), of(1, gradient.t().contiguous(), saved[0])};
+  }
+};
+
+}  // namespace
+
+at::Tensor affine(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  if (weight.size(0) == 1) {
+    const at::Tensor y = affine(x, weight.expand({2, weight.size(1)}), {}).slice(1, 0, 1);
+    return bias.defined() ? y + bias : y;
+  }
+  if (fast_product_fits(x, weight)) {
+    at::Tensor y = product(x, weight.t());
+    return bias.defined() ? y.add_(bias) : y;
+  }
+  if (fast_product_fits(x.detach(), weight.detach())) {
+    const at::Tensor y = LearnedProduct::apply(x, weight);
+    return bias.defined() ? y + bias : y;
+  }
+  // Products of half types take blocks by their number of rows and threads: they are summed in fp32
+  // and rounded once.
+  if (x.is_cpu() && (x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf)) {
+    return affine(x.to(at::kFloat), weight.to(at::kFloat),
+                  bias.defined() ? bias.to(at::kFloat) : bias)
+        .to(x.scalar_type());
+  }
+  const int64_t rows = x.size(0);
+  if (rows == 0 || rows >= kFewRows) return at::linear(x, weight, bias);
+  return at::linear(at::constant_pad_nd(x, {0, 0, 0, kFewRows - rows}), weight, bias)
+      .slice(0, 0, rows);
 }
 
 }  // namespace swage

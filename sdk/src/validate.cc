@@ -1,159 +1,122 @@
-// Checks of the result object: shapes, dtypes, code ranges and finiteness.
-#include <ATen/ops/aminmax.h>
-#include <ATen/ops/isfinite.h>
+// Checks of a result: its format's parts, and what lies beside them.
+#include <ATen/ops/unique_dim.h>
 
-#include "swage/compressed_linear.h"
+#include "absl/strings/str_cat.h"
+#include "swage/input_transform.h"
+#include "swage/part_check.h"
+#include "swage/result.h"
 #include "swage/status.h"
-#include "swage/transform/online.h"
 
 namespace swage {
 namespace {
 
-std::string text(c10::IntArrayRef sizes) {
-  std::string result = "[";
-  for (size_t i = 0; i < sizes.size(); ++i) absl::StrAppend(&result, i ? ", " : "", sizes[i]);
-  return result + "]";
+// A factor of a low-rank side: a result of its own, or a part.
+absl::Status check_factor(const Side& side, const char* name,
+                          const std::shared_ptr<const Result>& result, int64_t rows,
+                          int64_t columns) {
+  const PartCheck check(side.parts);
+  if (result == nullptr) {
+    SWAGE_RETURN_IF_ERROR(check.shape(name, {rows, columns}));
+    return check.finite(name);
+  }
+  if (part(side.parts, name).defined())
+    return check.wrong(name, "there twice", "a part or a result, not both");
+  if (result->activation() || !result->online_transform().empty() || decode_raw(*result).defined())
+    return check.wrong(name, "a result with an input of its own", "a weight alone");
+  SWAGE_RETURN_IF_ERROR(annotate(validate(*result), name));
+  if (result->out() == rows && result->in() == columns) return absl::OkStatus();
+  return check.wrong(name, absl::StrCat(result->out(), " x ", result->in()),
+                     absl::StrCat(rows, " x ", columns));
 }
 
-class Checker {
- public:
-  explicit Checker(const CompressedLinear& linear) : linear_(linear) {}
+absl::Status check_factors(const Side& side, int64_t out, int64_t in) {
+  const at::Tensor& left = part(side.parts, "left");
+  const int64_t rank = side.left                           ? side.left->in()
+                       : left.defined() && left.dim() == 2 ? left.size(1)
+                                                           : 0;
+  SWAGE_RETURN_IF_ERROR(PartCheck(side.parts).only({"left", "right"}));
+  SWAGE_RETURN_IF_ERROR(check_factor(side, "left", side.left, out, rank));
+  return check_factor(side, "right", side.right, rank, in);
+}
 
-  absl::Status wrong(std::string_view field, const std::string& found,
-                     const std::string& expected) const {
-    return absl::InvalidArgumentError(absl::StrCat(linear_.name, ": ",
-                                                   absl::string_view(field.data(), field.size()),
-                                                   " is ", found, ", expected ", expected));
+// Which of two equal places would count is not stated, so there are none.
+absl::Status check_places(const PartCheck& check, const at::Tensor& places, bool entries) {
+  const at::Tensor seen = std::get<0>(at::unique_dim(places, 0));
+  if (seen.size(0) == places.size(0)) return absl::OkStatus();
+  return check.wrong("index", "a list that repeats itself",
+                     entries ? "every entry once" : "every column once");
+}
+
+absl::Status check_side(const Side& side, int64_t out, int64_t in) {
+  const PartCheck check(side.parts);
+  if (side.kind == Side::Kind::kLowRank) return check_factors(side, out, in);
+  const at::Tensor& index = part(side.parts, "index");
+  const int64_t count = index.defined() && index.dim() > 0 ? index.size(0) : 0;
+  const bool entries = side.kind == Side::Kind::kEntries;
+  SWAGE_RETURN_IF_ERROR(check.only({"index", "value"}));
+  SWAGE_RETURN_IF_ERROR(entries ? check.shape("index", {count, 2}) : check.shape("index", {count}));
+  SWAGE_RETURN_IF_ERROR(check.type("index", at::kLong));
+  SWAGE_RETURN_IF_ERROR(entries ? check.shape("value", {count})
+                                : check.shape("value", {out, count}));
+  if (!entries) {
+    SWAGE_RETURN_IF_ERROR(check.within("index", 0, in - 1));
+    SWAGE_RETURN_IF_ERROR(check_places(check, index, entries));
+    return check.finite("value");
   }
-
-  absl::Status shape(std::string_view field, const at::Tensor& tensor,
-                     c10::IntArrayRef sizes) const {
-    if (!tensor.defined()) return wrong(field, "missing", text(sizes));
-    if (tensor.sizes() != sizes) return wrong(field, text(tensor.sizes()), text(sizes));
-    return absl::OkStatus();
+  if (count > 0) {
+    const Parts places = {{"rows of index", index.select(1, 0)},
+                          {"columns of index", index.select(1, 1)}};
+    const PartCheck of_places(places);
+    SWAGE_RETURN_IF_ERROR(of_places.within("rows of index", 0, out - 1));
+    SWAGE_RETURN_IF_ERROR(of_places.within("columns of index", 0, in - 1));
+    SWAGE_RETURN_IF_ERROR(check_places(check, index, entries));
   }
+  return check.finite("value");
+}
 
-  absl::Status type(std::string_view field, const at::Tensor& tensor,
-                    at::ScalarType expected) const {
-    if (tensor.scalar_type() == expected) return absl::OkStatus();
-    return wrong(field, c10::toString(tensor.scalar_type()), c10::toString(expected));
+absl::Status check_mask(const at::Tensor& mask, int64_t out, int64_t in) {
+  if (!mask.defined()) return absl::OkStatus();
+  const Parts parts = {{"mask", mask}};
+  const PartCheck check(parts);
+  SWAGE_RETURN_IF_ERROR(check.type("mask", at::kBool));
+  return check.shape("mask", {out, in});
+}
+
+absl::Status check_activation(const std::optional<ActivationQuantizer>& activation) {
+  if (!activation) return absl::OkStatus();
+  if (activation->codec == nullptr)
+    return absl::InvalidArgumentError("its activation has no codec, expected that of a scheme");
+  const Parts wanted = activation->codec->input_levels(-1, 1);  // their names and shapes
+  const PartCheck check(activation->levels);
+  for (const auto& [name, tensor] : wanted) {
+    SWAGE_RETURN_IF_ERROR(annotate(check.shape(name, tensor.sizes()), "activation"));
+    if (part(activation->levels, name).is_floating_point())
+      SWAGE_RETURN_IF_ERROR(annotate(check.finite(name), "activation"));
   }
-
-  absl::Status finite(std::string_view field, const at::Tensor& tensor) const {
-    if (!tensor.is_floating_point())
-      return wrong(field, c10::toString(tensor.scalar_type()), "a floating-point dtype");
-    const at::Tensor value = tensor.element_size() == 1 ? tensor.to(at::kFloat) : tensor;
-    if (at::isfinite(value).all().item<bool>()) return absl::OkStatus();
-    return wrong(field, "not finite everywhere", "finite numbers");
+  for (const auto& [name, tensor] : activation->levels) {
+    if (wanted.count(name) == 0)
+      return annotate(check.wrong(name, "present", "no such level of this scheme"), "activation");
   }
+  return absl::OkStatus();
+}
 
-  absl::Status within(std::string_view field, const at::Tensor& tensor, int64_t low,
-                      int64_t high) const {
-    if (tensor.numel() == 0) return absl::OkStatus();
-    const auto [least, greatest] = at::aminmax(tensor);
-    const auto first = least.item().toLong(), last = greatest.item().toLong();
-    if (first >= low && last <= high) return absl::OkStatus();
-    return wrong(field, absl::StrCat("in ", first, " .. ", last), absl::StrCat(low, " .. ", high));
-  }
-
-  absl::Status integer_codes() const {
-    const int64_t low = -(int64_t{1} << (linear_.scheme.bits - 1)), high = -low - 1;
-    SWAGE_RETURN_IF_ERROR(type("codes", linear_.codes, at::kChar));
-    if (linear_.scheme.bits < 8) SWAGE_RETURN_IF_ERROR(within("codes", linear_.codes, low, high));
-    if (linear_.scheme.symmetric != !linear_.zeros.defined()) {
-      return wrong("zeros", linear_.zeros.defined() ? "present" : "missing",
-                   linear_.scheme.symmetric ? "none in a symmetric scheme"
-                                            : "zero points in an asymmetric scheme");
-    }
-    if (linear_.scheme.symmetric) return absl::OkStatus();
-    SWAGE_RETURN_IF_ERROR(type("zeros", linear_.zeros, at::kChar));
-    SWAGE_RETURN_IF_ERROR(shape("zeros", linear_.zeros, linear_.scales.sizes()));
-    return within("zeros", linear_.zeros, low, high);
-  }
-
-  absl::Status codes() const {
-    if (linear_.codebook.defined()) {
-      SWAGE_RETURN_IF_ERROR(finite("codebook", linear_.codebook));
-      if (linear_.codes.numel() * linear_.codebook.size(1) != linear_.out * linear_.in) {
-        return wrong("codes", text(linear_.codes.sizes()), "one index per codebook entry's width");
-      }
-      return within("codes", linear_.codes, 0, linear_.codebook.size(0) - 1);
-    }
-    SWAGE_RETURN_IF_ERROR(shape("codes", linear_.codes, {linear_.out, linear_.in}));
-    if (linear_.scheme.format == NumberFormat::kDense) return finite("codes", linear_.codes);
-    const bool tensor = linear_.scheme.granularity == Granularity::kTensor;
-    SWAGE_RETURN_IF_ERROR(
-        shape("scales", linear_.scales,
-              {tensor ? 1 : linear_.out, linear_.scheme.group_count(linear_.in)}));
-    SWAGE_RETURN_IF_ERROR(finite("scales", linear_.scales));
-    if (linear_.scheme.format == NumberFormat::kInt) return integer_codes();
-    const bool e4m3 = linear_.scheme.format == NumberFormat::kFp8E4M3;
-    SWAGE_RETURN_IF_ERROR(
-        type("codes", linear_.codes, e4m3 ? at::kFloat8_e4m3fn : at::kFloat8_e5m2));
-    return finite("codes", linear_.codes);
-  }
-
-  absl::Status side_paths() const {
-    if (linear_.g_idx.defined()) {
-      SWAGE_RETURN_IF_ERROR(shape("g_idx", linear_.g_idx, {linear_.in}));
-      SWAGE_RETURN_IF_ERROR(within("g_idx", linear_.g_idx, 0, linear_.scales.size(1) - 1));
-    }
-    if (linear_.mask.defined()) {
-      SWAGE_RETURN_IF_ERROR(type("mask", linear_.mask, at::kBool));
-      SWAGE_RETURN_IF_ERROR(shape("mask", linear_.mask, {linear_.out, linear_.in}));
-    }
-    if (linear_.outlier_index.defined()) {
-      const int64_t count = linear_.outlier_index.size(0);
-      SWAGE_RETURN_IF_ERROR(type("outlier_index", linear_.outlier_index, at::kLong));
-      SWAGE_RETURN_IF_ERROR(shape("outlier_index", linear_.outlier_index, {count, 2}));
-      SWAGE_RETURN_IF_ERROR(
-          within("outlier_index rows", linear_.outlier_index.select(1, 0), 0, linear_.out - 1));
-      SWAGE_RETURN_IF_ERROR(
-          within("outlier_index columns", linear_.outlier_index.select(1, 1), 0, linear_.in - 1));
-      SWAGE_RETURN_IF_ERROR(shape("outlier_value", linear_.outlier_value, {count}));
-      SWAGE_RETURN_IF_ERROR(finite("outlier_value", linear_.outlier_value));
-    }
-    if (linear_.low_rank_left.defined() || linear_.low_rank_right.defined()) {
-      const int64_t rank = linear_.low_rank_left.defined() ? linear_.low_rank_left.size(-1) : 0;
-      SWAGE_RETURN_IF_ERROR(shape("low_rank_left", linear_.low_rank_left, {linear_.out, rank}));
-      SWAGE_RETURN_IF_ERROR(shape("low_rank_right", linear_.low_rank_right, {rank, linear_.in}));
-      SWAGE_RETURN_IF_ERROR(finite("low_rank_left", linear_.low_rank_left));
-      SWAGE_RETURN_IF_ERROR(finite("low_rank_right", linear_.low_rank_right));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status online_transform() const {
-    if (linear_.online_transform.empty()) return absl::OkStatus();
-    return annotate(
-        transform::OnlineTransform::parse(linear_.online_transform, linear_.in).status(),
-        linear_.name);
-  }
-
-  absl::Status activation() const {
-    if (!linear_.activation || linear_.activation->scheme.dynamic) return absl::OkStatus();
-    SWAGE_RETURN_IF_ERROR(shape("activation scale", linear_.activation->scale, {1}));
-    SWAGE_RETURN_IF_ERROR(finite("activation scale", linear_.activation->scale));
-    if (linear_.activation->scheme.symmetric) return absl::OkStatus();
-    return shape("activation zero", linear_.activation->zero, {1});
-  }
-
- private:
-  const CompressedLinear& linear_;
-};
+absl::Status check_all(const Result& result) {
+  const int64_t out = result.out(), in = result.in();
+  SWAGE_RETURN_IF_ERROR(result.codec()->validate(result.parts(), out, in));
+  for (const Side& side : result.sides())
+    SWAGE_RETURN_IF_ERROR(annotate(check_side(side, out, in), name_of(side.kind)));
+  SWAGE_RETURN_IF_ERROR(check_mask(result.mask(), out, in));
+  if (!result.online_transform().empty())
+    SWAGE_RETURN_IF_ERROR(InputTransform::parse(result.online_transform(), in).status());
+  return check_activation(result.activation());
+}
 
 }  // namespace
 
-absl::Status validate(const CompressedLinear& linear) {
-  const Checker check(linear);
-  if (linear.out < 1 || linear.in < 1) {
-    return check.wrong("its shape", absl::StrCat(linear.out, " x ", linear.in), "rows and columns");
-  }
-  if (!linear.codes.defined()) return check.wrong("codes", "missing", "a tensor");
-  SWAGE_RETURN_IF_ERROR(check.codes());
-  SWAGE_RETURN_IF_ERROR(check.side_paths());
-  SWAGE_RETURN_IF_ERROR(check.online_transform());
-  return check.activation();
+absl::Status validate(const Result& result) {
+  if (result.empty())
+    return absl::InvalidArgumentError(absl::StrCat(result.name(), ": the result is empty"));
+  return annotate(check_all(result), result.name());
 }
 
 }  // namespace swage

@@ -6,6 +6,7 @@ namespace swage {
 namespace {
 
 using namespace testing_support;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -69,21 +70,57 @@ TEST(PluginFile, OfAnotherCxxStandardIsRefused) {
 
 TEST(PluginFile, WithNewerInterfacesAsksForANewerHost) {
   EXPECT_EQ(refused("abi_newer_minor"),
-            "swage (interfaces): the plugin was built for 1.7, this host offers 1.0\n"
+            "swage (interfaces): the plugin was built for 1.7, this host offers 1.1\n"
             "update swage, or build the plugin again with this host's SDK");
-  EXPECT_THAT(refused("abi_newer_major"), HasSubstr("was built for 2.0, this host offers 1.0"));
-  EXPECT_EQ(
-      refused("abi_newer_interface"),
-      "algorithm \"good\" has interface algorithm/2, this host knows algorithm/1; update swage");
+  EXPECT_THAT(refused("abi_newer_major"), HasSubstr("was built for 2.0, this host offers 1.1"));
+}
+
+// C++ objects cross the border: no minor version fits another.
+TEST(PluginFile, OfAnOlderMinorVersionIsRefusedByNameWithBothVersions) {
+  EXPECT_THAT(
+      refused("abi_frozen"),
+      StartsWith("swage (interfaces): the plugin was built for 1.0, this host offers 1.1\n"));
+  EXPECT_THAT(refused("abi_frozen"), HasSubstr(kBuildAgain));
+  EXPECT_EQ(entry("abi_frozen").manifest.id, "frozen");
+  EXPECT_THAT(std::string(make("abi_frozen", "frozen").status().message()),
+              AllOf(HasSubstr("no algorithm \"frozen\""), HasSubstr(file("abi_frozen")),
+                    HasSubstr("built for 1.0, this host offers 1.1")));
+}
+
+TEST(PluginFile, WithAnotherInterfaceIsToldWhichOneIsExpected) {
+  for (const auto& [name, interface] :
+       {std::pair("abi_older_interface", "algorithm/1"), {"abi_newer_interface", "algorithm/3"}}) {
+    EXPECT_EQ(refused(name),
+              std::string("algorithm \"raw\" has interface ") + interface +
+                  ", this host knows algorithm/2; build the plugin again with this host's SDK, and "
+                  "hold its code against the changes of that interface (docs/abi.md)");
+  }
+}
+
+// Whoever forgets to raise the version is caught all the same.
+TEST(PluginFile, WithStructsOfOtherSizesIsRefusedWithBothLayouts) {
+  fs::create_directories(folder("layout"));
+  std::ifstream whole(file("abi_good"), std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(whole)), std::istreambuf_iterator<char>());
+  const std::string fingerprint = host_fingerprint();
+  const std::string ours = fingerprint.substr(fingerprint.find(";layout=") + 8);
+  ASSERT_EQ(ours.size(), 16u);
+  for (size_t at = bytes.find(ours); at != std::string::npos; at = bytes.find(ours, at + 1))
+    bytes.replace(at, 16, "0123456789abcdef");
+  std::ofstream(file("layout"), std::ios::binary) << bytes;
+  EXPECT_EQ(refused("layout"),
+            "layout (structs that cross the border): the plugin was built with 0123456789abcdef, "
+            "this host with " +
+                ours + "\n" + kBuildAgain);
 }
 
 TEST(PluginFile, ThatRepeatsAnIdYieldsToTheFirst) {
   fs::create_directories(folder("copy"));
   fs::copy_file(file("abi_good"), file("copy"), fs::copy_options::overwrite_existing);
   const Catalog catalog = Catalog::scan({folder("abi_good"), folder("copy"), folder("abi_older")});
-  ASSERT_EQ(catalog.plugins().size(), 3u);
-  EXPECT_EQ(catalog.plugins()[1].reason, "a copy of " + file("abi_good") + ", which is used");
-  EXPECT_EQ(catalog.plugins()[2].reason, "repeats the algorithm \"good\" of " + file("abi_good") +
+  ASSERT_EQ(catalog.plugins().size(), 4u) << "with the formats that are built in";
+  EXPECT_EQ(catalog.plugins()[2].reason, "a copy of " + file("abi_good") + ", which is used");
+  EXPECT_EQ(catalog.plugins()[3].reason, "repeats the algorithm \"good\" of " + file("abi_good") +
                                              ", which comes first; give it another name");
 }
 

@@ -4,7 +4,8 @@
 #include <benchmark/benchmark.h>
 
 #include "swage/product.h"
-#include "swage/quant/quantizer.h"
+#include "swage/quant/scalar_grid.h"
+#include "swage/result.h"
 #include "swage/solve/column_sweep.h"
 #include "swage/stats/accumulator.h"
 
@@ -12,10 +13,20 @@
 namespace swage {
 namespace {
 
-WeightScheme scheme() {
-  WeightScheme result;
-  result.group_size = 64;
+using Format = std::shared_ptr<const Codec>;
+
+Format format(const char* range = "minmax", const char* name = "int") {
+  return *make_codec(Scheme{name, {{"granularity", "group"}, {"group", 64}, {"range", range}}});
+}
+
+FitRequest request() {
+  FitRequest result;
+  result.scale_dtype = at::kBFloat16;
   return result;
+}
+
+quant::ScalarGrid grid_of(const at::Tensor& weight, const Format& format) {
+  return *format->grid(*format->fit(weight, request()), weight.size(0), weight.size(1));
 }
 
 at::Tensor weight(int64_t out = 1536, int64_t in = 1536) {
@@ -33,53 +44,38 @@ void rate(benchmark::State& state, const char* name, double per_iteration) {
                                             benchmark::Counter::kIsRate);
 }
 
-void find_grid(benchmark::State& state) {
-  const at::Tensor w = weight();
-  for (auto _ : state) benchmark::DoNotOptimize(quant::find_grid(w, scheme(), at::kBFloat16));
+void find_levels(benchmark::State& state, int64_t out, const Format& format) {
+  const at::Tensor w = weight(out);
+  for (auto _ : state) benchmark::DoNotOptimize(format->fit(w, request()));
   rate(state, "weights", static_cast<double>(w.numel()));
 }
-BENCHMARK(find_grid);
+BENCHMARK_CAPTURE(find_levels, minmax, 1536, format())->Name("find_grid");
+BENCHMARK_CAPTURE(find_levels, mse, 64, format("mse"))->Name("find_grid_mse");
+BENCHMARK_CAPTURE(find_levels, weighted, 64, format("weighted"))->Name("find_grid_weighted");
+BENCHMARK_CAPTURE(find_levels, fp8_mse, 64, format("mse", "fp8-e4m3"))->Name("find_grid_mse/fp8");
 
-void find_grid_mse(benchmark::State& state) {
-  const at::Tensor w = weight(64);
-  WeightScheme mse = scheme();
-  mse.range = RangeRule::kMse;
-  for (auto _ : state) benchmark::DoNotOptimize(quant::find_grid(w, mse, at::kBFloat16));
+using OnGrid = at::Tensor(const at::Tensor&, const quant::ScalarGrid&);
+
+void encode(benchmark::State& state, OnGrid* encode, const Format& format) {
+  const at::Tensor w = weight();
+  const quant::ScalarGrid grid = grid_of(w, format);
+  for (auto _ : state) benchmark::DoNotOptimize(encode(w, grid));
   rate(state, "weights", static_cast<double>(w.numel()));
 }
-BENCHMARK(find_grid_mse);
+BENCHMARK_CAPTURE(encode, int, quant::encode_plain, format())->Name("encode/plain");
+BENCHMARK_CAPTURE(encode, int, quant::encode, format())->Name("encode/fast");
+BENCHMARK_CAPTURE(encode, fp8, quant::encode, format("minmax", "fp8-e4m3"))->Name("encode/fp8");
 
-template <at::Tensor (*kEncode)(const at::Tensor&, const quant::Grid&)>
-void encode(benchmark::State& state) {
+void decode(benchmark::State& state, OnGrid* decode, const Format& format) {
   const at::Tensor w = weight();
-  const quant::Grid grid = *quant::find_grid(w, scheme(), at::kBFloat16);
-  for (auto _ : state) benchmark::DoNotOptimize(kEncode(w, grid));
-  rate(state, "weights", static_cast<double>(w.numel()));
-}
-BENCHMARK_TEMPLATE(encode, quant::encode_reference)->Name("encode/plain");
-BENCHMARK_TEMPLATE(encode, quant::encode)->Name("encode/fast");
-
-void decode_fast(benchmark::State& state) {
-  const at::Tensor w = weight();
-  const quant::Grid grid = *quant::find_grid(w, scheme(), at::kBFloat16);
+  const quant::ScalarGrid grid = grid_of(w, format);
   const at::Tensor codes = quant::encode(w, grid);
-  for (auto _ : state) benchmark::DoNotOptimize(quant::decode(codes, grid));
+  for (auto _ : state) benchmark::DoNotOptimize(decode(codes, grid));
   rate(state, "weights", static_cast<double>(w.numel()));
 }
-BENCHMARK(decode_fast)->Name("decode/fast");
-
-void decode_with_tensors(benchmark::State& state) {
-  const at::Tensor w = weight();
-  const quant::Grid grid = *quant::find_grid(w, scheme(), at::kBFloat16);
-  const at::Tensor codes = quant::encode(w, grid).view({1536, -1, 64});
-  for (auto _ : state) {
-    benchmark::DoNotOptimize((codes.to(at::kFloat) * grid.scales.to(at::kFloat).unsqueeze(2))
-                                 .to(at::kBFloat16)
-                                 .to(at::kFloat));
-  }
-  rate(state, "weights", static_cast<double>(w.numel()));
-}
-BENCHMARK(decode_with_tensors)->Name("decode/plain");
+BENCHMARK_CAPTURE(decode, int, quant::decode, format())->Name("decode/fast");
+BENCHMARK_CAPTURE(decode, int, quant::decode_plain, format())->Name("decode/plain");
+BENCHMARK_CAPTURE(decode, fp8, quant::decode, format("minmax", "fp8-e4m3"))->Name("decode/fp8");
 
 void digest_codes(benchmark::State& state) {
   const at::Tensor codes = weight().to(at::kChar);
@@ -119,19 +115,17 @@ void factor_fast(benchmark::State& state) {
 }
 BENCHMARK(factor_fast)->Name("factor/fast")->Arg(576)->Arg(1536);
 
-template <at::Tensor (*kSweep)(const at::Tensor&, const solve::Factor&, const quant::Grid&,
-                               double*)>
+template <at::Tensor (*kSweep)(const at::Tensor&, const solve::Factor&, const quant::ScalarGrid&,
+                               const at::Tensor&, double*)>
 void sweep(benchmark::State& state) {
   const at::Tensor w = weight(state.range(0), state.range(1));
   const solve::Factor factor =
       *solve::factorize(hessian(state.range(1)), 0.01, solve::Order::kActivation);
-  const quant::Grid grid = *quant::find_grid(w, scheme(), at::kBFloat16);
-  for (auto _ : state) benchmark::DoNotOptimize(kSweep(w, factor, grid, nullptr));
+  const quant::ScalarGrid grid = grid_of(w, format());
+  for (auto _ : state) benchmark::DoNotOptimize(kSweep(w, factor, grid, {}, nullptr));
   rate(state, "flop", 1.0 * state.range(0) * state.range(1) * state.range(1));
 }
-BENCHMARK_TEMPLATE(sweep, solve::sweep_codes_reference)
-    ->Name("column_sweep/plain")
-    ->Args({576, 576});
+BENCHMARK_TEMPLATE(sweep, solve::sweep_codes_plain)->Name("column_sweep/plain")->Args({576, 576});
 BENCHMARK_TEMPLATE(sweep, solve::sweep_codes)
     ->Name("column_sweep/fast")
     ->Args({576, 576})

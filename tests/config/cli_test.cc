@@ -60,9 +60,30 @@ TEST_F(Command, ExplainsVerbsAndTheFile) {
   const Answer keys = swage("help pipeline");
   EXPECT_EQ(keys.code, 0);
   EXPECT_THAT(keys.out, HasSubstr("  samples: an integer, 1 to 1048576; default 128\n"));
+  EXPECT_THAT(keys.out, HasSubstr("Tables of a number format and its keys: swage help scheme"));
   const Answer unknown = swage("help pipline");
   EXPECT_EQ(unknown.code, 2);
   EXPECT_EQ(unknown.out, "error: there is no help on \"pipline\"; did you mean \"pipeline\"?\n");
+}
+
+TEST_F(Command, ExplainsNumberFormats) {
+  const Answer formats = swage("help scheme");
+  EXPECT_EQ(formats.code, 0);
+  EXPECT_THAT(formats.out, HasSubstr("\n  int          weight, activation   Integers of 2 to 8"));
+  EXPECT_THAT(formats.out, HasSubstr("\n  fp8-e4m3 "));
+  const std::string integers = swage("help int").out;
+  EXPECT_THAT(integers, StartsWith("int: format of swage itself"));
+  EXPECT_THAT(integers, HasSubstr("Keys of weight = { format = \"int\", ... }\n"
+                                  "  bits: an integer, 2 to 8; default 4\n"));
+  EXPECT_THAT(integers, HasSubstr("Keys of activation = { format = \"int\", ... }\n"
+                                  "  bits: an integer, 2 to 8; default 8\n"));
+  EXPECT_THAT(integers, HasSubstr("      Only with granularity = \"group\".\n"));
+  EXPECT_THAT(integers, HasSubstr("      \"full-range\" needs symmetric = true.\n"));
+  EXPECT_THAT(integers,
+              HasSubstr("      \"weighted\" is measured: the file needs [calibration].\n"));
+  EXPECT_THAT(
+      swage("plugins").out,
+      HasSubstr("format     int                  swage.formats 1.0.0 (built in): Integers"));
 }
 
 TEST_F(Command, RefusesAnUnknownVerb) {
@@ -241,7 +262,9 @@ TEST_F(Command, CompletesInBash) {
   EXPECT_EQ(offered("swage resume m", 2), "model\n");
   EXPECT_EQ(offered("swage run p --work mo", 4), "model\n");
   EXPECT_EQ(offered("swage run p --set run.thr", 4), "run.threads=\n");
+  EXPECT_EQ(offered("swage run p --set scheme.weight.gran", 4), "scheme.weight.granularity=\n");
   EXPECT_EQ(offered("swage help pipe", 2), "pipeline\n");
+  EXPECT_EQ(offered("swage help sche", 2), "scheme schema\n");
   EXPECT_EQ(offered("swage completion f", 2), "fish\n");
 }
 

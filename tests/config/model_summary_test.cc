@@ -55,33 +55,6 @@ TEST(ModelSummary, CountsNoTensorThatNoRuleNames) {
   EXPECT_EQ(model.parameters, summary_of(two_layers()).parameters);
 }
 
-TEST(ModelSummary, WeighsSchemes) {
-  const ModelSummary model = summary_of(two_layers());
-  const std::vector<SchemeWeight> weights = weigh_common_schemes(model);
-  ASSERT_EQ(weights.size(), 4u);
-  EXPECT_EQ(describe(weights[0].scheme), "w4 g128 symmetric");
-  EXPECT_EQ(weights[0].uneven, 192);
-  EXPECT_EQ(describe(weights[1].scheme), "w4 g64 symmetric");
-  EXPECT_EQ(weights[1].uneven, 0);
-  EXPECT_DOUBLE_EQ(weights[1].bits_per_weight, 4.25);  // a 16-bit scale for 64 codes
-  const int64_t elements = 2 * (4 * 256 * 192 + 192 * 256);
-  EXPECT_EQ(weights[1].bytes, model.kept_bytes + elements * 17 / 4 / 8);
-  EXPECT_EQ(describe(weights[2].scheme), "w8 per channel symmetric");
-  const int64_t rows = 2 * (4 * 256 + 192);
-  EXPECT_EQ(weights[2].bytes, model.kept_bytes + elements + rows * 2);
-  EXPECT_EQ(describe(weights[3].scheme), "fp8-e4m3 per channel");
-  EXPECT_EQ(weights[3].bytes, weights[2].bytes);
-}
-
-TEST(ModelSummary, ProposesTheLargestGroupThatDivides) {
-  io::Header header = two_layers();
-  header["model.layers.1.down.weight"].shape = {64, 96};
-  const std::vector<SchemeWeight> weights = weigh_common_schemes(summary_of(header));
-  EXPECT_EQ(describe(weights[1].scheme), "w4 g32 symmetric");
-  header["model.layers.1.down.weight"].shape = {64, 7};
-  EXPECT_EQ(weigh_common_schemes(summary_of(header)).size(), 3u);
-}
-
 TEST(ModelSummary, FindsTheNumberInTheNamesOfABlock) {
   EXPECT_EQ(numbered_prefix({"model.layers.0.experts.0.up", "model.layers.0.norm"}, 0),
             "model.layers.");

@@ -88,7 +88,8 @@ path = "out"
   EXPECT_FALSE(pipeline->steps[0].weight_given) << "smooth chooses no weight format";
   const Step& step = pipeline->steps[1];
   EXPECT_EQ(step.name, "second");
-  EXPECT_EQ(describe(step.weight), "w3 g64 symmetric");
+  EXPECT_EQ(step.weight.i64("bits"), 3);
+  EXPECT_EQ(step.weight.i64("group"), 64);
   EXPECT_EQ(step.params.f64("damping"), 1.0);
   EXPECT_EQ(step.params.text("order"), "none");
   EXPECT_FALSE(step.params.has("hint"));
@@ -97,8 +98,8 @@ path = "out"
   EXPECT_EQ(pipeline->exports[0].path, (std::filesystem::current_path() / "out").string());
   EXPECT_EQ(pipeline->run.work, (std::filesystem::current_path() / "runs/p").string());
 
-  EXPECT_EQ(scheme_for(step, "l.9.up").weight.bits, 8);
-  EXPECT_EQ(scheme_for(step, "l.8.up").weight.bits, 3);
+  EXPECT_EQ(scheme_for(step, "l.9.up").weight.i64("bits"), 8);
+  EXPECT_EQ(scheme_for(step, "l.8.up").weight.i64("bits"), 3);
   EXPECT_TRUE(scheme_for(step, "l.7.up").keep);
   EXPECT_FALSE(scheme_for(step, "l.8.down").applies);
 }
@@ -187,22 +188,24 @@ TEST_F(PipelineFile, WantsSectionsInTheirOwnBrackets) {
 TEST_F(PipelineFile, PutsSchemeErrorsAtTheirKey) {
   const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n";
   EXPECT_EQ(problems(text + "weight = { bits = 9 }\n"),
-            "./p.toml:5:12: \"bits\" is 9; expected 2 to 8");
+            "./p.toml:5:12: \"bits\" is 9; expected an integer, 2 to 8");
   EXPECT_EQ(problems(text + "weight = { bit = 4 }\n"),
-            "./p.toml:5:12: \"bit\" is no key of a scheme; did you mean \"bits\"?");
-  EXPECT_EQ(problems(text + "weight = { format = \"fp8-e4m3\", group = 64 }\n"),
-            "./p.toml:5:1: format = \"fp8-e4m3\" takes one scale per \"channel\" or \"tensor\", "
-            "not per group");
+            "./p.toml:5:12: \"bit\" is no key of weight = { format = \"int\" }; did you mean "
+            "\"bits\"?");
+  EXPECT_EQ(
+      problems(text + "weight = { format = \"fp8-e4m3\", granularity = \"tensor\", group = 64 }\n"),
+      "./p.toml:5:57: \"group\" needs granularity = \"group\", found \"tensor\"");
+  EXPECT_EQ(problems(text + "weight = 4\n"),
+            "./p.toml:5:1: a scheme is a table such as { bits = 4 }, found an integer");
   EXPECT_EQ(problems(text + "weight = { format = \"dense\" }\n"),
-            "./p.toml:5:12: \"format\" is \"dense\"; to leave linears in floats write "
-            "[[step.override]] with keep = true");
+            "./p.toml:5:12: there is no format \"dense\"; write [[step.override]] with keep = "
+            "true, which leaves linears in floats");
   EXPECT_EQ(problems(text + "activation = { dynamic = false }\n"),
-            "./p.toml:5:1: a static scale per token cannot exist; with dynamic = false write "
-            "granularity = \"tensor\"");
+            "./p.toml:5:16: dynamic = false needs granularity = \"tensor\", found \"token\"");
   EXPECT_EQ(problems(text, {"step.round.weight.bits=1"}),
-            "--set step.round.weight.bits=1: \"bits\" is 1; expected 2 to 8");
+            "--set step.round.weight.bits=1: \"bits\" is 1; expected an integer, 2 to 8");
   EXPECT_EQ(problems(text + "[scheme.weight]\nbits = 0\n"),
-            "./p.toml:6:1: \"bits\" is 0; expected 2 to 8");
+            "./p.toml:6:1: \"bits\" is 0; expected an integer, 2 to 8");
 }
 
 TEST_F(PipelineFile, RefusesASchemeWhereTheAlgorithmChoosesNone) {
@@ -225,6 +228,67 @@ TEST_F(PipelineFile, RefusesCalibrationOfAStepThatMeasuresNothing) {
   EXPECT_EQ(problems(text + "activation = { granularity = \"tensor\", dynamic = false }\n"),
             "./p.toml:3:1: step \"round\" measures activations, but there is no [calibration] with "
             "source = \"…\"");
+}
+
+TEST_F(PipelineFile, WantsCalibrationForSchemesThatMeasure) {
+  const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n";
+  const std::string weighted = "weight = { range = \"weighted\" }\n";
+  const std::string told =
+      "./p.toml:3:1: step \"round\" measures activations, but there is no [calibration] with "
+      "source = \"…\"";
+  EXPECT_EQ(problems(text + weighted), told);
+  EXPECT_EQ(
+      problems(text + "weight = { bits = 4 }\n[[step.override]]\nmatch = \"*.up\"\n" + weighted),
+      told);
+  EXPECT_EQ(problems(text + "activation = { bits = 8 }\n[[step.override]]\nmatch = \"*.up\"\n"
+                            "activation = { granularity = \"tensor\", dynamic = false }\n"),
+            told);
+  EXPECT_EQ(problems(text + "[scheme]\n" + weighted), told);
+  EXPECT_TRUE(load(text + weighted + "calibrate_on = \"original\"\n" + kCalibration).ok());
+  EXPECT_TRUE(load(std::string(kModel) + "[[step]]\nuse = \"smooth\"\n[scheme]\n" + weighted).ok())
+      << "a step that rounds nothing measures nothing";
+}
+
+TEST_F(PipelineFile, LaysTablesOverOneAnother) {
+  const auto pipeline = load(std::string(kModel) + R"([scheme]
+weight = { format = "fp8-e4m3", granularity = "tensor" }
+[[step]]
+use = "round"
+weight = { range = "mse" }
+[[step.override]]
+match = "*.up"
+weight = { format = "int", bits = 3 }
+[[step.override]]
+match = "*.0.up"
+weight = { format = "int", group = 32 }
+[[step.override]]
+match = "*.1.*"
+activation = { bits = 6 }
+)");
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  const Step& step = pipeline->steps[0];
+  const Scheme down = scheme_for(step, "l.0.down").weight;
+  EXPECT_EQ(down.format, "fp8-e4m3");
+  EXPECT_EQ(down.text("granularity"), "tensor");
+  EXPECT_EQ(down.text("range"), "mse");
+  const Scheme up = scheme_for(step, "l.0.up").weight;
+  EXPECT_EQ(up.i64("bits"), 3) << "the same format again goes on from the override before";
+  EXPECT_EQ(up.i64("group"), 32);
+  EXPECT_EQ(up.text("range"), "minmax") << "another format starts from its own defaults";
+  EXPECT_FALSE(scheme_for(step, "l.0.up").activation);
+  const auto activation = scheme_for(step, "l.1.down").activation;
+  ASSERT_TRUE(activation);
+  EXPECT_EQ(activation->i64("bits"), 6);
+  EXPECT_EQ(activation->text("granularity"), "token");
+}
+
+TEST_F(PipelineFile, RecordsTheWholeScheme) {
+  const auto pipeline =
+      load(std::string(kModel) + "[[step]]\nuse = \"round\"\nweight = { format = \"fp8-e5m2\" }\n");
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  const auto recorded = parse_json(to_json(pipeline->effective), "");
+  ASSERT_TRUE(recorded.ok());
+  EXPECT_EQ(*scheme_from((*(*recorded)["step"].list())[0]["weight"]), pipeline->steps[0].weight);
 }
 
 TEST_F(PipelineFile, RefusesCalibrationTextThatIsNone) {
@@ -252,7 +316,7 @@ TEST_F(PipelineFile, ChecksOverrides) {
             "linear names, for example "
             "\"*.down_proj\".");
   EXPECT_EQ(problems(text + "match = \"*\"\nweight = { bits = 12 }\n"),
-            "./p.toml:7:12: \"bits\" is 12; expected 2 to 8");
+            "./p.toml:7:12: \"bits\" is 12; expected an integer, 2 to 8");
   EXPECT_EQ(problems(text + "match = \"*\"\nkeep = true\ndamping = 1\n"),
             "./p.toml:8:1: \"damping\" is no key of an override of step \"round\"; known are "
             "activation, keep, match, weight");
@@ -318,6 +382,9 @@ TEST_F(PipelineFile, RefusesAnUnknownDevice) {
 TEST_F(PipelineFile, NamesAnUnknownComponent) {
   EXPECT_THAT(problems(std::string(kModel) + "[[step]]\nuse = \"rond\"\n"),
               testing::StartsWith("./p.toml:4:7: "));
+  EXPECT_EQ(problems(std::string(kModel) + "[[step]]\nuse = \"fp8-e4m3\"\n"),
+            "./p.toml:4:7: there is no algorithm \"fp8-e4m3\"; it is a number format: write use = "
+            "\"rtn\", or another algorithm, with weight = { format = \"fp8-e4m3\" }");
 }
 
 // Wherever they stand.
@@ -368,11 +435,13 @@ TEST_F(PipelineFile, SaysWhereAKeyOfItsOwnBelongs) {
 TEST_F(PipelineFile, TellsEveryUnknownKeyOfAScheme) {
   EXPECT_EQ(problems(std::string(kModel) +
                      "[[step]]\nuse = \"round\"\nweight = { bit = 4, group = -1, zp = 1 }\n"),
-            "./p.toml:5:12: \"bit\" is no key of a scheme; did you mean \"bits\"?\n"
-            "./p.toml:5:33: \"zp\" is no key of a scheme; known are bits, convention, format, "
-            "granularity, group, group_tail, range, scale_dtype, symmetric\n"
-            "./p.toml:5:21: \"group\" is -1; expected the number of columns that share a scale, "
-            "for example 64 or 128; for one scale a row write granularity = \"channel\"");
+            "./p.toml:5:12: \"bit\" is no key of weight = { format = \"int\" }; did you mean "
+            "\"bits\"?\n"
+            "./p.toml:5:21: \"group\" is -1; expected an integer, 1 to 1073741824; for one scale a "
+            "row write granularity = \"channel\"\n"
+            "./p.toml:5:33: \"zp\" is no key of weight = { format = \"int\" }; known are bits, "
+            "block_columns, block_rows, convention, format, granularity, group, group_scale, "
+            "group_tail, mse_norm, range, scale_dtype, share, symmetric, zero");
 }
 
 TEST_F(PipelineFile, KnowsRecipesOfOtherLanguages) {

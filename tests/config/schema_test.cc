@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/config/keys.h"
-#include "swage/scheme.h"
+#include "core/config/formats.h"
 #include "tests/config/test_catalog.h"
 
 namespace swage {
@@ -74,30 +73,61 @@ TEST(Schema, LeavesOutPluginsThatCannotBeUsed) {
   EXPECT_FALSE(schema["properties"]["step"]["items"].has("allOf"));
 }
 
-// Two lists of scheme keys exist: the one that is shown and the parser. Here they are held
-// together.
-TEST(Schema, ShowsTheSchemeKeysAndDefaultsThatTheParserHas) {
-  Value::Table weight, activation;
-  for (const ParamManifest& key : scheme_keys("weight")) weight[key.name] = key.default_value;
-  for (const ParamManifest& key : scheme_keys("activation"))
-    activation[key.name] = key.default_value;
-  const auto parsed = parse_weight_scheme(Value(weight), WeightScheme{});
-  ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_EQ(*parsed, WeightScheme{});
-  EXPECT_EQ(to_json(to_value(*parsed)), to_json(Value(weight)));
-  const auto parsed_activation = parse_activation_scheme(Value(activation), ActivationScheme{});
-  ASSERT_TRUE(parsed_activation.ok()) << parsed_activation.status();
-  EXPECT_EQ(to_json(to_value(*parsed_activation)), to_json(Value(activation)));
-  for (const std::string table : {"weight", "activation"}) {
-    for (const ParamManifest& key : scheme_keys(table)) {
-      for (const std::string& choice : key.choices) {
-        const Value value(Value::Table{{key.name, choice}});
-        EXPECT_TRUE(table == "weight" ? parse_weight_scheme(value, {}).ok()
-                                      : parse_activation_scheme(value, {}).ok())
-            << key.name << " = " << choice;
-      }
-    }
+// The rule of a scheme table for one format, or for a table that names none.
+const Value& rule_of(const Value& schema, const std::string& table, const std::string& format) {
+  static const Value none;
+  const Value::List* rules = schema["$defs"][table]["allOf"].list();
+  if (rules == nullptr) return none;
+  for (const Value& rule : *rules) {
+    if (rule["if"]["properties"]["format"].str("const", "") == format) return rule["then"];
   }
+  return none;
+}
+
+TEST(Schema, ChoosesTheKeysOfASchemeByItsFormat) {
+  const Value schema = pipeline_schema(testing_support::small_catalog());
+  const std::string formats =
+      to_json(schema["$defs"]["weight"]["properties"]["format"]["enum"], -1);
+  for (const char* name : {"\"fp8-e4m3\"", "\"int\"", "\"nvfp4\"", "\"q4_k\""})
+    EXPECT_THAT(formats, testing::HasSubstr(name));
+  const Value& integers = rule_of(schema, "weight", "int");
+  EXPECT_FALSE(integers.flag("additionalProperties", true));
+  EXPECT_EQ(
+      to_json(integers["properties"]["bits"], -1),
+      R"({"default":4,"description":"Bits of a code.","maximum":8,"minimum":2,"type":"integer"})");
+  EXPECT_THAT(integers["properties"]["group"].str("description", ""),
+              testing::EndsWith(" Only with granularity = \"group\"."));
+  EXPECT_FALSE(rule_of(schema, "weight", "fp8-e4m3")["properties"].has("bits"));
+  EXPECT_FALSE(rule_of(schema, "weight", "int")["properties"].has("dynamic"));
+  EXPECT_TRUE(rule_of(schema, "activation", "int")["properties"].has("dynamic"));
+}
+
+// Such a table lies over one of any format: [scheme]'s, or a step's.
+TEST(Schema, OffersTheKeysOfAllFormatsWhereNoneIsNamed) {
+  const Value schema = pipeline_schema(testing_support::small_catalog());
+  const Value& any = rule_of(schema, "weight", "");
+  EXPECT_EQ(to_json(schema["$defs"]["weight"]["allOf"].list()->back()["if"], -1),
+            R"({"not":{"required":["format"]}})");
+  for (const std::string& key : known_scheme_keys("weight"))
+    EXPECT_EQ(any["properties"].has(key), key != "format") << key;
+  EXPECT_EQ(any["properties"]["granularity"]["anyOf"].list()->size(), 3u)
+      << "\"group\" is the default of one format, \"channel\" and \"tensor\" of others";
+}
+
+TEST(Schema, TakesListsOfNumbersAndTablesForParameters) {
+  ParamManifest levels = testing_support::param("levels", "numbers", Value(Value::List{1.0}));
+  levels.maximum = 2;
+  PluginEntry plugin;
+  plugin.file = "x";
+  plugin.state = PluginState::kCompatible;
+  plugin.manifest.components = {testing_support::component(
+      "algorithm", "mine", {levels, testing_support::param("options", "table")})};
+  const Value schema = pipeline_schema(Catalog::from({plugin}));
+  const Value& mine = step_of(schema, "mine")["properties"];
+  EXPECT_EQ(to_json(mine["levels"]["oneOf"], -1),
+            R"([{"maximum":2.0,"type":"number"},)"
+            R"({"items":{"maximum":2.0,"type":"number"},"type":"array"}])");
+  EXPECT_EQ(mine["options"].str("type", ""), "object");
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ inline ComponentManifest component(const std::string& kind, const std::string& n
   ComponentManifest result;
   result.kind = kind;
   result.name = name;
-  result.interface = kind + "/1";
+  result.interface = interface_of(kind);
   result.summary = "Does " + name + ".";
   result.params = std::move(params);
   return result;

@@ -107,6 +107,7 @@ TEST_F(DataTest, ColumnsThatBecameZeroAreCounted) {
                                       HasSubstr("inputs of " + changed))));
   const Value found = result();
   for (const Value& linear : *found["linears"].list()) {
+    if (linear.has("place")) continue;  // an end, kept
     EXPECT_EQ(linear.i64("zeroed_inputs", -1), linear.str("name", "") == changed ? 5 : 0);
     EXPECT_GT(linear.f64("error", 0), 0.01);
     EXPECT_LT(linear.f64("error", 1), 0.2);

@@ -86,15 +86,14 @@ TEST_F(OmniQuantTest, WeightsWhoseGradientsOverflowAreRoundedAndNotCalledNaN) {
 }
 
 TEST_F(OmniQuantTest, RoundsWhatHasNoLimitsAndLearnsTheRest) {
-  files_of(
-      "weight = { bits = 4, group = 32, symmetric = false }",
-      "use = \"omniquant\"\nepochs = 1\n[[step.override]]\nmatch = \"*.down_proj\"\n"
-      "weight = { format = \"fp8-e4m3\", bits = 8, granularity = \"channel\", symmetric = true }");
-  int64_t fp8 = 0;
+  files_of("weight = { bits = 4, group = 32, symmetric = false }",
+           "use = \"omniquant\"\nepochs = 1\n[[step.override]]\nmatch = \"*.down_proj\"\n"
+           "weight = { format = \"nvfp4\" }");
+  int64_t nvfp4 = 0;
   const Value outcome = result();
   for (const Value& linear : *outcome["linears"].list())
-    fp8 += linear["weight"].str("format", "") == "fp8-e4m3" ? 1 : 0;
-  EXPECT_EQ(fp8, 2);
+    nvfp4 += linear["weight"].str("format", "") == "nvfp4" ? 1 : 0;
+  EXPECT_EQ(nvfp4, 2);
   EXPECT_EQ((*outcome["exports"].list())[0].str("verdict", ""), "ok");
 }
 

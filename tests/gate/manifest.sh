@@ -11,7 +11,7 @@ summary = "A test."  # ] "
 [[component]]
 kind = "algorithm"
 name = "a"
-interface = "algorithm/1"
+interface = "algorithm/2"
 summary = "A test."
 END
 "$1" good.toml good.cc none
@@ -25,5 +25,6 @@ refused() {  # sed expression, what must be said
 tool=$1
 refused 's/^kind/knd/' 'bad.toml:4:1: "kind": is missing'
 refused '/^id/d' 'bad.toml.*id'
+refused 's,algorithm/2,algorithm/1,' 'has interface algorithm/1, this host knows algorithm/2; build the plugin again'
 refused 's/^version.*/version = 1/' 'bad.toml:2:'
 refused 's/# ] .*/# )swage"/' 'cannot stand in a manifest'

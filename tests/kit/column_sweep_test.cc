@@ -11,27 +11,27 @@
 #include <gtest/gtest.h>
 
 #include "tests/kit/fixture.h"
+#include "tests/kit/scheme.h"
 
 namespace swage {
 namespace {
 
-using quant::Grid;
+using quant::ScalarGrid;
 using solve::Factor;
 using solve::Order;
 using solve::Rung;
 using test::f1;
 using test::f5;
 using test::Fixture;
+using test::Format;
+using test::grid_of;
 using ::testing::HasSubstr;
 
-WeightScheme gptq_scheme(int bits, int64_t group = 0) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.granularity = group ? Granularity::kGroup : Granularity::kChannel;
-  scheme.group_size = group;
-  scheme.symmetric = false;
-  scheme.convention = Convention::kGptq;
-  return scheme;
+Format gptq_format(int bits, int64_t group = 0) {
+  test::Keys keys = {{"bits", bits}, {"symmetric", false}, {"convention", "gptq"}};
+  keys.emplace("granularity", group ? "group" : "channel");
+  if (group) keys.emplace("group", group);
+  return test::weight("int", std::move(keys));
 }
 
 Factor factor_of(const at::Tensor& hessian, Order order = Order::kNatural, double damping = 0.01) {
@@ -40,25 +40,17 @@ Factor factor_of(const at::Tensor& hessian, Order order = Order::kNatural, doubl
   return *std::move(factor);
 }
 
-Grid grid_of(const at::Tensor& weight, const WeightScheme& scheme,
-             at::ScalarType storage = at::kDouble) {
-  auto grid = quant::find_grid(weight, scheme, storage);
-  EXPECT_TRUE(grid.ok()) << grid.status();
-  return *std::move(grid);
-}
-
 // The official form: U from the inverse of the damped Hessian, errors spread over the columns that
 // follow.
 at::Tensor official_sweep(const at::Tensor& weight, const at::Tensor& inverse_factor,
-                          const Grid& grid) {
+                          const ScalarGrid& grid) {
   at::Tensor w = weight.clone(), codes = at::empty(weight.sizes(), at::kChar);
-  const int64_t columns = weight.size(1), width = grid.scheme.group_width(columns);
-  for (int64_t c = 0; c < columns; ++c) {
-    Grid one = grid;
-    one.scheme.granularity = Granularity::kChannel;
-    one.scales = grid.scales.narrow(1, c / width, 1);
-    if (grid.zeros.defined()) one.zeros = grid.zeros.narrow(1, c / width, 1);
-    const at::Tensor code = quant::encode_reference(w.narrow(1, c, 1), one);
+  for (int64_t c = 0; c < weight.size(1); ++c) {
+    ScalarGrid one = grid;
+    one.scale = grid.scale.narrow(1, c / grid.width, 1);
+    if (grid.zero.defined()) one.zero = grid.zero.narrow(1, c / grid.width, 1);
+    one.width = 1;
+    const at::Tensor code = quant::encode_plain(w.narrow(1, c, 1), one);
     codes.narrow(1, c, 1).copy_(code);
     const at::Tensor error = (w.narrow(1, c, 1) - quant::decode(code, one)) / inverse_factor[c][c];
     w -= error.mm(inverse_factor.narrow(0, c, 1));
@@ -71,26 +63,25 @@ struct Outcome {
   double loss = 0;
 };
 
-Outcome sweep(const Fixture& fixture, const WeightScheme& scheme, Order order,
-              double damping = 0.01) {
+Outcome sweep(const Fixture& fixture, const Format& format, Order order, double damping = 0.01) {
   const Factor factor = factor_of(fixture.hessian(), order, damping);
-  const Grid grid = grid_of(fixture.weight, scheme);
-  Outcome run, reference;
-  run.codes = solve::sweep_codes(fixture.weight, factor, grid, &run.loss);
+  const ScalarGrid grid = grid_of(fixture.weight, format);
+  Outcome run, plain;
+  run.codes = solve::sweep_codes(fixture.weight, factor, grid, {}, &run.loss);
   run.value = quant::decode(run.codes, grid);
-  reference.codes = solve::sweep_codes_reference(fixture.weight, factor, grid, &reference.loss);
-  EXPECT_TRUE(at::equal(run.codes, reference.codes)) << "blocked and plain sweeps differ";
-  EXPECT_NEAR(run.loss / reference.loss, 1, 1e-12);
+  plain.codes = solve::sweep_codes_plain(fixture.weight, factor, grid, {}, &plain.loss);
+  // As bytes: codes of fp8 are compared too.
+  EXPECT_TRUE(at::equal(run.codes.view(at::kByte), plain.codes.view(at::kByte)))
+      << "blocked and plain sweeps differ";
+  EXPECT_NEAR(run.loss / plain.loss, 1, 1e-12);
   return run;
 }
 
 // Groups whose ranges are taken when the sweep reaches them, composed from the public parts: the
 // weight that a group has by then is W + S R_gg⁻¹, and sweeping it with R_gg alone gives what the
 // whole sweep would.
-at::Tensor sweep_fresh_groups(const Fixture& fixture, const WeightScheme& scheme, int64_t width) {
+at::Tensor sweep_fresh_groups(const Fixture& fixture, const Format& channel, int64_t width) {
   const Factor factor = factor_of(fixture.hessian());
-  WeightScheme channel = scheme;
-  channel.granularity = Granularity::kChannel;
   at::Tensor value = fixture.weight.clone();
   for (int64_t first = 0; first < value.size(1); first += width) {
     Factor part;
@@ -103,9 +94,9 @@ at::Tensor sweep_fresh_groups(const Fixture& fixture, const WeightScheme& scheme
       const at::Tensor carry = errors.mm(factor.r.narrow(0, 0, first).narrow(1, first, width));
       weight += at::linalg_solve(part.r.t(), carry.t()).t();
     }
-    const Grid grid = grid_of(weight, channel);
+    const ScalarGrid grid = grid_of(weight, channel);
     value.narrow(1, first, width)
-        .copy_(quant::decode(solve::sweep_codes(weight, part, grid, nullptr), grid));
+        .copy_(quant::decode(solve::sweep_codes(weight, part, grid, {}, nullptr), grid));
   }
   return value;
 }
@@ -118,7 +109,7 @@ std::vector<int> unsigned_row(const at::Tensor& codes, int64_t row) {
 
 TEST(ColumnSweep, GivesTheGoldenCodesPerChannel) {
   const Fixture fixture = f1();
-  const Outcome run = sweep(fixture, gptq_scheme(4), Order::kNatural);
+  const Outcome run = sweep(fixture, gptq_format(4), Order::kNatural);
   EXPECT_EQ(unsigned_row(run.codes, 0),
             (std::vector<int>{2, 7, 9, 13, 3, 10, 13, 10, 4, 15, 4, 15, 0, 3, 14, 7}));
   EXPECT_EQ(unsigned_row(run.codes, 7),
@@ -130,10 +121,10 @@ TEST(ColumnSweep, GivesTheGoldenCodesPerChannel) {
 
 TEST(ColumnSweep, GivesTheGoldenErrorsWithActivationOrder) {
   const Fixture fixture = f1();
-  const Outcome channel = sweep(fixture, gptq_scheme(4), Order::kActivation);
+  const Outcome channel = sweep(fixture, gptq_format(4), Order::kActivation);
   EXPECT_NEAR(fixture.error(channel.value), 8.15871477, 1e-7);
   EXPECT_NEAR(channel.loss, 4.57530572, 1e-7);
-  const Outcome groups = sweep(fixture, gptq_scheme(4, 8), Order::kActivation);
+  const Outcome groups = sweep(fixture, gptq_format(4, 8), Order::kActivation);
   EXPECT_NEAR(fixture.error(groups.value), 5.63907269, 1e-7);
   EXPECT_NEAR(groups.loss, 3.08809051, 1e-7);
   EXPECT_EQ(unsigned_row(groups.codes, 0),
@@ -142,11 +133,11 @@ TEST(ColumnSweep, GivesTheGoldenErrorsWithActivationOrder) {
 
 TEST(ColumnSweep, GivesTheGoldenErrorsOfGroups) {
   const Fixture fixture = f1();
-  const Outcome groups = sweep(fixture, gptq_scheme(4, 8),
+  const Outcome groups = sweep(fixture, gptq_format(4, 8),
                                Order::kNatural);  // static: as the official stale ones here
   EXPECT_NEAR(fixture.error(groups.value), 6.86495141, 1e-7);
   EXPECT_NEAR(groups.loss, 3.57656778, 1e-7);
-  EXPECT_NEAR(fixture.error(sweep_fresh_groups(fixture, gptq_scheme(4), 8)), 6.72989333, 1e-7);
+  EXPECT_NEAR(fixture.error(sweep_fresh_groups(fixture, gptq_format(4), 8)), 6.72989333, 1e-7);
 }
 
 TEST(ColumnSweep, GivesTheGoldenErrorOfGroupsOfPermutedColumns) {
@@ -154,7 +145,7 @@ TEST(ColumnSweep, GivesTheGoldenErrorOfGroupsOfPermutedColumns) {
   const at::Tensor order = factor_of(fixture.hessian(), Order::kActivation).order;
   fixture.weight = fixture.weight.index_select(1, order);
   fixture.input = fixture.input.index_select(1, order);
-  const Outcome run = sweep(fixture, gptq_scheme(4, 8), Order::kNatural);
+  const Outcome run = sweep(fixture, gptq_format(4, 8), Order::kNatural);
   EXPECT_NEAR(fixture.error(run.value), 14.18067378, 1e-7);
 }
 
@@ -167,14 +158,11 @@ TEST(ColumnSweep, GivesTheGoldenErrorsOfTheBenignLayer) {
   const double outputs = 2.0 * 256 * 32;
   for (const Row& row : {Row{2, .2463836, .1737838, .1613119}, Row{3, .0510615, .0358424, .0311150},
                          Row{4, .0125091, .0084023, .0073269}}) {
-    const WeightScheme scheme = gptq_scheme(row.bits);
-    EXPECT_NEAR(
-        fixture.error(quant::round_trip(fixture.weight, grid_of(fixture.weight, scheme))) / outputs,
-        row.rtn, 1e-7);
-    EXPECT_NEAR(fixture.error(sweep(fixture, scheme, Order::kNatural).value) / outputs, row.natural,
-                1e-7);
-    EXPECT_NEAR(fixture.error(sweep(fixture, scheme, Order::kActivation).value) / outputs,
-                row.activation, 1e-7);
+    const Format format = gptq_format(row.bits);
+    const auto error = [&](const at::Tensor& value) { return fixture.error(value) / outputs; };
+    EXPECT_NEAR(error(test::rounded(fixture.weight, format)), row.rtn, 1e-7);
+    EXPECT_NEAR(error(sweep(fixture, format, Order::kNatural).value), row.natural, 1e-7);
+    EXPECT_NEAR(error(sweep(fixture, format, Order::kActivation).value), row.activation, 1e-7);
   }
 }
 
@@ -184,8 +172,8 @@ TEST(ColumnSweep, AgreesWithTheInverseForm) {
     const at::Tensor inverse_factor = at::linalg_inv(factor.r);
     for (const int bits : {2, 3, 4}) {
       for (const int64_t group : {0, 8}) {
-        const Grid grid = grid_of(fixture.weight, gptq_scheme(bits, group));
-        EXPECT_TRUE(at::equal(solve::sweep_codes(fixture.weight, factor, grid, nullptr),
+        const ScalarGrid grid = grid_of(fixture.weight, gptq_format(bits, group));
+        EXPECT_TRUE(at::equal(solve::sweep_codes(fixture.weight, factor, grid, {}, nullptr),
                               official_sweep(fixture.weight, inverse_factor, grid)));
       }
     }
@@ -194,7 +182,7 @@ TEST(ColumnSweep, AgreesWithTheInverseForm) {
 
 TEST(ColumnSweep, LossIsHalfTheDampedError) {
   const Fixture fixture = f1();
-  const Outcome run = sweep(fixture, gptq_scheme(4), Order::kActivation);
+  const Outcome run = sweep(fixture, gptq_format(4), Order::kActivation);
   at::Tensor damped = fixture.hessian();
   damped.diagonal().add_(0.01 * damped.diagonal().mean().item<double>());
   const at::Tensor difference = run.value - fixture.weight;
@@ -212,7 +200,7 @@ TEST(ColumnSweep, NeverBeatsTheBruteForceOptimum) {
                                Seed{4, .0967948164, .0967948164, .27649, {2, 3, 3, 0, 2}}}) {
     SCOPED_TRACE(expected.seed);
     const Fixture fixture = test::fixture(expected.seed, 1, 5, 40, {}, .9);
-    const Grid grid = grid_of(fixture.weight, gptq_scheme(2));
+    const ScalarGrid grid = grid_of(fixture.weight, gptq_format(2));
     double optimum = 1e9;
     for (int n = 0; n < 1024; ++n) {
       const at::Tensor codes =
@@ -222,7 +210,7 @@ TEST(ColumnSweep, NeverBeatsTheBruteForceOptimum) {
       optimum = std::min(optimum, fixture.error(quant::decode(codes.to(at::kChar), grid)));
     }
     EXPECT_NEAR(optimum, expected.optimum, 1e-9);
-    const Outcome run = sweep(fixture, gptq_scheme(2), Order::kNatural);
+    const Outcome run = sweep(fixture, gptq_format(2), Order::kNatural);
     EXPECT_NEAR(fixture.error(run.value), expected.swept, 1e-9);
     EXPECT_GE(fixture.error(run.value), optimum - 1e-12);
     EXPECT_NEAR(fixture.error(quant::round_trip(fixture.weight, grid)), expected.rounded, 1e-4);
@@ -234,22 +222,21 @@ TEST(ColumnSweep, NeverBeatsTheBruteForceOptimum) {
 
 TEST(ColumnSweep, IsRoundToNearestWhereColumnsDoNotInteract) {
   const Fixture fixture = f5();
-  const Grid grid = grid_of(fixture.weight, gptq_scheme(3));
+  const ScalarGrid grid = grid_of(fixture.weight, gptq_format(3));
   const at::Tensor nearest = quant::encode(fixture.weight, grid);
   const at::Tensor diagonal = at::diag(fixture.hessian().diagonal());
-  EXPECT_TRUE(
-      at::equal(solve::sweep_codes(fixture.weight, factor_of(diagonal), grid, nullptr), nearest));
-  EXPECT_TRUE(at::equal(
-      solve::sweep_codes(fixture.weight, factor_of(fixture.hessian(), Order::kNatural, 1e12), grid,
-                         nullptr),
-      nearest));
+  EXPECT_TRUE(at::equal(solve::sweep_codes(fixture.weight, factor_of(diagonal), grid, {}, nullptr),
+                        nearest));
+  const Factor damped = factor_of(fixture.hessian(), Order::kNatural, 1e12);
+  EXPECT_TRUE(at::equal(solve::sweep_codes(fixture.weight, damped, grid, {}, nullptr), nearest));
 }
 
 TEST(ColumnSweep, DoesNotDependOnTheScaleOfTheHessian) {
   const Fixture fixture = f5();
-  const Grid grid = grid_of(fixture.weight, gptq_scheme(3));
+  const ScalarGrid grid = grid_of(fixture.weight, gptq_format(3));
   const auto codes = [&](double scale) {
-    return solve::sweep_codes(fixture.weight, factor_of(fixture.hessian() * scale), grid, nullptr);
+    return solve::sweep_codes(fixture.weight, factor_of(fixture.hessian() * scale), grid, {},
+                              nullptr);
   };
   EXPECT_TRUE(at::equal(codes(1), codes(2)));
   EXPECT_TRUE(at::equal(codes(1), codes(1e-3)));
@@ -259,8 +246,8 @@ TEST(ColumnSweep, ActivationOrderFollowsPermutedColumns) {
   const Fixture fixture = f5();
   const at::Tensor flip = at::arange(63, -1, -1, at::kLong);
   Fixture flipped{fixture.weight.index_select(1, flip), fixture.input.index_select(1, flip)};
-  const Outcome run = sweep(fixture, gptq_scheme(3), Order::kActivation),
-                other = sweep(flipped, gptq_scheme(3), Order::kActivation);
+  const Outcome run = sweep(fixture, gptq_format(3), Order::kActivation),
+                other = sweep(flipped, gptq_format(3), Order::kActivation);
   EXPECT_TRUE(at::equal(other.codes.index_select(1, flip), run.codes));
 }
 
@@ -269,21 +256,24 @@ TEST(ColumnSweep, RowsAreIndependent) {
   const at::Tensor weight = fixture.weight.to(at::kFloat);
   const Factor factor = factor_of(fixture.hessian().to(at::kFloat), Order::kActivation);
   const auto codes = [&](const at::Tensor& w) {
-    return solve::sweep_codes(w, factor, grid_of(w, gptq_scheme(4, 8), at::kBFloat16), nullptr);
+    return solve::sweep_codes(w, factor, grid_of(w, gptq_format(4, 8), at::kBFloat16), {}, nullptr);
   };
   EXPECT_TRUE(at::equal(codes(weight).narrow(0, 64, 96), codes(weight.narrow(0, 64, 96))));
 }
 
 TEST(ColumnSweep, SinglePrecisionGivesTheCodesOfDouble) {
   const Fixture fixture = test::fixture(7, 16, 256, 600, {{3, 20}, {50, 8}, {200, 30}});
-  const Grid grid = grid_of(fixture.weight, gptq_scheme(4));
-  Grid single = grid;
-  single.scales = grid.scales.to(at::kFloat);
+  const ScalarGrid grid = grid_of(fixture.weight, gptq_format(4));
+  ScalarGrid single = grid;
+  single.scale = grid.scale.to(at::kFloat);
+  single.zero = grid.zero.to(at::kFloat);
+  single.decoded = at::kFloat;
   double loss = 0;
-  const at::Tensor codes = solve::sweep_codes(
-      fixture.weight.to(at::kFloat), factor_of(fixture.hessian().to(at::kFloat)), single, &loss);
+  const at::Tensor codes =
+      solve::sweep_codes(fixture.weight.to(at::kFloat), factor_of(fixture.hessian().to(at::kFloat)),
+                         single, {}, &loss);
   const at::Tensor wide =
-      solve::sweep_codes(fixture.weight, factor_of(fixture.hessian()), grid, nullptr);
+      solve::sweep_codes(fixture.weight, factor_of(fixture.hessian()), grid, {}, nullptr);
   EXPECT_TRUE(at::equal(codes, wide)) << (codes != wide).sum();
   EXPECT_NEAR(loss, 1706.2734, 2e-2);
 }
@@ -294,10 +284,10 @@ TEST(ColumnSweep, FastTilesGiveTheErrorOfThePlainSweep) {
       const Fixture fixture = test::fixture(11, rows, 150, 300, {{3, 20}});
       const at::Tensor weight = fixture.weight.to(at::kFloat);
       const Factor factor = factor_of(fixture.hessian().to(at::kFloat), Order::kActivation);
-      const Grid grid = grid_of(weight, gptq_scheme(4, 50), storage);
+      const ScalarGrid grid = grid_of(weight, gptq_format(4, 50), storage);
       double loss = 0, reference = 0;
-      const at::Tensor codes = solve::sweep_codes(weight, factor, grid, &loss);
-      const at::Tensor plain = solve::sweep_codes_reference(weight, factor, grid, &reference);
+      const at::Tensor codes = solve::sweep_codes(weight, factor, grid, {}, &loss);
+      const at::Tensor plain = solve::sweep_codes_plain(weight, factor, grid, {}, &reference);
       EXPECT_LE((codes != plain).sum().item<int64_t>(), rows * 150 / 200) << rows;
       EXPECT_NEAR(loss / reference, 1, 2e-2);
     }
@@ -306,13 +296,10 @@ TEST(ColumnSweep, FastTilesGiveTheErrorOfThePlainSweep) {
 
 TEST(ColumnSweep, SweepsFp8) {
   const Fixture fixture = f5();
-  WeightScheme scheme = gptq_scheme(8);
-  scheme.format = NumberFormat::kFp8E4M3;
-  scheme.symmetric = true;
-  const Outcome run = sweep(fixture, scheme, Order::kActivation);
+  const Format format = test::weight("fp8-e4m3");
+  const Outcome run = sweep(fixture, format, Order::kActivation);
   EXPECT_EQ(run.codes.scalar_type(), at::kFloat8_e4m3fn);
-  EXPECT_LT(fixture.error(run.value),
-            fixture.error(quant::round_trip(fixture.weight, grid_of(fixture.weight, scheme))));
+  EXPECT_LT(fixture.error(run.value), fixture.error(test::rounded(fixture.weight, format)));
 }
 
 TEST(ColumnSweep, ThreadsDoNotChangeAByte) {
@@ -325,7 +312,7 @@ TEST(ColumnSweep, ThreadsDoNotChangeAByte) {
     const at::Tensor weight = fixture.weight.to(at::kFloat);
     factors.push_back(factor.r);
     codes.push_back(solve::sweep_codes(
-        weight, factor, grid_of(weight, gptq_scheme(4, 64), at::kBFloat16), nullptr));
+        weight, factor, grid_of(weight, gptq_format(4, 64), at::kBFloat16), {}, nullptr));
   }
   at::set_num_threads(before);
   EXPECT_TRUE(at::equal(factors[0], factors[1]));
@@ -341,7 +328,8 @@ TEST(ColumnSweep, DeadColumnsBecomeZero) {
   linear.weight.select(1, 10).fill_(7);  // must not widen the range of its group
   const Factor factor = factor_of(fixture.hessian().to(at::kFloat));
   EXPECT_EQ(factor.dead.sum().item<int64_t>(), 1);
-  const auto swept = solve::column_sweep(linear, factor, gptq_scheme(4, 16), at::kBFloat16);
+  const auto swept =
+      solve::column_sweep(linear, factor, test::target(gptq_format(4, 16), at::kBFloat16));
   ASSERT_TRUE(swept.ok()) << swept.status();
   const at::Tensor value = decode(swept->result);
   EXPECT_EQ(value.select(1, 10).abs().max().item<float>(), 0);
@@ -356,15 +344,15 @@ TEST(ColumnSweep, HonoursLimitsAndNamesTheLinear) {
   linear.clip_low = at::ones({32, 4}) * -0.05;
   linear.clip_high = at::ones({32, 4}) * 0.05;
   const Factor factor = factor_of(fixture.hessian().to(at::kFloat));
-  const auto swept = solve::column_sweep(linear, factor, gptq_scheme(4, 16), at::kFloat);
+  const auto swept =
+      solve::column_sweep(linear, factor, test::target(gptq_format(4, 16), at::kFloat));
   ASSERT_TRUE(swept.ok()) << swept.status();
   EXPECT_LE(decode(swept->result).abs().max().item<float>(), 0.0567f);
-  EXPECT_EQ(swept->result.name, "layers.0.q_proj");
+  EXPECT_EQ(swept->result.name(), "layers.0.q_proj");
   linear.weight = linear.weight.narrow(1, 0, 32);
-  EXPECT_THAT(
-      std::string(
-          solve::column_sweep(linear, factor, gptq_scheme(4), at::kFloat).status().message()),
-      HasSubstr("layers.0.q_proj: its input has 32 channels, the Hessian 64"));
+  const Target channel = test::target(gptq_format(4), at::kFloat);
+  EXPECT_THAT(std::string(solve::column_sweep(linear, factor, channel).status().message()),
+              HasSubstr("layers.0.q_proj: its input has 32 channels, the Hessian 64"));
 }
 
 double residual(const Factor& factor, const at::Tensor& damped) {

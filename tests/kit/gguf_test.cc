@@ -11,7 +11,9 @@
 #include <sstream>
 
 #include "swage/io/gguf_header.h"
+#include "swage/quant/gguf_blocks.h"
 #include "swage/text/tokenizer.h"
+#include "tests/kit/gguf_support.h"
 #include "tests/kit/gguf_writer.h"
 #include "tests/kit/text_files.h"
 
@@ -24,7 +26,15 @@ using testing_text::test_data;
 using testing_text::write_temporary;
 
 constexpr int64_t kSize = 256;  // hidden size, rows of every matrix, vocabulary
-constexpr uint32_t kTypes[] = {0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 30};
+constexpr uint32_t kTypes[] = {0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 20, 30, 39};
+
+// Is it the high byte of a scale?
+bool holds_exponent(uint32_t type, size_t place) {
+  if (type == 10) return place == 81 || place == 83;
+  if (type == 11) return place == 109;
+  if (type == 39) return place == 0;
+  return place == 1 || place == 3 || place == 209;
+}
 
 // Blocks whose bytes come from a generator; scales stay finite because their high bytes are masked.
 std::string made_up_blocks(uint32_t type, int64_t values) {
@@ -35,7 +45,7 @@ std::string made_up_blocks(uint32_t type, int64_t values) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const size_t place = i % static_cast<size_t>(block.bytes);
     out[i] = static_cast<char>(state >> 56);
-    if (place == 1 || place == 3 || place == 209) out[i] = static_cast<char>(out[i] & 0x3B);
+    if (holds_exponent(type, place)) out[i] = static_cast<char>(out[i] & 0x3B);
   }
   return out;
 }
@@ -134,6 +144,36 @@ TEST(Gguf, DecodesEveryTypeAsTheGgufPackageDoes) {
       EXPECT_EQ(values.const_data_ptr<float>()[i], static_cast<float>(first));
     }
     EXPECT_TRUE(at::equal(weights.read_rows(name, 100, 103).value(), values.narrow(0, 100, 3)));
+  }
+}
+
+// Reader and codecs define the same values: whatever the bytes, and what a codec has packed.
+TEST(Gguf, ReadsBlocksAsTheirCodecsDecodeThem) {
+  for (const std::string& format : testing_gguf::block_formats()) {
+    SCOPED_TRACE(format);
+    const quant::GgufFormat blocks = quant::gguf_format(format);
+    EXPECT_EQ(gguf_block(blocks.type).values, blocks.columns);
+    EXPECT_EQ(gguf_block(blocks.type).bytes, blocks.bytes);
+    const auto codec = testing_gguf::codec_of(format, "weighted");
+    const at::Tensor weight = testing_gguf::gaussian(kSize, kSize, blocks.type);
+    const at::Tensor packed =
+        *quant::pack_gguf(codec->encode(weight, *codec->fit(weight, {})), format);
+    const std::string made_up = made_up_blocks(blocks.type, kSize * kSize);
+    const std::string own(static_cast<const char*>(packed.const_data_ptr()),
+                          static_cast<size_t>(packed.numel()));
+    for (const std::string& bytes : {made_up, own}) {
+      Model model(0);
+      model.embedding(0);  // fp32, unrounded
+      model.tensor("output.weight", {kSize, kSize}, blocks.type, bytes);
+      const auto checkpoint = open_gguf(write_temporary("codecs.gguf", model.file()));
+      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+      const at::Tensor read = (*checkpoint)->weights().read("lm_head.weight").value();
+      at::Tensor rows = at::empty(packed.sizes(), at::kByte);
+      std::memcpy(rows.mutable_data_ptr(), bytes.data(), bytes.size());
+      const Parts parts = *quant::unpack_gguf(rows, format);
+      EXPECT_TRUE(codec->validate(parts, kSize, kSize).ok());
+      EXPECT_TRUE(testing_gguf::same_bits(codec->decode(parts, kSize, kSize), read));
+    }
   }
 }
 

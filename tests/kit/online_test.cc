@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "swage/quant/quantizer.h"
+#include "tests/kit/scheme.h"
 
 namespace swage::transform {
 namespace {
@@ -16,6 +16,13 @@ at::Tensor numbers(int64_t rows, int64_t columns) {
 }
 
 double largest(const at::Tensor& x) { return x.abs().max().item<double>(); }
+
+Result per_channel(const Linear& linear) {
+  const auto format = test::weight("int", {{"granularity", "channel"}});
+  auto result = quant::quantize(linear, test::target(format, at::kFloat));
+  EXPECT_TRUE(result.ok()) << result.status();
+  return *std::move(result);
+}
 
 Linear linear_of(int64_t out, int64_t in) {
   Linear linear;
@@ -103,17 +110,15 @@ TEST(TransformInput, ResultsCarryItAndQuantizeWhatTheyTransformed) {
   Subset subset = subset_of(linear);
   const auto transform = std::make_shared<OnlineTransform>(OnlineTransform::widest(96, 0));
   ASSERT_TRUE(transform_input(subset, transform).ok());
-  WeightScheme scheme;
-  scheme.granularity = Granularity::kChannel;
-  CompressedLinear result = *quant::quantize(linear, scheme, at::kFloat);
-  result.activation = ActivationQuantizer{ActivationScheme{}, {}, {}};
+  Result result = per_channel(linear);
+  result.set_activation(ActivationQuantizer{test::inputs("int"), {}});
   const std::string plain = digest(result);
   ASSERT_TRUE(linear.set_result(result).ok());
-  EXPECT_EQ(linear.result()->online_transform, "hadamard 96");
+  EXPECT_EQ(linear.result()->online_transform(), "hadamard 96");
   EXPECT_NE(digest(*linear.result()), plain);
   linear.set_view(View::kCompressed);
   const at::Tensor x = numbers(9, 96);
-  const at::Tensor input = quant::fake_quantize(transform->apply(x), *result.activation);
+  const at::Tensor input = result.activation()->apply(transform->apply(x));
   EXPECT_LT(largest(linear.apply(x) - input.matmul(decode(result).to(at::kDouble).t())), 1e-12);
   // A result that was read from somewhere says it all by itself.
   Linear other = linear_of(8, 96);
@@ -140,18 +145,14 @@ TEST(TransformInput, RefusesWhatWouldNotFollowIt) {
   linear.clip_low = linear.clip_high = at::Tensor();
   ASSERT_EQ(message(subset), "");
   EXPECT_THAT(message(subset), HasSubstr("has a transform of its input already"));
-  WeightScheme scheme;
-  scheme.granularity = Granularity::kChannel;
-  ASSERT_TRUE(linear.set_result(*quant::quantize(linear, scheme, at::kFloat)).ok());
+  ASSERT_TRUE(linear.set_result(per_channel(linear)).ok());
   EXPECT_THAT(message(subset), StartsWith("mlp.output: model.layers.0.mlp.down_proj has"));
 }
 
 TEST(TransformInput, ResultsWithATransformOfAnotherWidthAreRefused) {
   Linear linear = linear_of(8, 96);
-  WeightScheme scheme;
-  scheme.granularity = Granularity::kChannel;
-  CompressedLinear result = *quant::quantize(linear, scheme, at::kFloat);
-  result.online_transform = "hadamard 64";
+  Result result = per_channel(linear);
+  result.set_online_transform("hadamard 64");
   EXPECT_THAT(std::string(validate(result).message()),
               HasSubstr("down_proj: \"hadamard 64\" is no transform of 96 channels"));
 }

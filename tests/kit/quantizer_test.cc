@@ -7,41 +7,34 @@
 #include <gtest/gtest.h>
 
 #include "tests/kit/fixture.h"
+#include "tests/kit/scheme.h"
 
 namespace swage {
 namespace {
 
-using quant::Grid;
+using quant::ScalarGrid;
 using test::f1;
 using test::f5;
+using test::Format;
+using test::grid_of;
 using ::testing::HasSubstr;
 
-WeightScheme channel_scheme(int bits, bool symmetric, Convention convention = Convention::kMinmax) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.granularity = Granularity::kChannel;
-  scheme.symmetric = symmetric;
-  scheme.convention = convention;
-  return scheme;
+constexpr const char* kConventions[] = {"minmax", "gptq", "full-range", "llmc"};
+
+Format channels(int bits, bool symmetric, const char* convention = "minmax") {
+  return test::weight("int", {{"bits", bits},
+                              {"granularity", "channel"},
+                              {"symmetric", symmetric},
+                              {"convention", convention}});
 }
 
-WeightScheme group_scheme(int bits, bool symmetric, int64_t size,
-                          Convention convention = Convention::kMinmax) {
-  WeightScheme scheme = channel_scheme(bits, symmetric, convention);
-  scheme.granularity = Granularity::kGroup;
-  scheme.group_size = size;
-  return scheme;
-}
-
-Grid grid_of(const at::Tensor& weight, const WeightScheme& scheme,
-             at::ScalarType storage = at::kDouble) {
-  auto grid = quant::find_grid(weight, scheme, storage);
-  EXPECT_TRUE(grid.ok()) << grid.status();
-  return *grid;
+Format groups(int bits, bool symmetric, int64_t size, const char* convention = "minmax") {
+  return test::with(channels(bits, symmetric, convention),
+                    {{"granularity", "group"}, {"group", size}});
 }
 
 struct Golden {
-  WeightScheme scheme;
+  Format format;
   double squares, error;
 };
 
@@ -60,48 +53,48 @@ TEST(Fixture, GivesTheRecordedNumbers) {
 
 TEST(Quantizer, ReproducesTheTableOfConventions) {
   const std::vector<Golden> table = {
-      {channel_scheme(4, false), 0.005704057192411, 11.951195915401698},
-      {channel_scheme(4, false, Convention::kLlmc), 0.005704057192411, 11.951195915401698},
-      {channel_scheme(4, false, Convention::kGptq), 0.005704057192411, 11.951195915401698},
-      {channel_scheme(4, true), 0.0077958478, 42.30916403},
-      {channel_scheme(4, true, Convention::kFullRange), 0.007260069205, 22.686996087},
-      {group_scheme(4, false, 8), 0.0036995968, 7.6598572511},
-      {group_scheme(3, false, 8), 0.018475872108, 76.655518285},
-      {group_scheme(2, false, 8), 0.103749171269, 626.994468258},
-      {group_scheme(2, true, 8), 0.298702814, 950.2127},
-      {group_scheme(2, true, 8, Convention::kFullRange), 0.108934713, 1097.274},
+      {channels(4, false), 0.005704057192411, 11.951195915401698},
+      {channels(4, false, "llmc"), 0.005704057192411, 11.951195915401698},
+      {channels(4, false, "gptq"), 0.005704057192411, 11.951195915401698},
+      {channels(4, true), 0.0077958478, 42.30916403},
+      {channels(4, true, "full-range"), 0.007260069205, 22.686996087},
+      {groups(4, false, 8), 0.0036995968, 7.6598572511},
+      {groups(3, false, 8), 0.018475872108, 76.655518285},
+      {groups(2, false, 8), 0.103749171269, 626.994468258},
+      {groups(2, true, 8), 0.298702814, 950.2127},
+      {groups(2, true, 8, "full-range"), 0.108934713, 1097.274},
   };
   const auto fixture = f1();
   for (const Golden& golden : table) {
-    SCOPED_TRACE(describe(golden.scheme));
-    const at::Tensor rounded =
-        quant::round_trip(fixture.weight, grid_of(fixture.weight, golden.scheme));
+    SCOPED_TRACE(golden.format->describe());
+    const at::Tensor rounded = test::rounded(fixture.weight, golden.format);
     EXPECT_NEAR((rounded - fixture.weight).square().sum().item<double>(), golden.squares, 1e-9);
     EXPECT_NEAR(fixture.error(rounded) / golden.error, 1, 5e-7);  // digits recorded
   }
 }
 
 TEST(Quantizer, FindsScaleAndZeroPointsOfTheFirstFixture) {
-  const Grid grid = grid_of(f1().weight, channel_scheme(4, false));
-  EXPECT_NEAR(grid.scales[0][0].item<double>(), 0.0187618542, 1e-10);
+  const Parts levels = test::levels_of(f1().weight, channels(4, false), test::request(at::kDouble));
+  EXPECT_NEAR(part(levels, "scales")[0][0].item<double>(), 0.0187618542, 1e-10);
+  const at::Tensor& zeros = part(levels, "zeros");
+  EXPECT_EQ(zeros.scalar_type(), at::kChar);
   const at::Tensor expected = at::tensor({8, 6, 2, 7, 7, 7, 6, 8}, at::kInt) - 8;
-  EXPECT_TRUE(at::equal(grid.zeros.flatten().to(at::kInt), expected)) << grid.zeros;
+  EXPECT_TRUE(at::equal(zeros.flatten().to(at::kInt), expected)) << zeros;
 }
 
 TEST(Quantizer, SearchesRangesByTheirError) {
-  WeightScheme scheme = channel_scheme(3, true);
+  const Format format = channels(3, true);
   const auto fixture = f1();
-  const at::Tensor plain = quant::round_trip(fixture.weight, grid_of(fixture.weight, scheme));
+  const at::Tensor plain = test::rounded(fixture.weight, format);
   EXPECT_NEAR((plain - fixture.weight).square().sum().item<double>(), 0.0467066507, 1e-9);
-  scheme.range = RangeRule::kMse;
-  const Grid grid = grid_of(fixture.weight, scheme);
+  const ScalarGrid grid = grid_of(fixture.weight, test::with(format, {{"range", "mse"}}));
   const at::Tensor error = (quant::round_trip(fixture.weight, grid) - fixture.weight).abs();
   EXPECT_NEAR(error.square().sum().item<double>(), 0.0369191705, 1e-9);
   EXPECT_NEAR(error.pow(2.4).sum().item<double>(), 0.008274626458, 1e-11);
   const double shrink[] = {.78, .94, .94, .90, .90, .90, .93, .78};
   const at::Tensor full = fixture.weight.abs().amax(1) / 3;
   for (int row = 0; row < 8; ++row) {
-    EXPECT_NEAR(grid.scales[row][0].item<double>() / full[row].item<double>(), shrink[row], 1e-6)
+    EXPECT_NEAR(grid.scale[row][0].item<double>() / full[row].item<double>(), shrink[row], 1e-6)
         << row;
   }
 }
@@ -109,15 +102,12 @@ TEST(Quantizer, SearchesRangesByTheirError) {
 TEST(Quantizer, FastRangeSearchIsAsGoodAsTheExactOne) {
   for (const bool symmetric : {true, false}) {
     for (const int64_t width : {8, 13, 64}) {
-      WeightScheme scheme = group_scheme(3, symmetric, width, Convention::kGptq);
-      scheme.group_tail_short = true;
-      scheme.range = RangeRule::kMse;
+      const Format format = test::with(groups(3, symmetric, width, "gptq"),
+                                       {{"group_tail", "short"}, {"range", "mse"}});
       const at::Tensor weight = f5().weight;
-      const at::Tensor exact =
-          quant::round_trip(weight, grid_of(weight, scheme, at::kFloat)) - weight;
-      const at::Tensor single = weight.to(at::kFloat);
+      const at::Tensor exact = test::rounded(weight, format, at::kFloat) - weight;
       const at::Tensor fast =
-          quant::round_trip(single, grid_of(single, scheme, at::kFloat)).to(at::kDouble) - weight;
+          test::rounded(weight.to(at::kFloat), format, at::kFloat).to(at::kDouble) - weight;
       const double cost = exact.abs().pow(2.4).sum().item<double>();
       EXPECT_NEAR(fast.abs().pow(2.4).sum().item<double>() / cost, 1, 1e-4);
     }
@@ -127,13 +117,12 @@ TEST(Quantizer, FastRangeSearchIsAsGoodAsTheExactOne) {
 TEST(Quantizer, RangeSearchPassesOverNoBetterRange) {
   const at::Tensor weight =
       f5().weight * f5().weight.abs();  // heavy tails: many ranges cut off much
-  for (const Convention convention :
-       {Convention::kMinmax, Convention::kGptq, Convention::kFullRange, Convention::kLlmc}) {
+  for (const std::string convention : kConventions) {
     for (const int bits : {2, 4, 8}) {
       for (const at::ScalarType storage : {at::kBFloat16, at::kHalf}) {
-        const bool symmetric = convention == Convention::kFullRange || bits == 4;
-        WeightScheme scheme = group_scheme(bits, symmetric, 16, convention);
-        const auto cost_of = [&](const Grid& grid) {
+        const bool symmetric = convention == "full-range" || bits == 4;
+        const Format format = groups(bits, symmetric, 16, convention.c_str());
+        const auto cost_of = [&](const ScalarGrid& grid) {
           return (quant::round_trip(weight, grid) - weight)
               .abs()
               .pow(2.4)
@@ -142,31 +131,30 @@ TEST(Quantizer, RangeSearchPassesOverNoBetterRange) {
         };
         const at::Tensor groups = weight.reshape({weight.size(0), -1, 16});
         at::Tensor low = groups.amin(2), high = groups.amax(2), least;
-        if (convention != Convention::kLlmc) {
+        if (convention != "llmc") {
           low = low.clamp_max(0);
           high = high.clamp_min(0);
         }
         for (int step = 0; step < 80; ++step) {
           const double shrink = 1 - step / 100.;
-          const auto grid = quant::find_grid(weight, scheme, storage, low * shrink, high * shrink);
-          ASSERT_TRUE(grid.ok()) << grid.status();
-          const at::Tensor cost = cost_of(*grid);
+          const at::Tensor cost =
+              cost_of(grid_of(weight, format, storage, low * shrink, high * shrink));
           least = least.defined() ? at::minimum(least, cost) : cost;
         }
-        scheme.range = RangeRule::kMse;
-        const at::Tensor found = cost_of(grid_of(weight, scheme, storage));
+        const at::Tensor found =
+            cost_of(grid_of(weight, test::with(format, {{"range", "mse"}}), storage));
         EXPECT_TRUE(at::allclose(found, least, 1e-9, 1e-15))
-            << describe(scheme) << " " << (found / least).max().item<double>();
+            << format->describe() << " " << convention << " "
+            << (found / least).max().item<double>();
       }
     }
   }
 }
 
 TEST(Quantizer, KeepsRoundedValuesWhereTheyAre) {
-  for (const Convention convention : {Convention::kMinmax, Convention::kFullRange}) {
-    const WeightScheme scheme = group_scheme(4, true, 16, convention);
+  for (const char* const convention : {"minmax", "full-range"}) {
     const at::Tensor weight = f5().weight.to(at::kFloat);
-    const Grid grid = grid_of(weight, scheme, at::kBFloat16);
+    const ScalarGrid grid = grid_of(weight, groups(4, true, 16, convention), at::kBFloat16);
     const at::Tensor once = quant::round_trip(weight, grid);
     EXPECT_TRUE(at::equal(quant::round_trip(once, grid), once));
   }
@@ -175,14 +163,16 @@ TEST(Quantizer, KeepsRoundedValuesWhereTheyAre) {
 TEST(Quantizer, RoundsScalesBeforeCodes) {
   const at::Tensor weight = f5().weight.to(at::kFloat);
   for (const at::ScalarType storage : {at::kBFloat16, at::kHalf, at::kFloat}) {
-    const Grid grid = grid_of(weight, group_scheme(4, false, 16), storage);
-    EXPECT_EQ(grid.scales.scalar_type(), storage);
-    const at::Tensor scale = grid.scales.to(at::kFloat).repeat_interleave(16, 1);
-    const at::Tensor zero = grid.zeros.to(at::kFloat).repeat_interleave(16, 1);
+    const Format format = groups(4, false, 16);
+    const Parts parts =
+        format->encode(weight, test::levels_of(weight, format, test::request(storage)));
+    EXPECT_EQ(part(parts, "scales").scalar_type(), storage);
+    const at::Tensor scale = part(parts, "scales").to(at::kFloat).repeat_interleave(16, 1);
+    const at::Tensor zero = part(parts, "zeros").to(at::kFloat).repeat_interleave(16, 1);
     const at::Tensor codes = at::clamp(at::round(weight / scale) + zero, -8, 7);
-    EXPECT_TRUE(at::equal(quant::encode(weight, grid).to(at::kFloat), codes));
+    EXPECT_TRUE(at::equal(part(parts, "codes").to(at::kFloat), codes));
     const at::Tensor decoded = ((codes - zero) * scale).to(storage).to(at::kFloat);
-    EXPECT_TRUE(at::equal(quant::decode(quant::encode(weight, grid), grid), decoded));
+    EXPECT_TRUE(at::equal(format->decode(parts, 32, 64), decoded));
   }
 }
 
@@ -191,19 +181,17 @@ TEST(Quantizer, FastPathGivesTheBitsOfThePlainOne) {
   for (const at::ScalarType storage : {at::kBFloat16, at::kHalf, at::kFloat}) {
     for (const int bits : {2, 3, 4, 5, 8}) {
       for (const int64_t width : {1, 7, 29, 64, 203}) {
-        WeightScheme scheme = group_scheme(bits, bits % 2 == 0, width);
-        scheme.group_tail_short = true;
-        const Grid grid = grid_of(weight, scheme, storage);
-        const at::Tensor codes = quant::encode_reference(weight, grid);
+        const Format format =
+            test::with(groups(bits, bits % 2 == 0, width), {{"group_tail", "short"}});
+        const ScalarGrid grid = grid_of(weight, format, storage);
+        const at::Tensor codes = quant::encode_plain(weight, grid);
         EXPECT_TRUE(at::equal(quant::encode(weight, grid), codes)) << bits << " " << width;
-        const at::Tensor zero =
-            grid.zeros.defined() ? grid.zeros : at::zeros_like(grid.scales, at::kChar);
+        const at::Tensor zero = grid.zero.defined() ? grid.zero : at::zeros_like(grid.scale);
         const auto spread = [&](const at::Tensor& t) {
           return t.to(at::kFloat).repeat_interleave(width, 1).narrow(1, 0, 203);
         };
-        const at::Tensor decoded = ((codes.to(at::kFloat) - spread(zero)) * spread(grid.scales))
-                                       .to(storage)
-                                       .to(at::kFloat);
+        const at::Tensor decoded =
+            ((codes.to(at::kFloat) - spread(zero)) * spread(grid.scale)).to(storage).to(at::kFloat);
         EXPECT_TRUE(at::equal(quant::decode(codes, grid), decoded)) << bits << " " << width;
         EXPECT_TRUE(at::equal(quant::round_trip(weight, grid), decoded)) << bits << " " << width;
       }
@@ -214,10 +202,10 @@ TEST(Quantizer, FastPathGivesTheBitsOfThePlainOne) {
 TEST(Quantizer, IsTheSameForStridedAndForPermutedColumns) {
   const at::Tensor weight = f5().weight.to(at::kFloat);
   const at::Tensor strided = weight.t().contiguous().t();
-  const WeightScheme scheme = group_scheme(4, false, 16);
-  EXPECT_TRUE(at::equal(quant::encode(strided, grid_of(strided, scheme)),
-                        quant::encode(weight, grid_of(weight, scheme))));
-  const WeightScheme channel = channel_scheme(4, false);
+  const Format format = groups(4, false, 16);
+  EXPECT_TRUE(at::equal(quant::encode(strided, grid_of(strided, format)),
+                        quant::encode(weight, grid_of(weight, format))));
+  const Format channel = channels(4, false);
   const at::Tensor flipped = weight.flip({1});
   EXPECT_TRUE(at::equal(quant::encode(flipped, grid_of(flipped, channel)).flip({1}),
                         quant::encode(weight, grid_of(weight, channel))));
@@ -228,8 +216,8 @@ TEST(Quantizer, DecodesConstantAndEmptyGroupsExactly) {
     for (const bool symmetric : {true, false}) {
       for (const int bits : {2, 3, 4, 8}) {
         const at::Tensor weight = at::full({3, 8}, value, at::kFloat);
-        const Grid grid = grid_of(weight, group_scheme(bits, symmetric, 4), at::kBFloat16);
-        EXPECT_TRUE(at::equal(quant::round_trip(weight, grid), weight))
+        const Format format = groups(bits, symmetric, 4);
+        EXPECT_TRUE(at::equal(test::rounded(weight, format, at::kBFloat16), weight))
             << value << " " << bits << " " << symmetric;
       }
     }
@@ -238,63 +226,54 @@ TEST(Quantizer, DecodesConstantAndEmptyGroupsExactly) {
 
 TEST(Quantizer, KeepsOneSidedGroupsUnlessAskedForTheLlmcWay) {
   const at::Tensor weight = at::tensor({.5, .52, .54, .56, .58, .6}, at::kDouble).view({1, 6});
-  const at::Tensor safe = quant::round_trip(weight, grid_of(weight, channel_scheme(4, false)));
+  const at::Tensor safe = test::rounded(weight, channels(4, false));
   EXPECT_LE((safe - weight).abs().max().item<double>(), 0.0201);
-  const at::Tensor llmc =
-      quant::round_trip(weight, grid_of(weight, channel_scheme(4, false, Convention::kLlmc)));
+  const at::Tensor llmc = test::rounded(weight, channels(4, false, "llmc"));
   EXPECT_NEAR(llmc.min().item<double>(), 0.1, 1e-9);
   EXPECT_NEAR(llmc.max().item<double>(), 0.1, 1e-9);
 }
 
 TEST(Quantizer, SurvivesScalesThatUnderflowTheirDtype) {
   const at::Tensor weight = at::tensor({1e-12, -2e-12, 3e-12, 0.}, at::kFloat).view({1, 4});
-  const Grid grid = grid_of(weight, channel_scheme(4, true), at::kHalf);
-  EXPECT_GT(grid.scales.item<float>(), 0);
+  const ScalarGrid grid = grid_of(weight, channels(4, true), at::kHalf);
+  EXPECT_GT(grid.scale.item<float>(), 0);
   EXPECT_EQ(quant::round_trip(weight, grid).abs().max().item<float>(), 0);
 }
 
 TEST(Quantizer, LimitsAreAppliedBeforeTheRange) {
-  Linear linear;
-  linear.name = "m";
-  linear.weight = at::tensor({-1., -.5, .25, 2., 4., .5, -.5, 1.}, at::kFloat).view({1, 8});
-  linear.clip_low = at::tensor({-.5, -.25}, at::kFloat).view({1, 2});
-  linear.clip_high = at::tensor({1., 2.}, at::kFloat).view({1, 2});
-  const auto result = quant::quantize(linear, group_scheme(8, false, 4), at::kFloat);
-  ASSERT_TRUE(result.ok()) << result.status();
+  const at::Tensor weight =
+      at::tensor({-1., -.5, .25, 2., 4., .5, -.5, 1.}, at::kFloat).view({1, 8});
+  const at::Tensor low = at::tensor({-.5, -.25}, at::kFloat).view({1, 2});
+  const at::Tensor high = at::tensor({1., 2.}, at::kFloat).view({1, 2});
+  const Result result = test::quantized(weight, groups(8, false, 4), at::kFloat, low, high);
   const at::Tensor expected =
       at::tensor({-.5, -.5, .25, 1., 2., .5, -.25, 1.}, at::kFloat).view({1, 8});
-  EXPECT_LE((decode(*result) - expected).abs().max().item<float>(), 0.005);
+  EXPECT_LE((decode(result) - expected).abs().max().item<float>(), 0.005);
 }
 
 TEST(Quantizer, OneScaleServesAWholeTensor) {
-  WeightScheme scheme = channel_scheme(8, true);
-  scheme.granularity = Granularity::kTensor;
   const at::Tensor weight = f5().weight.to(at::kFloat);
-  const Grid grid = grid_of(weight, scheme, at::kFloat);
-  EXPECT_EQ(grid.scales.sizes(), (c10::IntArrayRef{1, 1}));
-  EXPECT_FLOAT_EQ(grid.scales.item<float>(), weight.abs().max().item<float>() / 127);
+  const ScalarGrid grid =
+      grid_of(weight, test::with(channels(8, true), {{"granularity", "tensor"}}), at::kFloat);
+  EXPECT_EQ(grid.scale.sizes(), (c10::IntArrayRef{1, 1}));
+  EXPECT_FLOAT_EQ(grid.scale.item<float>(), weight.abs().max().item<float>() / 127);
   EXPECT_LE((quant::round_trip(weight, grid) - weight).abs().max().item<float>(),
-            grid.scales.item<float>() / 2 * 1.0001f);
+            grid.scale.item<float>() / 2 * 1.0001f);
 }
 
 TEST(Quantizer, NamesTheEntryThatIsNotFinite) {
   at::Tensor weight = f5().weight.to(at::kFloat);
   weight[20][33] = std::numeric_limits<float>::quiet_NaN();
   weight[21][2] = std::numeric_limits<float>::infinity();
-  EXPECT_THAT(
-      std::string(
-          quant::find_grid(weight, group_scheme(4, true, 16), at::kBFloat16).status().message()),
-      HasSubstr("the weight holds NaN at row 20, column 33"));
+  EXPECT_THAT(test::refusal(weight, groups(4, true, 16), at::kBFloat16),
+              HasSubstr("the weight holds NaN at row 20, column 33"));
   weight[20][33] = 0;
-  EXPECT_THAT(
-      std::string(
-          quant::find_grid(weight, channel_scheme(4, true), at::kBFloat16).status().message()),
-      HasSubstr("the weight holds infinity at row 21, column 2"));
+  EXPECT_THAT(test::refusal(weight, channels(4, true), at::kBFloat16),
+              HasSubstr("the weight holds infinity at row 21, column 2"));
 }
 
 TEST(Quantizer, NamesTheGroupSizesThatWouldDo) {
-  const auto status =
-      quant::find_grid(f5().weight, group_scheme(4, true, 24), at::kBFloat16).status();
+  const auto status = groups(4, true, 24)->fit(f5().weight, test::request(at::kBFloat16)).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(
       std::string(status.message()),
@@ -304,53 +283,50 @@ TEST(Quantizer, NamesTheGroupSizesThatWouldDo) {
 
 TEST(Quantizer, RefusesAScaleThatItsDtypeCannotHold) {
   const at::Tensor weight = at::full({2, 4}, 1e7, at::kFloat);
-  EXPECT_THAT(
-      std::string(quant::find_grid(weight, channel_scheme(4, true), at::kHalf).status().message()),
-      HasSubstr("the scale of row 0, group 0 does not fit the dtype of the scales"));
+  EXPECT_THAT(test::refusal(weight, channels(4, true), at::kHalf),
+              HasSubstr("the scale of row 0, group 0 does not fit the dtype of the scales"));
+}
+
+// An fp8 format whose one scale is 1, on a row of `count` values.
+ScalarGrid unit_grid(const char* format, int64_t count) {
+  return test::grid_on({{"scales", at::ones({1, 1})}},
+                       test::weight(format, {{"granularity", "tensor"}}), 1, count);
 }
 
 TEST(Fp8, RoundsTiesToEvenAndSaturates) {
-  WeightScheme scheme;
-  scheme.bits = 8;
-  scheme.granularity = Granularity::kTensor;
-  const auto rounded = [&](NumberFormat format, std::vector<double> values) {
-    scheme.format = format;
+  const auto rounded = [&](const char* format, const std::vector<double>& values) {
     const at::Tensor x = at::tensor(values, at::kFloat).view({1, -1});
-    return quant::round_trip(x, {scheme, at::ones({1, 1}), {}}).flatten();
+    return quant::round_trip(x, unit_grid(format, x.size(1))).flatten();
   };
   EXPECT_TRUE(at::equal(
-      rounded(NumberFormat::kFp8E4M3,
+      rounded("fp8-e4m3",
               {.001, .0009765625, .00146484375, .017, 1.0625, 1.1875, 300, 447, 1000, -1e9}),
       at::tensor({.001953125, 0., .001953125, .017578125, 1., 1.25, 288., 448., 448., -448.},
                  at::kFloat)));
-  EXPECT_TRUE(at::equal(rounded(NumberFormat::kFp8E5M2, {1e-5, 1.125, 1.375, 1e9}),
+  EXPECT_TRUE(at::equal(rounded("fp8-e5m2", {1e-5, 1.125, 1.375, 1e9}),
                         at::tensor({1.52587890625e-05, 1., 1.5, 57344.}, at::kFloat)));
 }
 
 TEST(Fp8, EveryFiniteCodeSurvives) {
-  for (const NumberFormat format : {NumberFormat::kFp8E4M3, NumberFormat::kFp8E5M2}) {
-    WeightScheme scheme;
-    scheme.format = format;
-    scheme.bits = 8;
-    scheme.granularity = Granularity::kTensor;
-    const Grid grid{scheme, at::ones({1, 1}), {}};
-    const auto type = format == NumberFormat::kFp8E4M3 ? at::kFloat8_e4m3fn : at::kFloat8_e5m2;
+  for (const char* const format : {"fp8-e4m3", "fp8-e5m2"}) {
+    const bool e4m3 = std::string(format) == "fp8-e4m3";
+    const auto type = e4m3 ? at::kFloat8_e4m3fn : at::kFloat8_e5m2;
     const at::Tensor values =
         at::arange(0, 256, at::kInt).to(at::kByte).view(type).to(at::kFloat).view({1, 256});
     const at::Tensor finite = values.masked_select(values.isfinite()).view({1, -1});
-    EXPECT_EQ(finite.size(1), format == NumberFormat::kFp8E4M3 ? 254 : 248);
-    EXPECT_TRUE(at::equal(quant::round_trip(finite, grid), finite));
+    EXPECT_EQ(finite.size(1), e4m3 ? 254 : 248);
+    EXPECT_TRUE(at::equal(quant::round_trip(finite, unit_grid(format, finite.size(1))), finite));
   }
 }
 
-TEST(FakeQuantize, TakesOneScalePerTokenAndPassesGradients) {
+TEST(Inputs, TakeOneScalePerTokenAndPassGradients) {
   const at::Tensor x = f5().input.to(at::kFloat);
-  const ActivationQuantizer quantizer{ActivationScheme{}, {}, {}};
+  const ActivationQuantizer quantizer{test::inputs("int"), {}};
   const at::Tensor scale = x.abs().amax(1, true) / 127;
   const at::Tensor expected = at::clamp(at::round(x / scale), -128, 127) * scale;
-  EXPECT_TRUE(at::equal(quant::fake_quantize(x, quantizer), expected));
+  EXPECT_TRUE(at::equal(quantizer.apply(x), expected));
   const at::Tensor leaf = x.clone().requires_grad_();
-  const at::Tensor y = quant::fake_quantize(leaf, quantizer);
+  const at::Tensor y = quantizer.apply(leaf);
   EXPECT_TRUE(at::equal(y.detach(), expected));
   y.sum().backward();
   EXPECT_TRUE(at::equal(leaf.grad(), at::ones_like(x)));
@@ -358,49 +334,47 @@ TEST(FakeQuantize, TakesOneScalePerTokenAndPassesGradients) {
 
 // compressed-tensors: amax / ((2^bits - 1) / 2), codes from -2^(bits-1) to 2^(bits-1) - 1. Kernels
 // for 8 bits: amax / 127.
-TEST(FakeQuantize, DynamicScalesAreThoseOfTheReaders) {
+TEST(Inputs, DynamicScalesAreThoseOfTheReaders) {
   const at::Tensor x = at::randn({5, 64}) * 3;
   x[1].fill_(0.7);  // a token of equal values is no special case
   x[2].zero_();
   for (const int bits : {4, 6, 8}) {
-    ActivationScheme scheme;
-    scheme.bits = bits;
     const double half = bits == 8 ? 127 : ((1 << bits) - 1) / 2.;
     const at::Tensor scale = at::clamp_min(x.abs().amax(-1, true) / half, 1e-12);
     const int edge = 1 << (bits - 1);
     const at::Tensor expected = at::clamp(at::round(x / scale), -edge, edge - 1) * scale;
-    EXPECT_TRUE(at::equal(quant::fake_quantize(x, {scheme, {}, {}}), expected)) << bits;
+    EXPECT_TRUE(at::equal(test::inputs("int", {{"bits", bits}})->quantize_input(x, {}), expected))
+        << bits;
   }
 }
 
-TEST(FakeQuantize, TokenDoesNotSeeItsNeighbours) {
+TEST(Inputs, ATokenDoesNotSeeItsNeighbours) {
   const at::Tensor x = f5().input.to(at::kFloat);
-  const ActivationQuantizer quantizer{ActivationScheme{}, {}, {}};
-  EXPECT_TRUE(at::equal(quant::fake_quantize(x, quantizer).narrow(0, 17, 3),
-                        quant::fake_quantize(x.narrow(0, 17, 3), quantizer)));
+  const Format format = test::inputs("int");
+  EXPECT_TRUE(at::equal(format->quantize_input(x, {}).narrow(0, 17, 3),
+                        format->quantize_input(x.narrow(0, 17, 3), {})));
 }
 
-TEST(FakeQuantize, StaticScaleComesFromTheCalibratedRange) {
-  ActivationScheme scheme;
-  scheme.granularity = Granularity::kTensor;
-  scheme.dynamic = false;
-  const ActivationQuantizer symmetric = quant::static_quantizer(scheme, -1.27f, 0.5f);
-  EXPECT_FLOAT_EQ(symmetric.scale.item<float>(), 0.01f);
-  EXPECT_FALSE(symmetric.zero.defined());
-  scheme.symmetric = false;
-  const ActivationQuantizer asymmetric = quant::static_quantizer(scheme, -0.55f, 2.f);
-  EXPECT_FLOAT_EQ(asymmetric.scale.item<float>(), 0.01f);
-  EXPECT_EQ(asymmetric.zero.item<float>(), 55 - 128);
-  const at::Tensor y =
-      quant::fake_quantize(at::tensor({-1., 0., 1.004, 9.}, at::kFloat).view({1, 4}), asymmetric);
+TEST(Inputs, StaticScaleComesFromTheCalibratedRange) {
+  const Format symmetric = test::inputs("int", {{"granularity", "tensor"}, {"dynamic", false}});
+  const Parts levels = symmetric->input_levels(-1.27f, 0.5f);
+  EXPECT_FLOAT_EQ(part(levels, "scales").item<float>(), 0.01f);
+  EXPECT_FALSE(part(levels, "zeros").defined());
+  const Format asymmetric = test::with(symmetric, {{"symmetric", false}});
+  const ActivationQuantizer quantizer{asymmetric, asymmetric->input_levels(-0.55f, 2.f)};
+  EXPECT_FLOAT_EQ(part(quantizer.levels, "scales").item<float>(), 0.01f);
+  EXPECT_EQ(part(quantizer.levels, "zeros").item<float>(), 55 - 128);
+  const at::Tensor y = quantizer.apply(at::tensor({-1., 0., 1.004, 9.}, at::kFloat).view({1, 4}));
   EXPECT_LE((y - at::tensor({-.55, 0., 1., 2.}, at::kFloat)).abs().max().item<float>(), 1e-6);
+  EXPECT_TRUE(test::inputs("int")->input_levels(-1, 1).empty()) << "dynamic";
 }
 
-TEST(FakeQuantize, SurvivesZeroTokensAndShowsNaN) {
+TEST(Inputs, SurviveZeroTokensAndShowNaN) {
   at::Tensor x = at::zeros({2, 8});
-  EXPECT_EQ(quant::fake_quantize(x, {ActivationScheme{}, {}, {}}).abs().max().item<float>(), 0);
+  const Format format = test::inputs("int");
+  EXPECT_EQ(format->quantize_input(x, {}).abs().max().item<float>(), 0);
   x[1][3] = std::numeric_limits<float>::quiet_NaN();
-  const at::Tensor y = quant::fake_quantize(x, {ActivationScheme{}, {}, {}});
+  const at::Tensor y = format->quantize_input(x, {});
   EXPECT_EQ(y[0].abs().max().item<float>(), 0);
   EXPECT_TRUE(y[1].isnan().any().item<bool>());
 }

@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "swage/quant/quantizer.h"
 #include "tests/kit/fixture.h"
+#include "tests/kit/scheme.h"
 
 namespace swage {
 namespace {
@@ -16,27 +16,15 @@ using quant::Limits;
 using quant::LimitSearch;
 using test::f1;
 using test::f5;
+using test::Format;
 using ::testing::HasSubstr;
 
-WeightScheme groups(int bits, int64_t size, bool symmetric = false,
-                    Convention convention = Convention::kLlmc) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.group_size = size;
-  scheme.symmetric = symmetric;
-  scheme.convention = convention;
-  return scheme;
-}
-
-at::Tensor rounded(const at::Tensor& weight, const WeightScheme& scheme, at::ScalarType storage,
-                   const at::Tensor& low = {}, const at::Tensor& high = {}) {
-  Linear linear;
-  linear.weight = weight;
-  linear.clip_low = low;
-  linear.clip_high = high;
-  const auto result = quant::quantize(linear, scheme, storage);
-  EXPECT_TRUE(result.ok()) << result.status();
-  return decode(*result);
+Format groups(int bits, int64_t size, bool symmetric = false, const char* convention = "llmc") {
+  return test::weight("int", {{"bits", bits},
+                              {"granularity", "group"},
+                              {"group", size},
+                              {"symmetric", symmetric},
+                              {"convention", convention}});
 }
 
 // Mean of x^ratio scales as AWQ normalises them.
@@ -46,7 +34,7 @@ at::Tensor awq_scale(const test::Fixture& fixture, double ratio) {
 }
 
 double scaled_loss(const test::Fixture& fixture, const at::Tensor& scale, int bits) {
-  const auto trial = quant::round_trip_scaled(fixture.weight, scale, groups(bits, 8), at::kDouble);
+  const auto trial = quant::round_trip_scaled(fixture.weight, scale, *groups(bits, 8), at::kDouble);
   EXPECT_TRUE(trial.ok()) << trial.status();
   return quant::output_error(*trial - fixture.weight, fixture.hessian()) / (2 * 64 * 8);
 }
@@ -75,18 +63,18 @@ TEST(ScaleSearch, GivesTheBitsOfThePlainExpression) {
   const auto fixture = test::fixture(9, 37, 203, 1, {});
   const at::Tensor scale = fixture.input[0].abs() + 0.1;
   for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
-    for (const Granularity granularity :
-         {Granularity::kGroup, Granularity::kChannel, Granularity::kTensor}) {
+    for (const char* const granularity : {"group", "channel", "tensor"}) {
       for (const bool symmetric : {true, false}) {
-        WeightScheme scheme = groups(3, 29, symmetric, Convention::kMinmax);
-        scheme.granularity = granularity;
+        const Format format =
+            test::with(groups(3, 29, symmetric, "minmax"), {{"granularity", granularity}});
         const at::Tensor w = fixture.weight.to(type), s = scale.to(type);
-        const auto grid = quant::find_grid(w * s, scheme, at::kBFloat16);
-        ASSERT_TRUE(grid.ok()) << grid.status();
-        scheme.range = RangeRule::kMse;  // left to the final rounding
-        const auto fast = quant::round_trip_scaled(w, s, scheme, at::kBFloat16);
-        ASSERT_TRUE(fast.ok()) << fast.status();
-        EXPECT_TRUE(at::equal(*fast, quant::round_trip(w * s, *grid) / s));
+        const Format searched = test::with(format, {{"range", "mse"}});  // left to the final one
+        for (const at::ScalarType storage : {at::kBFloat16, type}) {
+          const at::Tensor plain = test::rounded(w * s, format, storage) / s;
+          const auto fast = quant::round_trip_scaled(w, s, *searched, storage);
+          ASSERT_TRUE(fast.ok()) << fast.status();
+          EXPECT_TRUE(at::equal(*fast, plain)) << format->describe() << " " << storage;
+        }
       }
     }
   }
@@ -95,8 +83,8 @@ TEST(ScaleSearch, GivesTheBitsOfThePlainExpression) {
 TEST(ScaleSearch, RefusesWhatTheQuantizerRefuses) {
   at::Tensor weight = f5().weight.to(at::kFloat);
   const at::Tensor ones = at::ones({64});
-  const auto refusal = [&](const WeightScheme& scheme, at::ScalarType storage) {
-    return std::string(quant::round_trip_scaled(weight, ones, scheme, storage).status().message());
+  const auto refusal = [&](const Format& format, at::ScalarType storage) {
+    return std::string(quant::round_trip_scaled(weight, ones, *format, storage).status().message());
   };
   EXPECT_THAT(refusal(groups(4, 24), at::kBFloat16),
               HasSubstr("a group of 24 columns does not divide the input width 64"));
@@ -115,11 +103,20 @@ TEST(OutputError, IsTheSquaredErrorOfTheOutputs) {
   EXPECT_NEAR(quant::output_error(error, fixture.hessian()) / (2 * direct), 1, 1e-12);
 }
 
-Limits limits_of(const at::Tensor& weight, const at::Tensor& hessian, const WeightScheme& scheme,
+Limits limits_of(const at::Tensor& weight, const at::Tensor& hessian, const Format& format,
                  const LimitSearch& search, at::ScalarType storage = at::kDouble) {
-  auto limits = quant::search_limits(weight, hessian, scheme, storage, search);
+  auto limits = quant::search_limits(weight, hessian, *format, storage, search);
   EXPECT_TRUE(limits.ok()) << limits.status();
   return *std::move(limits);
+}
+
+// In fp64, so that golden numbers keep their digits.
+at::Tensor rounded_within(const at::Tensor& weight, const Format& format, const Limits& limits) {
+  const int64_t width = format->group_width(weight.size(1));
+  const at::Tensor inside = at::clamp(weight, limits.low.repeat_interleave(width, 1),
+                                      limits.high.repeat_interleave(width, 1));
+  return quant::round_trip(inside,
+                           test::grid_of(weight, format, at::kDouble, limits.low, limits.high));
 }
 
 struct Golden {
@@ -138,10 +135,10 @@ TEST(LimitSearch, ReproducesTheGoldenNumbers) {
     SCOPED_TRACE(golden.bits * 10 + golden.symmetric);
     LimitSearch search;
     search.symmetric = golden.symmetric;
-    const WeightScheme scheme = groups(golden.bits, 8);
-    const Limits limits = limits_of(fixture.weight, fixture.hessian() / 2, scheme, search);
+    const Format format = groups(golden.bits, 8);
+    const Limits limits = limits_of(fixture.weight, fixture.hessian() / 2, format, search);
     EXPECT_NEAR(limits.error.sum().item<double>() / 64 / golden.clip_error, 1, 2e-8);
-    const at::Tensor q = rounded(fixture.weight, scheme, at::kDouble, limits.low, limits.high);
+    const at::Tensor q = rounded_within(fixture.weight, format, limits);
     EXPECT_NEAR(fixture.error(q) / golden.error, 1, 1e-7);
   }
 }
@@ -149,19 +146,18 @@ TEST(LimitSearch, ReproducesTheGoldenNumbers) {
 TEST(LimitSearch, IsNeverWorseThanTheFullRangeInAnyGroup) {
   const auto fixture = f5();
   for (const bool symmetric : {true, false}) {
-    for (const Convention convention :
-         {Convention::kMinmax, Convention::kGptq, Convention::kFullRange, Convention::kLlmc}) {
-      const WeightScheme scheme = groups(2, 16, symmetric, convention);
+    for (const char* const convention : {"minmax", "gptq", "full-range", "llmc"}) {
+      if (!symmetric && convention == std::string("full-range")) continue;
+      const Format format = groups(2, 16, symmetric, convention);
       LimitSearch search;
       search.symmetric = symmetric;
-      const Limits found = limits_of(fixture.weight, fixture.hessian(), scheme, search);
+      const Limits found = limits_of(fixture.weight, fixture.hessian(), format, search);
       search.steps = 1;
-      const Limits full = limits_of(fixture.weight, fixture.hessian(), scheme, search);
+      const Limits full = limits_of(fixture.weight, fixture.hessian(), format, search);
       EXPECT_TRUE(found.error.le(full.error).all().item<bool>());
       EXPECT_LT(found.error.sum().item<double>(), 0.9 * full.error.sum().item<double>());
       // The error it promises is the error that rounding within the limits makes.
-      const at::Tensor e =
-          rounded(fixture.weight, scheme, at::kDouble, found.low, found.high) - fixture.weight;
+      const at::Tensor e = rounded_within(fixture.weight, format, found) - fixture.weight;
       for (int64_t g = 0; g < 4; ++g) {
         const at::Tensor part = e.narrow(1, g * 16, 16);
         const at::Tensor gram = fixture.hessian().narrow(0, g * 16, 16).narrow(1, g * 16, 16);
@@ -174,14 +170,14 @@ TEST(LimitSearch, IsNeverWorseThanTheFullRangeInAnyGroup) {
 TEST(LimitSearch, ARowDoesNotSeeItsNeighboursOrTheThreads) {
   const auto fixture = test::fixture(3, 300, 64, 128, {{3, 6}});
   const at::Tensor w = fixture.weight.to(at::kFloat), h = fixture.hessian().to(at::kFloat);
-  const WeightScheme scheme = groups(3, 32);
-  const Limits all = limits_of(w, h, scheme, {}, at::kBFloat16);
-  const Limits some = limits_of(w.narrow(0, 100, 7), h, scheme, {}, at::kBFloat16);
+  const Format format = groups(3, 32);
+  const Limits all = limits_of(w, h, format, {}, at::kBFloat16);
+  const Limits some = limits_of(w.narrow(0, 100, 7), h, format, {}, at::kBFloat16);
   EXPECT_TRUE(at::equal(all.low.narrow(0, 100, 7), some.low));
   EXPECT_TRUE(at::equal(all.high.narrow(0, 100, 7), some.high));
   const int threads = at::get_num_threads();
   at::set_num_threads(threads == 1 ? 2 : 1);
-  EXPECT_TRUE(at::equal(limits_of(w, h, scheme, {}, at::kBFloat16).low, all.low));
+  EXPECT_TRUE(at::equal(limits_of(w, h, format, {}, at::kBFloat16).low, all.low));
   at::set_num_threads(threads);
 }
 
@@ -197,25 +193,28 @@ TEST(LimitSearch, KeepsTheFullRangeWhereNothingIsKnown) {
 
 TEST(LimitSearch, ServesRowsAndShortTails) {
   const auto fixture = f5();
-  WeightScheme scheme = groups(3, 48);
-  scheme.group_tail_short = true;
-  EXPECT_EQ(limits_of(fixture.weight, fixture.hessian(), scheme, {}).low.sizes(),
+  const Format format = test::with(groups(3, 48), {{"group_tail", "short"}});
+  EXPECT_EQ(limits_of(fixture.weight, fixture.hessian(), format, {}).low.sizes(),
             (c10::IntArrayRef{32, 2}));
-  scheme.granularity = Granularity::kChannel;
-  EXPECT_EQ(limits_of(fixture.weight, fixture.hessian(), scheme, {}).low.sizes(),
+  const Format channel = test::with(format, {{"granularity", "channel"}});
+  EXPECT_EQ(limits_of(fixture.weight, fixture.hessian(), channel, {}).low.sizes(),
             (c10::IntArrayRef{32, 1}));
 }
 
 TEST(LimitSearch, RefusesFormatsWithoutGroups) {
   const auto fixture = f5();
-  WeightScheme scheme = groups(8, 16, true);
-  scheme.granularity = Granularity::kTensor;
-  const auto status =
-      quant::search_limits(fixture.weight, fixture.hessian(), scheme, at::kFloat, {}).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(
-      std::string(status.message()),
-      HasSubstr("range limits are searched for integers with a scale per channel or group"));
+  for (const Format& format :
+       {test::with(groups(8, 16, true), {{"granularity", "tensor"}}),
+        test::with(groups(8, 16, true), {{"group_scale", "int8"}}),
+        test::weight("fp8-e4m3", {{"granularity", "block"}, {"block_columns", 32}})}) {
+    const auto status =
+        quant::search_limits(fixture.weight, fixture.hessian(), *format, at::kFloat, {}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("range limits are searched for formats with levels of their own for "
+                          "every group of a row, not for " +
+                          format->describe()));
+  }
 }
 
 }  // namespace

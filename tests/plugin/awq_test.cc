@@ -16,13 +16,17 @@ using testing_support::loader;
 using testing_support::must;
 using testing_support::OneLinearBlock;
 
-WeightScheme groups_of_eight(int bits) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.group_size = 8;
-  scheme.symmetric = false;
-  scheme.convention = Convention::kLlmc;
-  return scheme;
+Target groups_of(int bits, int64_t group, const char* convention, at::ScalarType scale_dtype) {
+  Target target;
+  target.codec = must(make_codec(
+      {"int",
+       {{"bits", bits}, {"group", group}, {"symmetric", false}, {"convention", convention}}}));
+  target.request.scale_dtype = scale_dtype;
+  return target;
+}
+
+Target groups_of_eight(int bits, at::ScalarType scale_dtype = at::kDouble) {
+  return groups_of(bits, 8, "llmc", scale_dtype);
 }
 
 Params options(const char* formula, const char* clip) {
@@ -44,10 +48,9 @@ struct Ran {
   at::Tensor folded;
 };
 
-Ran run(Block& block, const at::Tensor& hidden, const WeightScheme& scheme, const Params& params,
-        at::ScalarType scale_dtype = at::kDouble) {
+Ran run(Block& block, const at::Tensor& hidden, const Target& target, const Params& params) {
   const auto algorithm = must(loader().algorithm("awq", params));
-  BlockRun run(block, scheme, scale_dtype, batch_of(hidden), algorithm->needs());
+  BlockRun run(block, target, batch_of(hidden), algorithm->needs());
   const absl::Status status = algorithm->block_transform(run);
   return {status, run.folded.empty() ? at::Tensor() : run.folded[0]};
 }
@@ -69,7 +72,7 @@ TEST(Awq, ScalesOfManyChannelsDoNotDependOnThreads) {
       OneLinearBlock block(weight);
       block.subsets()[0].inspect_module = true;
       const auto algorithm = must(loader().algorithm("awq", options(formula, "off")));
-      BlockRun run(block, groups_of_eight(4), at::kFloat, batch_of(hidden), Needs().mean_abs());
+      BlockRun run(block, groups_of_eight(4, at::kFloat), batch_of(hidden), Needs().mean_abs());
       const absl::Status status = algorithm->block_transform(run);
       ASSERT_TRUE(status.ok()) << status;
       scales.push_back(run.folded.at(0));
@@ -112,7 +115,7 @@ TEST(Awq, IsNeverWorseThanRoundingAlone) {
       ASSERT_TRUE(done.status.ok()) << done.status;
       Linear plain;
       plain.weight = fixture.weight;
-      const auto rounded = quant::quantize(plain, groups_of_eight(bits), at::kDouble);
+      const auto rounded = quant::quantize(plain, groups_of_eight(bits));
       EXPECT_LT(fixture.error(decode(*block.linear().result()) / done.folded),
                 fixture.error(decode(*rounded)));
       EXPECT_EQ(block.linear().clip_low.defined(), std::string(clip) != "off");
@@ -127,7 +130,7 @@ TEST(Awq, DoesNotSeeTheSizeOfTheActivations) {
   const Ran a = run(one, fixture.input, groups_of_eight(3), params);
   const Ran b = run(other, fixture.input * 1024, groups_of_eight(3), params);
   EXPECT_TRUE(a.folded.allclose(b.folded, 1e-6));
-  EXPECT_TRUE(one.linear().result()->codes.equal(other.linear().result()->codes));
+  EXPECT_TRUE(one.linear().result()->part("codes").equal(other.linear().result()->part("codes")));
 }
 
 TEST(Awq, EqualChannelsGetEqualScales) {
@@ -168,7 +171,7 @@ TEST(Awq, SaysWhereAScaleHasNoTargetAndStillRounds) {
   block.subsets()[0].fold = {};
   block.subsets()[0].fold.why_none = "gelu between fc1 and fc2";
   const auto algorithm = must(loader().algorithm("awq", options("activations", "asymmetric")));
-  BlockRun run(block, groups_of_eight(3), at::kDouble, batch_of(fixture.input), algorithm->needs());
+  BlockRun run(block, groups_of_eight(3), batch_of(fixture.input), algorithm->needs());
   ASSERT_TRUE(algorithm->block_transform(run).ok());
   EXPECT_EQ(run.notes,
             std::vector<std::string>{"mlp.output: not scaled: gelu between fc1 and fc2"});
@@ -185,17 +188,15 @@ TEST(Awq, KeepsTheFloatFunctionOfABlock) {
     const auto block = nn::make_block(d, nn::random_weights(d), at::kDouble);
     Slots before = batch_of(hidden), after = batch_of(hidden);
     block->forward(before);
-    WeightScheme scheme = groups_of_eight(3);
-    scheme.group_size = 12;
-    scheme.convention = Convention::kMinmax;
-    const Ran done = run(*block, hidden, scheme, options("activations", "asymmetric"), at::kFloat);
+    const Target target = groups_of(3, 12, "minmax", at::kFloat);
+    const Ran done = run(*block, hidden, target, options("activations", "asymmetric"));
     ASSERT_TRUE(done.status.ok()) << done.status;
     EXPECT_FALSE(done.folded.equal(at::ones_like(done.folded)));
     block->forward(after);
     EXPECT_TRUE(after.at(kHidden).allclose(before.at(kHidden), 1e-10, 1e-10));
     for (const Linear& linear : block->linears()) {
       ASSERT_TRUE(linear.result()) << linear.name;
-      const auto expected = quant::quantize(linear, scheme, at::kFloat);
+      const auto expected = quant::quantize(linear, target);
       EXPECT_EQ(digest(*linear.result()), digest(*expected)) << "limits and rows that were divided";
     }
   }

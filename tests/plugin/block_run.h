@@ -15,15 +15,13 @@ namespace swage::testing_support {
 template <class Base>
 class TestContext : public Base {
  public:
-  TestContext(Block& block, const WeightScheme& scheme, at::ScalarType scale_dtype,
-              std::vector<std::string>* notes)
-      : block_(block), scheme_(scheme), scale_dtype_(scale_dtype), notes_(notes) {}
+  TestContext(Block& block, const Target& target, std::vector<std::string>* notes)
+      : block_(block), target_(target), notes_(notes) {}
 
   Block& block() override { return block_; }
-  WeightScheme weight_scheme(const Linear&) const override { return scheme_; }
-  std::optional<ActivationScheme> activation_scheme(const Linear&) const override { return {}; }
-  at::ScalarType scale_dtype(const Linear&) const override { return scale_dtype_; }
-  absl::Status emit(Linear& linear, CompressedLinear result) override {
+  Target target(const Linear&) const override { return target_; }
+  std::shared_ptr<const Codec> activation_codec(const Linear&) const override { return nullptr; }
+  absl::Status emit(Linear& linear, Result result) override {
     return linear.set_result(std::move(result));
   }
   void note(std::string_view text) override { notes_->emplace_back(text); }
@@ -31,16 +29,15 @@ class TestContext : public Base {
 
  protected:
   Block& block_;
-  WeightScheme scheme_;
-  at::ScalarType scale_dtype_;
+  Target target_;
   std::vector<std::string>* notes_;
 };
 
 class SubsetRun final : public TestContext<SubsetContext> {
  public:
-  SubsetRun(Block& block, const WeightScheme& scheme, at::ScalarType scale_dtype,
-            std::vector<std::string>* notes, int64_t index, Slots& batch, const Needs& needs)
-      : TestContext(block, scheme, scale_dtype, notes), index_(index), batch_(batch) {
+  SubsetRun(Block& block, const Target& target, std::vector<std::string>* notes, int64_t index,
+            Slots& batch, const Needs& needs)
+      : TestContext(block, target, notes), index_(index), batch_(batch) {
     const at::Tensor& x = batch.at(subset().input);
     stats::Accumulator sums(needs, x.size(1), x.scalar_type(), at::kCPU);
     sums.add(x, batch.lengths);
@@ -73,15 +70,17 @@ class SubsetRun final : public TestContext<SubsetContext> {
 
 class BlockRun final : public TestContext<BlockContext> {
  public:
-  BlockRun(Block& block, const WeightScheme& scheme, at::ScalarType scale_dtype, Slots batch,
-           const Needs& needs)
-      : TestContext(block, scheme, scale_dtype, &notes), batch_(std::move(batch)), needs_(needs) {}
+  BlockRun(Block& block, const Target& target, Slots batch, const Needs& needs)
+      : TestContext(block, target, &notes),
+        inputs_{batch},
+        batch_(std::move(batch)),
+        needs_(needs) {}
 
-  const std::vector<Slots>& inputs() override { throw std::logic_error("not asked for"); }
+  const std::vector<Slots>& inputs() override { return inputs_; }
   absl::Status for_each_subset(const std::function<absl::Status(SubsetContext&)>& visit) override {
     for (int64_t i = 0; i + 1 < block_.stage_count(); ++i) {
       block_.run_stage(i, batch_);
-      SubsetRun subset(block_, scheme_, scale_dtype_, notes_, i, batch_, needs_);
+      SubsetRun subset(block_, target_, notes_, i, batch_, needs_);
       SWAGE_RETURN_IF_ERROR(visit(subset));
       folded.push_back(subset.folded);
     }
@@ -92,6 +91,7 @@ class BlockRun final : public TestContext<BlockContext> {
   std::vector<std::string> notes;
 
  private:
+  std::vector<Slots> inputs_;
   Slots batch_;
   Needs needs_;
 };

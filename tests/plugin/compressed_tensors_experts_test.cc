@@ -31,7 +31,7 @@ LinearSummary planned(const std::string& name, const char* weight, const char* i
   linear.name = name;
   linear.out = linear.in = 64;
   linear.weight = scheme(weight);
-  if (input != nullptr) linear.activation = activation(input).scheme;
+  if (input != nullptr) linear.activation = activation(input).codec;
   return linear;
 }
 
@@ -105,8 +105,8 @@ TEST(CompressedTensorsExperts, HaveTheFirstGroup) {
   run.finish();
   EXPECT_THAT(targets(run, 0),
               ElementsAre(R"(re:model\.layers\.\d+\.mlp\.experts\.\d+\.up_proj$)"));
-  EXPECT_EQ(must(run.decode(expert(1, 1))).scheme.bits, 4);
-  EXPECT_EQ(must(run.decode("model.layers.1.mlp.shared_experts.up_proj")).scheme.bits, 8);
+  EXPECT_EQ(must(run.decode(expert(1, 1))).codec()->code_bits(), 4);
+  EXPECT_EQ(must(run.decode("model.layers.1.mlp.shared_experts.up_proj")).codec()->code_bits(), 8);
 }
 
 TEST(CompressedTensorsExperts, ThatAreAllKeptAreNamedAsFp8ForTransformers) {
@@ -117,7 +117,7 @@ TEST(CompressedTensorsExperts, ThatAreAllKeptAreNamedAsFp8ForTransformers) {
   EXPECT_THAT(targets(run, 0), ElementsAre(R"(re:.*\.experts\.\d+\..*)"));
   EXPECT_EQ(run.config()["quantization_config"]["format"], Value("mixed-precision"));
   EXPECT_EQ(run.decode(expert(0, 0)).status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(must(run.decode("model.layers.0.self_attn.o_proj")).scheme.bits, 4);
+  EXPECT_EQ(must(run.decode("model.layers.0.self_attn.o_proj")).codec()->code_bits(), 4);
 }
 
 }  // namespace

@@ -48,14 +48,14 @@ class TensorStore final : public TensorSink, public WeightSource {
   }
 };
 
-inline LinearSummary summary(const CompressedLinear& linear) {
+inline LinearSummary summary(const Result& linear) {
   LinearSummary result;
-  result.name = linear.name;
-  result.out = linear.out;
-  result.in = linear.in;
-  result.weight = linear.scheme;
-  if (linear.activation) result.activation = linear.activation->scheme;
-  result.scale_dtype = linear.scales.scalar_type();
+  result.name = linear.name();
+  result.out = linear.out();
+  result.in = linear.in();
+  result.weight = linear.codec();
+  if (linear.activation()) result.activation = linear.activation()->codec;
+  result.scale_dtype = decoded_type(linear);
   return result;
 }
 
@@ -84,7 +84,7 @@ class Export final : public ExportContext {
 
   Exporter& exporter() { return *exporter_; }
   TensorStore& store() { return store_; }
-  void add(const CompressedLinear& linear) {
+  void add(const Result& linear) {
     expect(exporter_->encode(linear, store_));
     linears_.push_back(summary(linear));
   }
@@ -116,7 +116,7 @@ class Export final : public ExportContext {
     content << stream.rdbuf();
     return content.str();
   }
-  absl::StatusOr<CompressedLinear> decode(const std::string& linear) {
+  absl::StatusOr<Result> decode(const std::string& linear) {
     return exporter_->decode(linear, *files_, config_);
   }
 
@@ -141,24 +141,33 @@ class Export final : public ExportContext {
   std::unique_ptr<WeightSource> files_;
 };
 
-inline CompressedLinear quantized(const std::string& name, int64_t out, int64_t in,
-                                  const WeightScheme& scheme,
-                                  at::ScalarType scale_dtype = at::kBFloat16) {
+inline Result quantized(const std::string& name, int64_t out, int64_t in,
+                        std::shared_ptr<const Codec> codec,
+                        at::ScalarType scale_dtype = at::kBFloat16) {
   Linear linear;
   linear.name = name;
   linear.weight = at::randn({out, in});
-  return must(quant::quantize(linear, scheme, scale_dtype));
+  Target target;
+  target.codec = std::move(codec);
+  target.request.scale_dtype = scale_dtype;
+  return must(quant::quantize(linear, target));
 }
 
-inline WeightScheme scheme(const std::string& json) {
-  return must(parse_weight_scheme(must(parse_json(json, "scheme")), WeightScheme()));
+// {"format": …, keys}; without a format integers.
+inline std::shared_ptr<const Codec> scheme(const std::string& json) {
+  Value::Table table = *must(parse_json(json, "scheme")).table();
+  table.emplace("format", "int");
+  return must(make_codec(must(scheme_from(Value(std::move(table))))));
 }
 
 inline ActivationQuantizer activation(const std::string& json) {
-  const ActivationScheme parsed =
-      must(parse_activation_scheme(must(parse_json(json, "scheme")), ActivationScheme()));
-  if (parsed.dynamic) return {parsed, {}, {}};
-  return quant::static_quantizer(parsed, -3.0f, 5.0f);
+  Value::Table table = *must(parse_json(json, "scheme")).table();
+  table.emplace("format", "int");
+  table.emplace("dynamic", true);
+  ActivationQuantizer quantizer;
+  quantizer.codec = must(make_codec(must(scheme_from(Value(std::move(table))))));
+  quantizer.levels = quantizer.codec->input_levels(-3.0f, 5.0f);
+  return quantizer;
 }
 
 }  // namespace swage::testing_support

@@ -25,15 +25,15 @@ TEST(HuggingFace, StoresWhatTheResultDecodesTo) {
         R"({"format": "fp8-e5m2", "granularity": "channel"})",
         R"({"bits": 8, "granularity": "tensor"})"}) {
     for (const at::ScalarType scales : {at::kBFloat16, at::kHalf, at::kFloat}) {
-      CompressedLinear linear = quantized(kLinear, 16, 96, scheme(json), scales);
-      linear.activation = activation("{}");
+      Result linear = quantized(kLinear, 16, 96, scheme(json), scales);
+      linear.set_activation(activation("{}"));
       Export run("huggingface", params("checkpoint"));
       run.add(linear);
       run.finish(source("torch_dtype"));
-      const CompressedLinear back = must(run.decode(kLinear));
+      const Result back = must(run.decode(kLinear));
       EXPECT_EQ(digest(back), digest(run.exporter().stored_form(linear)));
-      EXPECT_EQ(back.scheme.format, NumberFormat::kDense);
-      EXPECT_EQ(back.codes.scalar_type(), scales);
+      EXPECT_EQ(back.codec()->format(), "dense");
+      EXPECT_EQ(back.part("weight").scalar_type(), scales);
       EXPECT_TRUE(at::equal(decode(back), decode(linear))) << "nothing is lost";
       EXPECT_EQ(run.config()["torch_dtype"], Value("bfloat16"));
       EXPECT_FALSE(run.config().has("quantization_config"));
@@ -43,14 +43,13 @@ TEST(HuggingFace, StoresWhatTheResultDecodesTo) {
 
 TEST(HuggingFace, ConvertsEverythingToTheDtypeThatWasAskedFor) {
   Export run("huggingface", params("fp16"));
-  const CompressedLinear linear =
-      quantized(kLinear, 16, 96, scheme(R"({"group": 32})"), at::kFloat);
+  const Result linear = quantized(kLinear, 16, 96, scheme(R"({"group": 32})"), at::kFloat);
   run.add(linear);
   run.add_parameter("model.norm.weight", at::randn({8}).to(at::kBFloat16));
   run.finish(source("dtype"));
   EXPECT_EQ(must(run.files().dtype("model.norm.weight")), at::kHalf);
-  const CompressedLinear back = must(run.decode(kLinear));
-  EXPECT_TRUE(at::equal(back.codes, decode(linear).to(at::kHalf)));
+  const Result back = must(run.decode(kLinear));
+  EXPECT_TRUE(at::equal(back.part("weight"), decode(linear).to(at::kHalf)));
   EXPECT_EQ(digest(back), digest(run.exporter().stored_form(linear)));
   EXPECT_EQ(run.config()["dtype"], Value("float16"));
   EXPECT_FALSE(run.config().has("torch_dtype"));
@@ -65,21 +64,27 @@ TEST(HuggingFace, KeepsParametersAsTheyAre) {
 }
 
 TEST(HuggingFace, WritesMasksAndSidePathsIntoTheWeight) {
-  CompressedLinear linear = quantized(kLinear, 4, 32, scheme(R"({"group": 32})"));
-  linear.mask = at::randn({4, 32}) > 0;
-  linear.low_rank_left = at::randn({4, 2}).to(at::kBFloat16);
-  linear.low_rank_right = at::randn({2, 32}).to(at::kBFloat16);
+  Result linear = quantized(kLinear, 4, 32, scheme(R"({"group": 32})"));
+  linear.set_mask(at::randn({4, 32}) > 0);
+  for (const auto input : {Side::Input::kQuantized, Side::Input::kRaw}) {
+    linear.add_side({Side::Kind::kLowRank,
+                     input,
+                     {{"left", at::randn({4, 2}).to(at::kBFloat16)},
+                      {"right", at::randn({2, 32}).to(at::kBFloat16)}},
+                     nullptr,
+                     nullptr});
+  }
   Export run("huggingface", params("fp32"));
   run.add(linear);
   run.finish();
-  EXPECT_TRUE(at::equal(must(run.decode(kLinear)).codes, decode(linear)));
+  EXPECT_TRUE(at::equal(must(run.decode(kLinear)).part("weight"), decode_whole(linear)));
 }
 
 TEST(HuggingFace, RefusesWhatItCannotSay) {
   const auto fp16 = must(loader().exporter("huggingface", Params(params("fp16"))));
   TensorStore store;
-  CompressedLinear linear = quantized(kLinear, 4, 32, scheme(R"({"group": 32})"));
-  linear.scales.fill_(1e5);
+  Result linear = quantized(kLinear, 4, 32, scheme(R"({"group": 32})"));
+  linear.part("scales").fill_(1e5);
   EXPECT_EQ(fp16->encode(linear, store).message(),
             "model.layers.0.mlp.up_proj.weight has values beyond the range of Half; use dtype = "
             "\"bf16\" or \"fp32\"");
@@ -87,7 +92,7 @@ TEST(HuggingFace, RefusesWhatItCannotSay) {
       std::string(
           fp16->encode_parameter({"norm", at::ones({1}) * 1e6, at::kFloat}, store).message()),
       HasSubstr("norm has values beyond the range"));
-  linear.online_transform = "hadamard 64";
+  linear.set_online_transform("hadamard 64");
   EXPECT_THAT(std::string(fp16->encode(linear, store).message()),
               HasSubstr("up_proj: its input must pass hadamard 64 at run time"));
   EXPECT_TRUE(store.names().empty());

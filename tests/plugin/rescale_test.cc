@@ -20,12 +20,9 @@ class FakeSubset final : public SubsetContext {
     subset_.linears = {&linear_};
   }
   Block& block() override { throw std::logic_error("not asked for"); }
-  WeightScheme weight_scheme(const Linear&) const override { return {}; }
-  std::optional<ActivationScheme> activation_scheme(const Linear&) const override { return {}; }
-  at::ScalarType scale_dtype(const Linear&) const override { return at::kFloat; }
-  absl::Status emit(Linear&, CompressedLinear) override {
-    return absl::InternalError("not asked for");
-  }
+  Target target(const Linear&) const override { return {}; }
+  std::shared_ptr<const Codec> activation_codec(const Linear&) const override { return nullptr; }
+  absl::Status emit(Linear&, Result) override { return absl::InternalError("not asked for"); }
   void note(std::string_view text) override { notes.emplace_back(text); }
   uint64_t random(uint64_t counter) const override {  // splitmix64
     uint64_t z = (counter + 1) * 0x9E3779B97F4A7C15;

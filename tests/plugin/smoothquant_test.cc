@@ -4,6 +4,7 @@
 #include "block_run.h"
 #include "plugin_support.h"
 #include "swage/quant/quantizer.h"
+#include "swage/quant/scalar_grid.h"
 #include "tests/kit/fixture.h"
 #include "tests/kit/nn_support.h"
 
@@ -26,7 +27,7 @@ std::vector<at::Tensor> smooth(Block& block, const at::Tensor& hidden, double al
                                const char* targets = "norms") {
   const auto algorithm =
       must(loader().algorithm("smoothquant", Params({{"alpha", alpha}, {"targets", targets}})));
-  BlockRun run(block, {}, at::kDouble, batch_of(hidden), algorithm->needs());
+  BlockRun run(block, {}, batch_of(hidden), algorithm->needs());
   const absl::Status status = algorithm->block_transform(run);
   EXPECT_TRUE(status.ok()) << status;
   return run.folded;
@@ -35,10 +36,14 @@ std::vector<at::Tensor> smooth(Block& block, const at::Tensor& hidden, double al
 // Mean squared error of the outputs of F1 with weights per channel and activations per token.
 double quantized_error(const test::Fixture& fixture, const at::Tensor& scale, int bits) {
   const auto rounded = [bits](const at::Tensor& x) {
-    WeightScheme scheme;
-    scheme.bits = bits;
-    scheme.granularity = Granularity::kChannel;
-    return quant::round_trip(x, *quant::find_grid(x, scheme, at::kDouble));
+    Linear linear;
+    linear.weight = x;
+    Target target;
+    target.codec = must(make_codec({"int", {{"bits", bits}, {"granularity", "channel"}}}));
+    target.request.scale_dtype = at::kDouble;
+    const Result result = must(quant::quantize(linear, target));
+    return quant::decode(result.part("codes"),
+                         must(target.codec->grid(result.parts(), x.size(0), x.size(1))));
   };
   const at::Tensor y = rounded(fixture.input / scale).mm(rounded(fixture.weight * scale).t());
   return (y - fixture.input.mm(fixture.weight.t())).square().mean().item<double>();
@@ -126,7 +131,7 @@ TEST(SmoothQuant, RefusesActivationsThatAreNotFinite) {
   OneLinearBlock block(fixture.weight);
   const auto algorithm =
       must(loader().algorithm("smoothquant", Params({{"alpha", 0.5}, {"targets", "norms"}})));
-  BlockRun run(block, {}, at::kDouble, batch_of(fixture.input), algorithm->needs());
+  BlockRun run(block, {}, batch_of(fixture.input), algorithm->needs());
   const absl::Status status = algorithm->block_transform(run);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(status.message(),

@@ -19,27 +19,25 @@ using testing_support::must;
 using testing_support::OneLinearBlock;
 using testing_support::Tiny;
 
-WeightScheme asymmetric(int bits, int64_t group) {
-  WeightScheme scheme;
-  scheme.bits = bits;
-  scheme.group_size = group;
-  scheme.symmetric = false;
-  return scheme;
+using CodecPointer = std::shared_ptr<const Codec>;
+
+CodecPointer asymmetric(int bits, int64_t group) {
+  return must(make_codec({"int", {{"bits", bits}, {"group", group}, {"symmetric", false}}}));
 }
 
 // Limits of one linear as sigmoids of logits, which start at 4.
 struct Limits {
-  Limits(Linear& linear, const WeightScheme& scheme)
-      : ends(train::group_ends(linear.weight, scheme)),
+  Limits(Linear& linear, const CodecPointer& codec)
+      : ends(train::group_ends(linear.weight, *codec)),
         low(at::full_like(ends.low, 4).requires_grad_(true)),
         high(at::full_like(ends.low, 4).requires_grad_(true)),
         trained{&linear,
-                [this, &linear, scheme] {
+                [this, &linear, codec] {
                   return train::fake_quantize(linear.weight, low.sigmoid() * ends.low,
-                                              high.sigmoid() * ends.high, scheme,
+                                              high.sigmoid() * ends.high, *codec,
                                               linear.weight.scalar_type());
                 },
-                std::nullopt} {}
+                nullptr} {}
   Limits(const Limits&) = delete;  // the function of `trained` holds this one
   Limits& operator=(const Limits&) = delete;
 
@@ -104,9 +102,9 @@ TEST(BlockTrainer, QuantizesInputsMeanwhile) {
   train::TrainedLinear trained{&block.linear(), [&] { return block.linear().weight; }, {}};
   const std::vector<Slots> inputs = {batch_of(fixture.input, {256})};
   EXPECT_EQ(must(train::BlockTrainer(block, inputs, {trained}).loss()), 0);
-  trained.activation = ActivationScheme{};
+  trained.activation = must(make_codec({"int", {{"dynamic", true}, {"granularity", "token"}}}));
   train::BlockTrainer trainer(block, inputs, {trained});
-  const at::Tensor x = quant::fake_quantize(fixture.input, {ActivationScheme{}, {}, {}});
+  const at::Tensor x = trained.activation->quantize_input(fixture.input, {});
   const at::Tensor error = (x - fixture.input).matmul(fixture.weight.t());
   EXPECT_NEAR(must(trainer.loss()) / error.square().mean().item<double>(), 1, 1e-9);
   EXPECT_FALSE(block.linear().input_quantizer);

@@ -2,7 +2,8 @@
 import json, os, re, shutil
 import numpy as np
 
-DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "I8": "i1", "I32": "<i4", "I64": "<i8"}
+DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "U8": "u1", "I8": "i1", "I32": "<i4", "I64": "<i8"}
+E2M1 = np.array([sign * value for sign in (1, -1) for value in (0.0, 0.5, 1, 1.5, 2, 3, 4, 6)], np.float32)
 E4M3 = np.array([(-1) ** (c >> 7) * (2.0 ** ((c >> 3 & 15) - 7) * (1 + (c & 7) / 8) if c & 0x78 else (c & 7) / 512)
                  for c in range(256)], np.float32)
 E4M3[[0x7F, 0xFF]] = np.nan
@@ -80,27 +81,58 @@ def scheme(quantization, linear):
         return group["weights"]
 
 
+def spread(scale, weights, shape):
+    """Scales or zero points as the weights have them: one for each, in [rows, columns]."""
+    if weights["strategy"] == "block":
+        scale = np.repeat(scale, weights["block_structure"][0], 0)
+    width = weights["block_structure"][1] if weights["strategy"] == "block" else weights["group_size"]
+    return np.repeat(scale, width, 1)[:shape[0], :shape[1]] if width else scale
+
+
+def codes(parts, weights):
+    """What a linear's codes say, before zero points and scales."""
+    packed = parts.get("weight_packed")
+    if packed is None:
+        return floats(*parts["weight"])
+    if packed[0] == "U8":  # two a byte, the first in the low half
+        return E2M1[np.stack([packed[1] & 15, packed[1] >> 4], 2).reshape(len(packed[1]), -1)]
+    return unpacked(packed[1], parts["weight_shape"][1][1], weights["num_bits"])
+
+
+def zeros(parts, weights, rows):
+    dtype, array = parts["weight_zero_point"]
+    return unpacked(array.T, rows, weights["num_bits"]).T if dtype == "I32" else floats(dtype, array)
+
+
+def scales(parts):
+    """fp32 scales, and the type that code times scale is rounded to."""
+    dtype, array = parts["weight_scale"]
+    if dtype == "U8":  # powers of two
+        return np.ldexp(np.float32(1), array.astype(np.int32) - 127), "BF16"
+    if "weight_global_scale" in parts:
+        return floats(dtype, array) / parts["weight_global_scale"][1], "BF16"
+    return floats(dtype, array), dtype
+
+
+def linear(parts, weights):
+    """The dense weight of a linear, fp32 that some smaller type holds."""
+    values, (scale, dtype) = codes(parts, weights), scales(parts)
+    if not weights["symmetric"]:
+        values = values - spread(zeros(parts, weights, len(values)), weights, values.shape)
+    return rounded(values * spread(scale, weights, values.shape), dtype)
+
+
 def decoded(folder):
     """{name: fp32 array} of every floating-point tensor that a dense checkpoint of the folder would have."""
-    stored = {name: value for path in files(folder) for name, value in tensors(path).items()}
-    quantization, dense = config(folder).get("quantization_config"), {}
-    for name, (dtype, array) in stored.items():
-        linear, _, kind = name.rpartition(".")
-        if kind in ("weight", "bias") and linear + ".weight_scale" not in stored:
-            dense[name] = floats(dtype, array)
-        if kind != "weight_scale":
-            continue
-        weights, scale, zero = scheme(quantization, linear), floats(dtype, array), 0.0
-        if linear + ".weight_packed" in stored:
-            bits, (rows, columns) = weights["num_bits"], stored[linear + ".weight_shape"][1].tolist()
-            codes = unpacked(stored[linear + ".weight_packed"][1], columns, bits)
-            if not weights["symmetric"]:
-                zero = unpacked(stored[linear + ".weight_zero_point"][1].T, rows, bits).T
-        else:
-            codes = floats(*stored[linear + ".weight"])
-        if weights["strategy"] == "group":
-            scale, zero = (np.repeat(x, weights["group_size"], 1)[:, :codes.shape[1]] if np.ndim(x) else x for x in (scale, zero))
-        dense[linear + ".weight"] = rounded((codes - zero) * scale, dtype)
+    modules, quantization, dense = {}, config(folder).get("quantization_config"), {}
+    for path in files(folder):
+        for name, value in tensors(path).items():
+            module, _, part = name.rpartition(".")
+            modules.setdefault(module, {})[part] = value
+    for name, parts in modules.items():
+        dense.update({f"{name}.{part}": floats(*parts[part]) for part in ("weight", "bias") if part in parts})
+        if "weight_scale" in parts:
+            dense[name + ".weight"] = linear(parts, scheme(quantization, name))
     return dense
 
 
@@ -114,16 +146,17 @@ def sliced(source, folder, layers):
         json.dump({**config(source), "num_hidden_layers": layers}, file)
 
 
-def flipped(source, folder, bit):
-    """A copy in which one bit of one scale is another; counted from the lowest of its mantissa."""
+def flipped(source, folder, part, bit):
+    """A copy in which one bit of the first `part` of a linear is another; counted from the lowest of its first number."""
     shutil.copytree(source, folder)
     for path in files(folder):
-        for name, (_, _, first, _) in header(path).items():
-            if name.endswith("weight_scale"):
+        entries = header(path)
+        for name, (_, _, first, _) in entries.items():
+            if name.endswith("." + part) and name.rpartition(".")[0] + ".weight_scale" in entries:
                 with open(path, "r+b") as file:
                     file.seek(first + bit // 8)
                     byte = file.read(1)[0]
                     file.seek(first + bit // 8)
                     file.write(bytes([byte ^ 1 << bit % 8]))
                 return name
-    raise SystemExit(f"{source} holds no scale")
+    raise SystemExit(f"{source} holds no {part}")

@@ -52,7 +52,7 @@ def compare_weights(case, scales, bench, table):
         read = logits(folder + "/dense", bench.ids, "float16")
         table.logits(name + " dense", divergence(own, read), 1e-4)
         table.perplexity(name + " dense", run_perplexity, perplexity(read, bench.ids))
-        checkpoint.flipped(packed, folder + "/flipped", 11)
+        checkpoint.flipped(packed, folder + "/flipped", "weight_scale", 11)
         table.must_fail(f"{name} with one bit of one scale flipped", lambda: table.logits(
             name, divergence(own, logits(folder + "/flipped", bench.ids[:1], "float16")), 1e-4))
     shutil.rmtree(folder)

@@ -23,8 +23,8 @@ using testing::StartsWith;
 std::string manifest(const std::string& id, const std::string& kind, const std::string& name,
                      const std::string& more = "") {
   return "id = \"" + id + "\"\nversion = \"1.0\"\nsummary = \"S.\"\n[[component]]\nkind = \"" +
-         kind + "\"\nname = \"" + name + "\"\ninterface = \"" + kind + "/1\"\nsummary = \"S.\"\n" +
-         more;
+         kind + "\"\nname = \"" + name + "\"\ninterface = \"" + interface_of(kind) +
+         "\"\nsummary = \"S.\"\n" + more;
 }
 
 class CatalogFolder : public testing::Test {
@@ -49,6 +49,11 @@ class CatalogFolder : public testing::Test {
                                                manifest_note(text)}));
   }
   Catalog scan() { return Catalog::scan({root_ / "a", root_ / "b"}); }
+  // Without the formats that are built in.
+  static std::vector<PluginEntry> files(const Catalog& catalog) {
+    const std::vector<PluginEntry>& all = catalog.plugins();
+    return {all.begin() + 1, all.end()};
+  }
 
   fs::path root_;
 };
@@ -59,10 +64,11 @@ TEST_F(CatalogFolder, ListsPluginsInTheOrderOfTheSearchPath) {
   const std::string a = plugin("a/a", manifest("a", "evaluator", "first"));
   write("a/README.txt", "no plugin and not meant to be one");
   const Catalog catalog = scan();
-  ASSERT_EQ(catalog.plugins().size(), 3u);
-  EXPECT_EQ(catalog.plugins()[0].file, a);
-  EXPECT_EQ(catalog.plugins()[1].file, z);
-  EXPECT_EQ(catalog.plugins()[2].file, b);
+  const std::vector<PluginEntry> plugins = files(catalog);
+  ASSERT_EQ(plugins.size(), 3u);
+  EXPECT_EQ(plugins[0].file, a);
+  EXPECT_EQ(plugins[1].file, z);
+  EXPECT_EQ(plugins[2].file, b);
   for (const PluginEntry& entry : catalog.plugins()) {
     EXPECT_EQ(entry.state, PluginState::kCompatible) << entry.reason;
   }
@@ -76,9 +82,8 @@ TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
   plugin("a/4", "id = 3");
   plugin("a/5", manifest("n", "algorithm", "new",
                          "[[component]]\nkind = \"algorithm\"\nname = "
-                         "\"newer\"\ninterface = \"algorithm/2\"\nsummary = \"S.\"\n"));
-  const Catalog catalog = scan();
-  const auto& plugins = catalog.plugins();
+                         "\"newer\"\ninterface = \"algorithm/3\"\nsummary = \"S.\"\n"));
+  const std::vector<PluginEntry> plugins = files(scan());
   ASSERT_EQ(plugins.size(), 5u);
   EXPECT_EQ(plugins[0].state, PluginState::kNotAPlugin);
   EXPECT_EQ(plugins[0].reason, "no ELF file");
@@ -89,9 +94,8 @@ TEST_F(CatalogFolder, KeepsTheReasonOfEveryRefusal) {
   EXPECT_EQ(plugins[3].state, PluginState::kRefused);
   EXPECT_THAT(plugins[3].reason, HasSubstr("4.swage.so[manifest]:1:1: \"id\": found integer"));
   EXPECT_EQ(plugins[4].state, PluginState::kRefused);
-  EXPECT_EQ(
-      plugins[4].reason,
-      "algorithm \"newer\" has interface algorithm/2, this host knows algorithm/1; update swage");
+  EXPECT_THAT(plugins[4].reason, StartsWith("algorithm \"newer\" has interface algorithm/3, this "
+                                            "host knows algorithm/2; build the plugin again"));
 }
 
 TEST_F(CatalogFolder, GivesTheFirstOfTwoEqualIdsOrNamesTheRight) {
@@ -100,20 +104,20 @@ TEST_F(CatalogFolder, GivesTheFirstOfTwoEqualIdsOrNamesTheRight) {
   plugin("b/y", manifest("other", "algorithm", "one"));
   fs::copy_file(first, root_ / "b/z.swage.so");
   const Catalog catalog = scan();
-  ASSERT_EQ(catalog.plugins().size(), 4u);
-  EXPECT_EQ(catalog.plugins()[1].reason,
-            "repeats the plugin id \"same\" of " + first +
-                " (version 1.0), which comes first; remove one of them");
-  EXPECT_EQ(catalog.plugins()[2].reason, "repeats the algorithm \"one\" of " + first +
-                                             ", which comes first; give it another name");
-  EXPECT_EQ(catalog.plugins()[3].reason, "a copy of " + first + ", which is used");
+  const std::vector<PluginEntry> plugins = files(catalog);
+  ASSERT_EQ(plugins.size(), 4u);
+  EXPECT_EQ(plugins[1].reason, "repeats the plugin id \"same\" of " + first +
+                                   " (version 1.0), which comes first; remove one of them");
+  EXPECT_EQ(plugins[2].reason, "repeats the algorithm \"one\" of " + first +
+                                   ", which comes first; give it another name");
+  EXPECT_EQ(plugins[3].reason, "a copy of " + first + ", which is used");
   EXPECT_EQ(catalog.find("algorithm", "one")->plugin->file, first);
 }
 
 TEST_F(CatalogFolder, TakesOneFileOnceWhateverItsNames) {
   const std::string file = plugin("a/x", manifest("x", "algorithm", "x"));
   fs::create_symlink(file, root_ / "b/link.swage.so");
-  EXPECT_EQ(Catalog::scan({root_ / "a", root_ / "a", root_ / "b"}).plugins().size(), 1u);
+  EXPECT_EQ(files(Catalog::scan({root_ / "a", root_ / "a", root_ / "b"})).size(), 1u);
 }
 
 TEST_F(CatalogFolder, NamesNearestComponentAndPlacesOfAMiss) {
@@ -207,7 +211,7 @@ TEST_F(CatalogFolder, IsReadInMilliseconds) {
     plugin("a/" + id, manifest(id, "algorithm", id) + filler);
   }
   const auto start = std::clock();
-  EXPECT_EQ(scan().plugins().size(), 9u);
+  EXPECT_EQ(files(scan()).size(), 9u);
   EXPECT_LT(double(std::clock() - start) / CLOCKS_PER_SEC, 0.3);
 }
 
@@ -222,7 +226,29 @@ TEST(PluginSearchPath, PutsTheCommandLineFirstAndTheInstallationLast) {
 TEST_F(CatalogFolder, RemembersFoldersThatDoNotExist) {
   const Catalog catalog = Catalog::scan({"/does/not/exist"});
   EXPECT_THAT(catalog.directories(), ElementsAre("/does/not/exist"));
-  EXPECT_TRUE(catalog.plugins().empty());
+  EXPECT_TRUE(files(catalog).empty());
+}
+
+TEST_F(CatalogFolder, BeginsWithTheFormatsThatAreBuiltIn) {
+  const Catalog catalog = scan();
+  ASSERT_EQ(catalog.plugins().size(), 1u);
+  EXPECT_EQ(catalog.plugins()[0].file, "");
+  EXPECT_EQ(catalog.plugins()[0].state, PluginState::kCompatible) << catalog.plugins()[0].reason;
+  EXPECT_EQ(catalog.plugins()[0].manifest.id, "swage.formats");
+  EXPECT_EQ(catalog.find("format", "int")->component->name, "int");
+}
+
+TEST_F(CatalogFolder, TakesFormatsOfPluginsBesideTheBuiltInOnes) {
+  plugin("a/x", manifest("x", "format", "mine"));
+  plugin("a/y", manifest("y", "format", "int"));
+  plugin("a/z", manifest("swage.formats", "format", "other"));
+  const Catalog catalog = scan();
+  EXPECT_EQ(catalog.find("format", "mine")->plugin->manifest.id, "x");
+  EXPECT_EQ(catalog.find("format", "int")->plugin->file, "");
+  EXPECT_EQ(files(catalog)[1].reason,
+            "repeats the format \"int\" of swage itself, which comes first; give it another name");
+  EXPECT_THAT(files(catalog)[2].reason,
+              HasSubstr("repeats the plugin id \"swage.formats\" of swage itself"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -143,6 +144,40 @@ TEST_F(SourceRules, TheHostNamesNoPlugin) {
                          return false;
                        }),
               IsEmpty());
+}
+
+// What a linear is stands below what is done with it: products, quantizers, transforms.
+TEST_F(SourceRules, ResultsAndLinearsLeanOnNothingThatWorksOnThem) {
+  const std::vector<std::string> low = {"result.h", "linear.h", "codec.h", "part_check.h"};
+  EXPECT_THAT(offences({"sdk/include/swage", "sdk/src"},
+                       [&](const Include& include) {
+                         const std::string file = fs::path(include.file).filename().string();
+                         const bool mine =
+                             fs::path(include.file).parent_path() == "sdk/src"
+                                 ? file == "result.cc" || file == "linear.cc" ||
+                                       file == "validate.cc" || file == "digest.cc"
+                                 : std::find(low.begin(), low.end(), file) != low.end();
+                         return mine && (starts(include.header, "swage/quant/") ||
+                                         starts(include.header, "swage/transform/") ||
+                                         starts(include.header, "swage/solve/") ||
+                                         include.header == "swage/product.h");
+                       }),
+              IsEmpty());
+}
+
+// Formats are told apart by what a codec answers.
+TEST_F(SourceRules, NoEnumOfNumberFormatsIsLeft) {
+  static const std::regex enums(
+      "\\b(NumberFormat|RangeRule|ScaleType|WeightScheme|"
+      "ActivationScheme)\\b");
+  std::vector<std::string> found;
+  for (const std::string& file :
+       sources({"core", "sdk", "models", "plugins", "evaluators", "backends"})) {
+    std::ifstream stream(root_ / file);
+    for (std::string line; std::getline(stream, line);)
+      if (std::regex_search(line, enums)) found.push_back(file + ": " + line);
+  }
+  EXPECT_THAT(found, IsEmpty());
 }
 
 TEST_F(SourceRules, NoFileIsLongerThanFiveHundredLines) {

@@ -18,6 +18,8 @@ constexpr const char* kDelimiter = ")swage\"";  // ends the raw string that the 
 absl::StatusOr<std::string> descriptor(const std::string& path, const std::string& cuda) {
   SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(path, kMaxManifestBytes));
   SWAGE_ASSIGN_OR_RETURN(const Manifest manifest, parse_manifest(text, path));
+  if (const std::string reason = interface_difference(manifest); !reason.empty())
+    return absl::FailedPreconditionError(absl::StrCat(path, ": ", reason));
   if (text.find(kDelimiter) != std::string::npos) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": the sequence ", kDelimiter, " cannot stand in a manifest"));

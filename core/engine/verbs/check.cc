@@ -3,6 +3,7 @@
 #include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/plain_output.h"
+#include "core/engine/codec_book.h"
 #include "core/engine/run.h"
 #include "core/engine/verbs/verbs.h"
 #include "swage/status.h"
@@ -10,8 +11,11 @@
 namespace swage {
 namespace {
 
+// A scheme that no codec holds was refused before.
+std::string text_of(const Scheme& scheme) { return (*codec_of(scheme))->describe(); }
+
 std::string weight_text(const Step& step) {
-  return step.takes_weight && (step.weight_given || !step.activation) ? describe(step.weight) : "";
+  return step.takes_weight && (step.weight_given || !step.activation) ? text_of(step.weight) : "";
 }
 
 void print_model(const OpenedModel& model) {
@@ -26,7 +30,7 @@ void print_model(const OpenedModel& model) {
 void print_steps(const Pipeline& pipeline) {
   for (const Step& step : pipeline.steps) {
     std::string text = weight_text(step);
-    if (step.activation) text += (text.empty() ? "" : ", ") + describe(*step.activation);
+    if (step.activation) text += (text.empty() ? "" : ", ") + text_of(*step.activation);
     absl::PrintF("  step      %s%s%s\n", step.name, text.empty() ? "" : ": ", text);
   }
 }
@@ -64,7 +68,7 @@ Value report(const RunSetup& setup) {
         {"name", step.name},
         {"use", step.use},
         {"weight", weight.empty() ? Value() : Value(weight)},
-        {"activation", step.activation ? Value(describe(*step.activation)) : Value()}}));
+        {"activation", step.activation ? Value(text_of(*step.activation)) : Value()}}));
   }
   for (const EvaluateSpec& spec : pipeline.evaluates)
     evaluates.push_back(Value(Value::Table{{"name", spec.name}, {"use", spec.use}}));

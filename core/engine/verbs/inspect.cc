@@ -78,6 +78,29 @@ void print_head(const Value& report) {
   print_line("towers", towers_line(report));
 }
 
+std::string shape_text(const Value& item) {
+  return absl::StrCat("[",
+                      absl::StrJoin(list_of(item["shape"]), ", ",
+                                    [](std::string* out, const Value& size) {
+                                      absl::StrAppend(out, *size.integer());
+                                    }),
+                      "]");
+}
+
+std::string linear_text(const std::string& name, const Value& linear) {
+  const std::string* const scheme = linear["scheme"].text();
+  const std::string* const kept = linear["kept"].text();
+  return absl::StrCat(name, " ", shape_text(linear), scheme != nullptr ? ", " + *scheme : "",
+                      linear.flag("bias", false) ? " with bias" : "",
+                      kept != nullptr ? absl::StrCat(", kept: ", *kept) : "");
+}
+
+void print_ends(const Value& ends) {
+  if (!list_of(ends).empty()) absl::PrintF("\nends\n");
+  for (const Value& linear : list_of(ends))
+    absl::PrintF("    %s\n", linear_text(linear.str("name", ""), linear));
+}
+
 // Blocks that are alike; names without what all tensors of a block begin with.
 class BlockPrinter {
  public:
@@ -95,7 +118,7 @@ class BlockPrinter {
     std::vector<std::string> others;
     for (const Value& linear : list_of(blocks_["other_linears"])) others.push_back(text(linear));
     for (const Value& parameter : list_of(blocks_["parameters"]))
-      others.push_back(absl::StrCat(name_of(parameter), " ", shape(parameter)));
+      others.push_back(absl::StrCat(name_of(parameter), " ", shape_text(parameter)));
     if (!others.empty()) absl::PrintF("  others         %s\n", absl::StrJoin(others, ", "));
   }
 
@@ -105,23 +128,7 @@ class BlockPrinter {
     return absl::StartsWith(name, prefix_) ? name.substr(prefix_.size()) : name;
   }
 
-  static std::string shape(const Value& item) {
-    return absl::StrCat("[",
-                        absl::StrJoin(list_of(item["shape"]), ", ",
-                                      [](std::string* out, const Value& size) {
-                                        absl::StrAppend(out, *size.integer());
-                                      }),
-                        "]");
-  }
-
-  std::string text(const Value& linear) const {
-    const std::string* const scheme = linear["scheme"].text();
-    const std::string* const kept = linear["kept"].text();
-    return absl::StrCat(name_of(linear), " ", shape(linear),
-                        scheme != nullptr ? ", " + *scheme : "",
-                        linear.flag("bias", false) ? " with bias" : "",
-                        kept != nullptr ? absl::StrCat(", kept: ", *kept) : "");
-  }
+  std::string text(const Value& linear) const { return linear_text(name_of(linear), linear); }
 
   std::string fold(const Value& target) const {
     const std::string kind = target.str("kind", "");
@@ -187,6 +194,7 @@ void print(const Value& report, const std::string& carried) {
     for (const Value& blocks : list_of(tower["alike"]))
       BlockPrinter(blocks).print(tower.str("name", ""));
   }
+  print_ends(report["ends"]);
   print_schemes(report);
   if (!carried.empty()) absl::PrintF("\ncarried into exports unchanged: %s\n", carried);
   const char* const who = report["compressed"].is_null() ? "a run" : "eval and forward";

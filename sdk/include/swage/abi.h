@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define SWAGE_ABI_MAJOR 1 /* differs: every plugin must be rebuilt */
-#define SWAGE_ABI_MINOR 0 /* grows: a host loads plugins with a minor up to its own */
+#define SWAGE_ABI_MINOR 1 /* differs: the same, since C++ objects cross the border */
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,9 +32,9 @@ typedef struct swage_create_args {
 
 typedef struct swage_component {
   uint32_t struct_size;
-  const char* kind;  /* "model", "algorithm", "evaluator", "exporter" */
+  const char* kind;  /* "model", "algorithm", "evaluator", "exporter", "format" */
   const char* name;  /* as in the manifest */
-  const char* iface; /* "algorithm/1" */
+  const char* iface; /* "algorithm/2", interfaces.h */
   /* 0 and *out = pointer to the interface class (swage::Algorithm* …), or a code and a filled-in
    * error. Never throws. */
   int32_t (*create)(const swage_create_args*, void** out, swage_error* error);

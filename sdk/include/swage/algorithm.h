@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -7,10 +8,10 @@
 
 #include "absl/status/status.h"
 #include "swage/block.h"
+#include "swage/codec.h"
 #include "swage/export.h"
 #include "swage/model.h"
 #include "swage/params.h"
-#include "swage/scheme.h"
 
 namespace swage {
 
@@ -18,56 +19,50 @@ namespace swage {
 // ones.
 enum class Stream { kNone, kOriginal, kCompressed };
 
-// What a step wants collected for every subset. Collected once per subset, in a fixed order of
-// summation.
-struct SWAGE_API Needs {
-  Stream stream = Stream::kNone;
-  bool wants_hessian = false;
-  bool wants_absmax = false;
-  bool wants_mean_abs = false;
-  bool wants_range = false;
-  bool wants_whole_inputs = false;
-  int64_t sample_tokens = 0;
-  bool leaves_online_transforms = false;
+// What a step wants collected for every subset, and what it leaves. Collected once per subset, in a
+// fixed order of summation. A value that is cheap to copy: setters leave copies as they are.
+class SWAGE_API Needs {
+ public:
+  Needs();
 
-  Needs& calibrate_on(Stream value) {
-    stream = value;
-    return *this;
-  }
-  Needs& hessian() {
-    wants_hessian = true;
-    return *this;
-  }  // Σ xᵀx
-  Needs& absmax() {
-    wants_absmax = true;
-    return *this;
-  }  // max |x| per channel
-  Needs& mean_abs() {
-    wants_mean_abs = true;
-    return *this;
-  }  // mean |x| per channel
-  Needs& range() {
-    wants_range = true;
-    return *this;
-  }  // min and max over the whole tensor
+  Needs& calibrate_on(Stream value);
+  Needs& hessian();     // Σ xᵀx
+  Needs& absmax();      // max |x| per channel
+  Needs& mean_abs();    // mean |x| per channel
+  Needs& square_sum();  // Σ x² per channel, the diagonal of the Hessian: what a weighted fit calls
+                        // importance
+  Needs& range();      // min and max over the whole tensor
+  Needs& histogram();  // counts of values, for ranges that leave out a few of them
   // A subset of several experts comes whole, with statistics over all tokens, instead of expert by
   // expert with the tokens of each: for steps that fold.
-  Needs& whole_inputs() {
-    wants_whole_inputs = true;
-    return *this;
-  }
+  Needs& whole_inputs();
   // Results may carry a transform of their input at run time, which exporters are told before any
   // work.
-  Needs& online_transforms() {
-    leaves_online_transforms = true;
-    return *this;
-  }
+  Needs& online_transforms();
+  // Results may have sides, or masks, which exporters are told as well.
+  Needs& sides();
+  Needs& masks();
   // A micro-batch of about `tokens` tokens, spread evenly over the calibration windows, for
   // searches over inspect().
-  Needs& sample(int64_t tokens) {
-    sample_tokens = tokens;
-    return *this;
-  }
+  Needs& sample(int64_t tokens);
+
+  Stream stream() const;
+  bool wants_hessian() const;
+  bool wants_absmax() const;
+  bool wants_mean_abs() const;
+  bool wants_square_sum() const;
+  bool wants_range() const;
+  bool wants_histogram() const;
+  bool wants_whole_inputs() const;
+  bool leaves_online_transforms() const;
+  bool leaves_sides() const;
+  bool leaves_masks() const;
+  int64_t sample_tokens() const;
+
+ private:
+  struct Fields;
+  Fields& change();
+  std::shared_ptr<const Fields> fields_;
 };
 
 // Statistics of one subset's input x [tokens, in]; only what Needs asked for is defined.
@@ -76,8 +71,11 @@ struct SWAGE_API SubsetStats {
   at::Tensor hessian;           // [in, in] Σ xᵀx, symmetric, fp32 (fp64 when computing in fp64)
   at::Tensor absmax;            // [in] fp32
   at::Tensor mean_abs;          // [in] fp32
+  at::Tensor square_sum;        // [in] fp32
   at::Tensor minimum, maximum;  // [1] fp32, over all tokens and channels
-  Slots sample;                 // the subset's input slot and what inspect() needs
+  // int64 [65536]: how many values are nearest to the bf16 number with these bits.
+  at::Tensor histogram;
+  Slots sample;  // the subset's input slot and what inspect() needs
 };
 
 // What block- and subset-level calls share.
@@ -85,16 +83,17 @@ class SWAGE_API StepContext {
  public:
   virtual ~StepContext();
   virtual Block& block() = 0;
-  // Scheme of this linear after [scheme], the step's own table and its overrides.
-  virtual WeightScheme weight_scheme(const Linear& linear) const = 0;
-  virtual std::optional<ActivationScheme> activation_scheme(const Linear& linear) const = 0;
-  // Dtype in which scales are stored for this linear.
-  virtual at::ScalarType scale_dtype(const Linear& linear) const = 0;
+  // What this linear is to become after [scheme], the step's own table and its overrides: its
+  // format, the dtype of open scales and, where its scheme asks for them, the importance of its
+  // columns and the weights that engines multiply together with it.
+  virtual Target target(const Linear& linear) const = 0;
+  // Of its input; null: that stays in floats.
+  virtual std::shared_ptr<const Codec> activation_codec(const Linear& linear) const = 0;
   // Makes a copy of `result` the linear's result; name, provenance and activation scheme are filled
-  // in when empty. It is of weight_scheme() and activation_scheme(), unless dense or with a
-  // codebook. An algorithm that still folds into this linear emits afterwards (from
-  // block_transform): a fold into an emitted linear is an error.
-  virtual absl::Status emit(Linear& linear, CompressedLinear result) = 0;
+  // in when empty. It is of target() and activation_codec(), unless in floats. An algorithm that
+  // still folds into this linear emits afterwards (from block_transform): a fold into an emitted
+  // linear is an error.
+  virtual absl::Status emit(Linear& linear, Result result) = 0;
   // A line in log, events and report: what a user should know (a Hessian that needed more damping,
   // say).
   virtual void note(std::string_view text) = 0;
@@ -152,6 +151,12 @@ class SWAGE_API Algorithm {
   virtual absl::Status block_transform(
       BlockContext& block);  // default: subset_transform for every subset, in order
   virtual absl::Status subset_transform(SubsetContext& subset) = 0;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
+
+ protected:
+  virtual const void* do_query(std::string_view ability) const;
 };
 
 }  // namespace swage

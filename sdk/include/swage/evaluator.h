@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -72,6 +73,12 @@ class SWAGE_API Evaluator {
   // Every sequence, in order, in pieces of at most some hundred rows.
   virtual absl::Status consume(const LogitsView& view) = 0;
   virtual absl::StatusOr<Metrics> report() = 0;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
+
+ protected:
+  virtual const void* do_query(std::string_view ability) const;
 };
 
 }  // namespace swage

@@ -1,10 +1,10 @@
 #pragma once
 // The ABI fingerprint: what must agree between host and plugin before C++ objects may cross. One
-// string literal of "field=value" pairs, made of macros only; a plugin carries its own in an ELF
-// note, so a host compares without running it.
-//   swage   version of the interfaces: equal major, minor up to the host's
-//   arch, stl, std, torch, absl, san   must be equal
-//   cxx, cuda                          recorded and shown
+// string literal of "field=value" pairs, made of macros only, but for the digits of `layout`, which
+// layout.h fills in; a plugin carries its own in an ELF note, so a host compares without running
+// it.
+//   swage, arch, stl, std, torch, absl, san, layout   must be equal
+//   cxx, cuda                                         recorded and shown
 #include <cstddef>
 
 #include "absl/base/config.h"
@@ -18,7 +18,7 @@
 #define SWAGE_CUDA_VERSION "none"
 #endif
 #ifndef SWAGE_INTERFACE_VERSION
-#define SWAGE_INTERFACE_VERSION "1.0"  // SWAGE_ABI_MAJOR.SWAGE_ABI_MINOR
+#define SWAGE_INTERFACE_VERSION "1.1"  // SWAGE_ABI_MAJOR.SWAGE_ABI_MINOR
 #endif
 
 #define SWAGE_TEXT_INNER_(x) #x
@@ -86,4 +86,4 @@
 #define SWAGE_FINGERPRINT                                                                     \
   "swage=" SWAGE_INTERFACE_VERSION ";arch=" SWAGE_ARCH_ ";stl=" SWAGE_STL_ ";std=" SWAGE_STD_ \
   ";torch=" SWAGE_TORCH_VERSION ";absl=" SWAGE_ABSL_ ";san=" SWAGE_SANITIZER_                 \
-  ";cxx=" SWAGE_COMPILER_ ";cuda=" SWAGE_CUDA_VERSION
+  ";cxx=" SWAGE_COMPILER_ ";cuda=" SWAGE_CUDA_VERSION ";layout=0000000000000000"

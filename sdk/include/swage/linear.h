@@ -5,14 +5,11 @@
 #include <optional>
 #include <string>
 
-#include "swage/compressed_linear.h"
 #include "swage/export.h"
+#include "swage/input_transform.h"
+#include "swage/result.h"
 
 namespace swage {
-
-namespace transform {
-class OnlineTransform;
-}
 
 // A tensor of a block that is no linear weight (norms, gates …). `value` is in the compute dtype;
 // `storage` is the dtype in which the checkpoint holds it and exporters write it.
@@ -39,12 +36,13 @@ class SWAGE_API Linear {
   at::Tensor weight;  // [out, in], compute dtype (fp32 at least)
   at::Tensor bias;    // [out] or undefined
   at::ScalarType storage = at::kFloat;
-  at::Tensor
-      clip_low;  // range limits per group, fp32 [out, groups], both or none: values outside are
-  at::Tensor clip_high;  //   clamped before a range is taken and before codes are computed
-  std::shared_ptr<const transform::OnlineTransform>
-      online_transform;  // of the input, `weight` then counts on it;
-                         // null: none. A result that names none takes it over
+  // Range limits per group, fp32 [out, groups], both or none: values outside are clamped before a
+  // range is taken and before codes are computed.
+  at::Tensor clip_low, clip_high;
+  // bool [out, in] or undefined; false: the weight is pruned, and every solver leaves it at zero.
+  at::Tensor mask;
+  // Of the input, `weight` then counts on it; null: none. A result that names none takes it over.
+  std::shared_ptr<const InputTransform> online_transform;
   std::optional<ActivationQuantizer>
       input_quantizer;  // of view kFloat, while a step trains through it
   std::string kept_by;  // rule by which this linear is not compressed ("" = it is to be)
@@ -58,19 +56,20 @@ class SWAGE_API Linear {
   at::Tensor apply(const at::Tensor& x) const;
 
   // The result of the last step that emitted one; null before.
-  const std::shared_ptr<const CompressedLinear>& result() const { return result_; }
-  // Checks and takes the result, decodes it once. The weight in `weight` stays as it is.
-  absl::Status set_result(CompressedLinear result);
-  // Weight of the given view, compute dtype.
+  const std::shared_ptr<const Result>& result() const { return result_; }
+  // Checks and takes the result, decodes it once. The weight in `weight` stays as it is. A mask of
+  // the linear that the result lacks becomes the result's.
+  absl::Status set_result(Result result);
+  // Weight of the given view, compute dtype; of a result what multiplies the quantized input.
   const at::Tensor& effective_weight() const;
   void set_view(View view) { view_ = view; }
   // Frees the float weight where a result exists (the engine calls it once no float pass follows).
   void drop_float();
 
  private:
-  std::shared_ptr<const CompressedLinear> result_;
-  at::Tensor decoded_;
-  std::shared_ptr<const transform::OnlineTransform> result_transform_;
+  std::shared_ptr<const Result> result_;
+  at::Tensor decoded_, raw_;  // raw_: what multiplies the raw input, undefined where nothing does
+  std::shared_ptr<const InputTransform> result_transform_;
   View view_ = View::kFloat;
 };
 

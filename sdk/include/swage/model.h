@@ -2,6 +2,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,6 +30,7 @@ struct SWAGE_API ModelShape {
   int64_t context_length = 0;    // max_position_embeddings
   bool tied_embeddings = false;  // the head's weight is the embedding's
   std::string head;              // tensor of a head that is untied: "lm_head.weight"
+  std::string embedding;         // tensor of its table: "model.embed_tokens.weight"; "": not told
   int64_t image_token =
       -1;  // in a sequence's ids, where a feature of an image stands, or a whole image where
            // features lie beside the text; may lie behind the vocabulary; -1: no images
@@ -69,6 +71,9 @@ class SWAGE_API Embedding {
   // place.
   virtual absl::Status embed(Slots& slots) = 0;
   virtual EmbeddingSites residual_sites();  // default: none, since the embedding does not say
+  // The table [vocab, width] as a linear, whose weight of the view at hand embed() takes rows of.
+  // From the first call on it is no longer among parameters(). Null: it cannot be compressed.
+  virtual Linear* linear() { return nullptr; }
   // Tensors that exporters write. Values may be in storage dtype (an embedding is large); a step
   // that changes one upcasts it first.
   std::deque<Parameter>& parameters() { return parameters_; }
@@ -89,6 +94,10 @@ class SWAGE_API Head {
   // Gives the head a matrix of its own where it is the embedding's; parameters() has it from then
   // on, as `matrix_name`.
   virtual void untie() {}
+  // The output matrix as a linear, which reads what normalize() gives: logits() calls apply(). From
+  // the first call on it is the head's own (untie) and no longer among parameters(). Null: it
+  // cannot be compressed.
+  virtual Linear* linear() { return nullptr; }
   std::string matrix_name;  // "lm_head.weight"
   std::deque<Parameter>& parameters() {
     return parameters_;
@@ -121,6 +130,12 @@ class SWAGE_API ModelAdapter {
   // The text that takes the place of a prompt's `token` (that of shape().image_token) for one
   // prepared picture. Default: the token itself.
   virtual std::string picture_text(const image::Inputs& picture, const std::string& token) const;
+
+  // An ability that a later version of the host may ask for; null: it has none of this name.
+  const void* query(std::string_view ability) const;
+
+ protected:
+  virtual const void* do_query(std::string_view ability) const;
 };
 
 }  // namespace swage

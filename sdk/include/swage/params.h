@@ -22,6 +22,8 @@ class SWAGE_API Params {
   bool flag(std::string_view name) const;
   const std::string& text(std::string_view name) const;
   std::vector<std::string> texts(std::string_view name) const;
+  std::vector<double> numbers(std::string_view name) const;
+  const Value& value(std::string_view name) const;  // whatever its type: tables are read so
 
   // A `choice` parameter as an enum: names are listed in the order of the enumerators.
   template <class E>
@@ -32,7 +34,6 @@ class SWAGE_API Params {
   const Value::Table& values() const { return values_; }
 
  private:
-  const Value& at(std::string_view name) const;
   int choice_index(std::string_view name, std::initializer_list<std::string_view> names) const;
   Value::Table values_;
 };

@@ -12,6 +12,7 @@
 
 #include "swage/abi.h"
 #include "swage/border.h"
+#include "swage/interfaces.h"
 #include "swage/params.h"
 #include "swage/status.h"
 
@@ -44,13 +45,13 @@ void destroy(void* self) {
 
 // The linker lays the pointers of all components of a plugin side by side; nothing runs when the
 // file is opened.
-#define SWAGE_COMPONENT_(Class, Interface, kind, name)                                      \
+#define SWAGE_COMPONENT_(Class, Interface, kind, iface, name)                               \
   namespace {                                                                               \
   const swage_component SWAGE_CONCAT_(swage_component_, __LINE__) = {                       \
       sizeof(swage_component),                                                              \
       kind,                                                                                 \
       name,                                                                                 \
-      kind "/1",                                                                            \
+      ::swage::iface,                                                                       \
       &::swage::detail::create<Class, ::swage::Interface>,                                  \
       &::swage::detail::destroy<::swage::Interface>};                                       \
   [[gnu::used, gnu::retain, gnu::section("swage_components")]] const swage_component* const \
@@ -59,7 +60,12 @@ void destroy(void* self) {
   }                                                                                         \
   static_assert(true, "")
 
-#define SWAGE_MODEL(Class, name) SWAGE_COMPONENT_(Class, ModelAdapter, "model", name)
-#define SWAGE_ALGORITHM(Class, name) SWAGE_COMPONENT_(Class, Algorithm, "algorithm", name)
-#define SWAGE_EVALUATOR(Class, name) SWAGE_COMPONENT_(Class, Evaluator, "evaluator", name)
-#define SWAGE_EXPORTER(Class, name) SWAGE_COMPONENT_(Class, Exporter, "exporter", name)
+#define SWAGE_MODEL(Class, name) \
+  SWAGE_COMPONENT_(Class, ModelAdapter, "model", kModelInterface, name)
+#define SWAGE_ALGORITHM(Class, name) \
+  SWAGE_COMPONENT_(Class, Algorithm, "algorithm", kAlgorithmInterface, name)
+#define SWAGE_EVALUATOR(Class, name) \
+  SWAGE_COMPONENT_(Class, Evaluator, "evaluator", kEvaluatorInterface, name)
+#define SWAGE_EXPORTER(Class, name) \
+  SWAGE_COMPONENT_(Class, Exporter, "exporter", kExporterInterface, name)
+#define SWAGE_FORMAT(Class, name) SWAGE_COMPONENT_(Class, Codec, "format", kFormatInterface, name)

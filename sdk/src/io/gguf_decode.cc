@@ -3,6 +3,7 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include <cmath>
 #include <cstring>
 
 #include "swage/io/gguf_header.h"
@@ -109,6 +110,53 @@ void decode_q6_k(const uint8_t* b, float* out) {
   }
 }
 
+void decode_q2_k(const uint8_t* b, float* out) {
+  const uint8_t* pairs = b + 16;
+  const float d = half(b + 80), dmin = half(b + 82);
+  for (int e = 0; e < 256; ++e) {
+    const int q = pairs[32 * (e / 128) + e % 32] >> 2 * (e % 128 / 32) & 3;
+    const uint8_t levels = b[e / 16];
+    const float scale = d * static_cast<float>(levels & 15),
+                minimum = dmin * static_cast<float>(levels >> 4);
+    out[e] = scale * static_cast<float>(q) - minimum;
+  }
+}
+
+// Scale j of Q3_K: sixteen of six bits in twelve bytes.
+int q3_scale(const uint8_t* s, int j) {
+  const int low = j < 8 ? s[j] & 15 : s[j - 8] >> 4;
+  return (low | (s[8 + j % 4] >> 2 * (j / 4) & 3) << 4) - 32;
+}
+
+void decode_q3_k(const uint8_t* b, float* out) {
+  const uint8_t *high = b, *pairs = b + 32;
+  const float d = half(b + 108);
+  for (int e = 0; e < 256; ++e) {
+    const int low = pairs[32 * (e / 128) + e % 32] >> 2 * (e % 128 / 32) & 3;
+    const int q = (high[e % 32] >> e / 32 & 1) != 0 ? low : low - 4;
+    out[e] = d * static_cast<float>(q3_scale(b + 96, e / 16)) * static_cast<float>(q);
+  }
+}
+
+void decode_nibbles(const uint8_t* nibbles, const float* values, float scale, float* out) {
+  for (int j = 0; j < 16; ++j) {
+    out[j] = scale * values[nibbles[j] & 15];
+    out[j + 16] = scale * values[nibbles[j] >> 4];
+  }
+}
+
+void decode_iq4_nl(const uint8_t* b, float* out) {
+  static constexpr float kValues[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+  decode_nibbles(b + 2, kValues, half(b), out);
+}
+
+// Values are twice those of E2M1, the scale is half of what the exponent says.
+void decode_mxfp4(const uint8_t* b, float* out) {
+  static constexpr float kValues[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  decode_nibbles(b + 1, kValues, std::ldexp(1.f, int{b[0]} - 128), out);
+}
+
 using Decode = void (*)(const uint8_t*, float*);
 Decode decoder_of(uint32_t type) {
   switch (type) {
@@ -126,14 +174,22 @@ Decode decoder_of(uint32_t type) {
       return decode_q5_1;
     case 8:
       return decode_q8_0;
+    case 10:
+      return decode_q2_k;
+    case 11:
+      return decode_q3_k;
     case 12:
       return decode_q4_k;
     case 13:
       return decode_q5_k;
     case 14:
       return decode_q6_k;
+    case 20:
+      return decode_iq4_nl;
     case 30:
       return decode_bf16;
+    case 39:
+      return decode_mxfp4;
     default:
       return nullptr;
   }

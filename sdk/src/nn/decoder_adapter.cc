@@ -93,6 +93,7 @@ absl::Status DecoderAdapter::open(const Value& config) {
   shape_.context_length = description_.context_length;
   shape_.tied_embeddings = description_.tied_embeddings;
   shape_.head = description_.names.head + ".weight";
+  shape_.embedding = description_.names.embedding + ".weight";
   return absl::OkStatus();
 }
 

@@ -1,6 +1,8 @@
 // From token ids to the residual stream.
 #include <ATen/ops/index_select.h>
 
+#include <optional>
+
 #include "nn/block_reader.h"
 #include "swage/nn/decoder.h"
 #include "swage/nn/features.h"
@@ -38,9 +40,10 @@ class DecoderEmbedding final : public Embedding {
 
   absl::Status embed(Slots& slots) override {
     const at::Tensor& ids = slots.at(kIds);
-    SWAGE_RETURN_IF_ERROR(check_range(ids, table_->value.size(0), "token id", "the vocabulary of ",
+    SWAGE_RETURN_IF_ERROR(check_range(ids, description_.vocab_size, "token id",
+                                      "the vocabulary of ",
                                       ": do tokenizer and model belong together?"));
-    at::Tensor rows = gather(*table_, ids);
+    at::Tensor rows = gather(linear_ ? linear_->effective_weight() : table_->value, ids);
     const double scale = description_.embedding_scale;
     const bool scales_all = description_.scales_features;
     if (scale != 1.0 && !scales_all) rows = rows * scale;
@@ -52,7 +55,7 @@ class DecoderEmbedding final : public Embedding {
       SWAGE_RETURN_IF_ERROR(check_range(places, positions_->value.size(0), "position",
                                         "the table of positions of ",
                                         ": windows must not be longer than the model's context"));
-      rows = rows + gather(*positions_, places);
+      rows = rows + gather(positions_->value, places);
     }
     slots[kHidden] = norm_.present ? norm_.apply(rows) : rows;
     return absl::OkStatus();
@@ -63,9 +66,22 @@ class DecoderEmbedding final : public Embedding {
     sites.compute = options_.compute;
     if (norm_.present) sites.why_none = "a norm stands behind the embedding";
     if (project_in_ != nullptr) sites.why_none = "the embedding is narrower than the stream";
+    if (linear_) sites.why_none = "the embedding is compressed";
+    if (!sites.why_none.empty()) return sites;
     sites.tables = {table_};
     if (positions_ != nullptr) sites.tables.push_back(positions_);
     return sites;
+  }
+
+  Linear* linear() override {
+    if (linear_) return &*linear_;
+    linear_.emplace();
+    linear_->name = table_->name.substr(0, table_->name.rfind('.'));
+    linear_->weight = table_->value.to(options_.compute);
+    linear_->storage = table_->storage;
+    parameters_.pop_front();  // the table came first
+    table_ = nullptr;
+    return &*linear_;
   }
 
  private:
@@ -86,8 +102,8 @@ class DecoderEmbedding final : public Embedding {
     return rows.index_copy(0, places, slots.take(kFeatures).to(rows.options()));
   }
 
-  at::Tensor gather(const Parameter& table, const at::Tensor& rows) const {
-    return table.value.index_select(0, rows.to(table.value.device())).to(options_.compute);
+  at::Tensor gather(const at::Tensor& table, const at::Tensor& rows) const {
+    return table.index_select(0, rows.to(table.device())).to(options_.compute);
   }
 
   static absl::Status check_range(const at::Tensor& index, int64_t size, const char* what,
@@ -102,6 +118,7 @@ class DecoderEmbedding final : public Embedding {
   const DecoderDescription description_;
   const LoadOptions options_;
   Parameter *table_ = nullptr, *positions_ = nullptr, *project_in_ = nullptr;
+  std::optional<Linear> linear_;  // in place of the table
   Norm norm_;
 };
 

@@ -1,4 +1,6 @@
 // From the residual stream to logits.
+#include <optional>
+
 #include "nn/block_reader.h"
 #include "nn/elementwise.h"
 #include "swage/nn/decoder.h"
@@ -43,9 +45,7 @@ class DecoderHead final : public Head {
 
   at::Tensor logits(const at::Tensor& normalized) override {
     const DecoderDescription& d = description_;
-    const at::Tensor x = d.head_scale == 1.0 ? normalized : normalized * d.head_scale;
-    const at::Tensor y = affine(x, tied_.defined() ? tied_ : weight_->value,
-                                bias_ != nullptr ? bias_->value : at::Tensor());
+    const at::Tensor y = linear_ ? of_linear(normalized) : of_matrix(normalized);
     if (d.logit_softcap == 0) return y;
     return elementwise(y / d.logit_softcap, [](const at::Tensor& x) { return x.tanh(); }) *
            d.logit_softcap;
@@ -71,12 +71,38 @@ class DecoderHead final : public Head {
     tied_ = at::Tensor();
   }
 
+  Linear* linear() override {
+    if (linear_) return &*linear_;
+    untie();
+    linear_.emplace();
+    linear_->name = weight_->name.substr(0, weight_->name.rfind('.'));
+    linear_->weight = weight_->value;
+    linear_->storage = weight_->storage;
+    parameters_.pop_back();  // the matrix came last
+    weight_ = nullptr;
+    return &*linear_;
+  }
+
  private:
+  at::Tensor of_matrix(const at::Tensor& normalized) const {
+    const double scale = description_.head_scale;
+    return affine(scale == 1.0 ? normalized : normalized * scale,
+                  tied_.defined() ? tied_ : weight_->value,
+                  bias_ != nullptr ? bias_->value : at::Tensor());
+  }
+
+  at::Tensor of_linear(const at::Tensor& normalized) const {
+    at::Tensor y = linear_->apply(normalized);
+    if (description_.head_scale != 1.0) y = y * description_.head_scale;
+    return bias_ != nullptr ? y + bias_->value : y;
+  }
+
   const DecoderDescription description_;
   Norm norm_;
   Parameter *weight_ = nullptr, *bias_ = nullptr, *project_out_ = nullptr;
   at::Tensor tied_;  // the embedding's table, where it serves as the output matrix
   at::ScalarType storage_ = at::kFloat;  // of it
+  std::optional<Linear> linear_;         // in place of both
 };
 
 }  // namespace

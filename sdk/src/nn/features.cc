@@ -2,17 +2,16 @@
 
 #include <ATen/ops/where.h>
 
+#include "nn/embedding_around.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
 
-class FeatureEmbedding final : public Embedding {
+class FeatureEmbedding final : public EmbeddingAround {
  public:
   FeatureEmbedding(std::unique_ptr<Embedding> embedding, int64_t image_token)
-      : embedding_(std::move(embedding)), image_token_(image_token) {
-    parameters_.swap(embedding_->parameters());
-  }
+      : EmbeddingAround(std::move(embedding)), image_token_(image_token) {}
 
   absl::Status embed(Slots& slots) override {
     const at::Tensor places = slots.at(kIds).eq(image_token_);
@@ -53,10 +52,7 @@ class FeatureEmbedding final : public Embedding {
     }
   }
 
-  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
-
  private:
-  const std::unique_ptr<Embedding> embedding_;
   const int64_t image_token_;
 };
 

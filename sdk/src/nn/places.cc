@@ -1,18 +1,16 @@
 // Positions along three axes.
 #include <algorithm>
 
+#include "nn/embedding_around.h"
 #include "swage/nn/vision.h"
 #include "swage/status.h"
 
 namespace swage::nn {
 namespace {
 
-class PlacedEmbedding final : public Embedding {
+class PlacedEmbedding final : public EmbeddingAround {
  public:
-  explicit PlacedEmbedding(std::unique_ptr<Embedding> embedding)
-      : embedding_(std::move(embedding)) {
-    parameters_.swap(embedding_->parameters());
-  }
+  using EmbeddingAround::EmbeddingAround;
 
   absl::Status embed(Slots& slots) override {
     SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
@@ -30,8 +28,6 @@ class PlacedEmbedding final : public Embedding {
     return absl::OkStatus();
   }
 
-  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
-
  private:
   // An image begins where its cell is (0, 0, 0); what follows one stands behind its largest place.
   static void lay_out(const int64_t* cell, int64_t length, int64_t* place) {
@@ -46,8 +42,6 @@ class PlacedEmbedding final : public Embedding {
       next = std::max(next, *std::max_element(place, place + 3) + 1);
     }
   }
-
-  const std::unique_ptr<Embedding> embedding_;
 };
 
 }  // namespace

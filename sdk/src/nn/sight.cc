@@ -1,6 +1,7 @@
 // Which tiles of its images each token of a sequence sees.
 #include <ATen/ops/unique_dim.h>
 
+#include "nn/embedding_around.h"
 #include "nn/tile_inputs.h"
 #include "swage/nn/tiles.h"
 #include "swage/status.h"
@@ -11,12 +12,10 @@ namespace {
 constexpr const char* kMask = "cross_attention_mask";
 constexpr const char* kFilled = "aspect_ratio_mask";
 
-class SightEmbedding final : public Embedding {
+class SightEmbedding final : public EmbeddingAround {
  public:
   SightEmbedding(std::unique_ptr<Embedding> embedding, int64_t image_token)
-      : embedding_(std::move(embedding)), image_token_(image_token) {
-    parameters_.swap(embedding_->parameters());
-  }
+      : EmbeddingAround(std::move(embedding)), image_token_(image_token) {}
 
   absl::Status embed(Slots& slots) override {
     SWAGE_RETURN_IF_ERROR(embedding_->embed(slots));
@@ -44,8 +43,6 @@ class SightEmbedding final : public Embedding {
     slots.put_aside(kSightSizes, at::tensor({table.size(0), features}, at::kLong).view({1, 2}));
     return absl::OkStatus();
   }
-
-  EmbeddingSites residual_sites() override { return embedding_->residual_sites(); }
 
  private:
   // bool [tokens, tiles of all images].
@@ -81,7 +78,6 @@ class SightEmbedding final : public Embedding {
     return mask.view({tokens, images * tiles});
   }
 
-  const std::unique_ptr<Embedding> embedding_;
   const int64_t image_token_;
 };
 

@@ -29,36 +29,50 @@ bool RowRanges(const float* x, int64_t columns, int64_t width, float* low, float
   return hn::GetLane(hn::SumOfLanes(f, poison)) == 0;
 }
 
-void EncodeRow(const float* x, int64_t columns, const quant::RowGrid<float>& grid, uint8_t* codes) {
+template <class Table>
+HWY_INLINE void Encode(const Table& table, const float* x, int64_t columns,
+                       const quant::RowGrid<float>& grid, uint8_t* codes) {
   const F32 f;
-  const I8 i8;
+  const typename Table::Codes bytes;
+  using Byte = hn::TFromD<typename Table::Codes>;
   const int64_t lanes = hn::Lanes(f);
-  const auto low = hn::Set(f, grid.low), high = hn::Set(f, grid.high);
-  auto* out = reinterpret_cast<int8_t*>(codes);
+  auto* out = reinterpret_cast<Byte*>(codes);
   for (int64_t first = 0, group = 0; first < columns; first += grid.width, ++group) {
     const int64_t end = std::min(first + grid.width, columns);
     const auto scale = hn::Set(f, grid.scales[group]);
     const auto zero = hn::Set(f, grid.zeros ? grid.zeros[group] : 0.f);
+    const auto offset = hn::Set(f, grid.offsets ? grid.offsets[group] : 0.f);
+    const auto whole = hn::Round(zero), rest = hn::Sub(zero, whole);
     for (int64_t c = first; c < end; c += lanes) {
-      const auto level = Levels(LoadSome(f, x + c, end - c, 0.f), scale, zero, low, high);
-      StoreSome(hn::DemoteTo(i8, hn::ConvertTo(I32(), level)), i8, out + c, end - c);
+      const auto v = hn::Sub(LoadSome(f, x + c, end - c, 0.f), offset);
+      const auto level = table.Near(hn::Div(v, scale), whole, rest);
+      StoreSome(Bytes(table, level), bytes, out + c, end - c);
     }
   }
 }
 
-template <c10::ScalarType kStorage>
-HWY_INLINE void Decode(const int8_t* codes, int64_t columns, const quant::RowGrid<float>& grid,
-                       float* out) {
+void EncodeRow(const float* x, int64_t columns, const quant::RowGrid<float>& grid, uint8_t* codes) {
+  WithTable(*grid.table,
+            [&](const auto& table) HWY_ATTR { Encode(table, x, columns, grid, codes); });
+}
+
+template <c10::ScalarType kStorage, class Table>
+HWY_INLINE void Decode(const Table& table, const uint8_t* codes, int64_t columns,
+                       const quant::RowGrid<float>& grid, float* out) {
   const F32 f;
-  const I8 i8;
+  const typename Table::Codes bytes;
+  using Byte = hn::TFromD<typename Table::Codes>;
   const int64_t lanes = hn::Lanes(f);
+  const auto* in = reinterpret_cast<const Byte*>(codes);
   for (int64_t first = 0, group = 0; first < columns; first += grid.width, ++group) {
     const int64_t end = std::min(first + grid.width, columns);
     const auto scale = hn::Set(f, grid.scales[group]);
     const auto zero = hn::Set(f, grid.zeros ? grid.zeros[group] : 0.f);
+    const auto offset = hn::Set(f, grid.offsets ? grid.offsets[group] : 0.f);
     for (int64_t c = first; c < end; c += lanes) {
-      const auto code = hn::PromoteTo(I32(), LoadSome(i8, codes + c, end - c, int8_t{0}));
-      const auto value = hn::Mul(hn::Sub(hn::ConvertTo(f, code), zero), scale);
+      const auto code = hn::PromoteTo(I32(), LoadSome(bytes, in + c, end - c, Byte{0}));
+      auto value = hn::Mul(table.Value(table.Of(code), zero), scale);
+      if (grid.offsets) value = hn::Add(value, offset);
       StoreSome(RoundToStorage<kStorage>(value), f, out + c, end - c);
     }
   }
@@ -66,15 +80,11 @@ HWY_INLINE void Decode(const int8_t* codes, int64_t columns, const quant::RowGri
 
 void DecodeRow(const uint8_t* codes, int64_t columns, const quant::RowGrid<float>& grid,
                float* out) {
-  const auto* in = reinterpret_cast<const int8_t*>(codes);
-  switch (grid.storage) {
-    case c10::ScalarType::BFloat16:
-      return Decode<c10::ScalarType::BFloat16>(in, columns, grid, out);
-    case c10::ScalarType::Half:
-      return Decode<c10::ScalarType::Half>(in, columns, grid, out);
-    default:
-      return Decode<c10::ScalarType::Float>(in, columns, grid, out);
-  }
+  WithTable(*grid.table, [&](const auto& table) HWY_ATTR {
+    WithStorage(grid.storage, [&](auto storage) HWY_ATTR {
+      Decode<decltype(storage)::value>(table, codes, columns, grid, out);
+    });
+  });
 }
 
 // e^2.4 for e >= 0: with x = e² it is x · x · (x^-1/5)⁴, the root from a guess in the exponent and
@@ -97,25 +107,48 @@ HWY_INLINE Vec Power(Vec e) {
   return hn::Mul(x, hn::Mul(x, fourth));
 }
 
+// Without offsets and with zero points that are whole numbers a step is two operations shorter,
+// which searches feel.
+template <class Visit>
+HWY_INLINE void WithPlainZeros(bool plain, const Visit& visit) {
+  if (plain) return visit(std::true_type());
+  visit(std::false_type());
+}
+
 // Sixteen partial sums whatever the vector width, so that the order of summation is always the
-// same.
-template <c10::ScalarType kStorage>
-HWY_INLINE float Cost(const float* x, int64_t columns, const quant::RowGrid<float>& grid) {
+// same. `cost` is called with the errors and their column. A function for each kind: calls are
+// short, and their stack frames count.
+template <c10::ScalarType kStorage, class Table, class CostOf>
+HWY_NOINLINE float Cost(const Table& source, const float* x, int64_t columns,
+                        const quant::RowGrid<float>& grid, const CostOf& cost) {
   const F32 f;
+  const Table table = source;  // in registers: no store below can change it
   const int64_t lanes = hn::Lanes(f);
   HWY_ALIGN float sums[16] = {};
-  const auto low = hn::Set(f, grid.low), high = hn::Set(f, grid.high);
   for (int64_t first = 0, group = 0; first < columns; first += grid.width, ++group) {
     const int64_t end = std::min(first + grid.width, columns);
     const auto scale = hn::Set(f, grid.scales[group]);
     const auto zero = hn::Set(f, grid.zeros ? grid.zeros[group] : 0.f);
-    for (int64_t c = first; c < end; c += lanes) {
-      const auto v = LoadSome(f, x + c, end - c, 0.f);
-      const auto level = hn::Sub(Levels(v, scale, zero, low, high), zero);
-      const auto error = hn::Abs(hn::Sub(RoundToStorage<kStorage>(hn::Mul(level, scale)), v));
-      float* sum = sums + (c - first) % 16;
-      hn::Store(hn::Add(hn::Load(f, sum), Power(error)), f, sum);
-    }
+    const auto offset = hn::Set(f, grid.offsets ? grid.offsets[group] : 0.f);
+    const auto whole = hn::Round(zero), rest = hn::Sub(zero, whole);
+    const bool plain = grid.offsets == nullptr && hn::GetLane(rest) == 0;
+    WithPlainZeros(plain, [&](auto is_plain) HWY_ATTR {
+      constexpr bool kPlain = decltype(is_plain)::value;
+      for (int64_t c = first; c < end; c += lanes) {
+        const auto v = LoadSome(f, x + c, end - c, 0.f);
+        Vec value;
+        if constexpr (kPlain) {
+          value = hn::Mul(table.Value(table.Near(hn::Div(v, scale), zero), zero), scale);
+        } else {
+          const auto level = table.Near(hn::Div(hn::Sub(v, offset), scale), whole, rest);
+          value = hn::Add(hn::Mul(table.Value(level, zero), scale), offset);
+        }
+        auto error = hn::Sub(RoundToStorage<kStorage>(value), v);
+        if (end - c < lanes) error = hn::IfThenElseZero(hn::FirstN(f, end - c), error);
+        float* sum = sums + (c - first) % 16;
+        hn::Store(hn::Add(hn::Load(f, sum), cost(error, c, end - c)), f, sum);
+      }
+    });
   }
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
@@ -123,15 +156,33 @@ HWY_INLINE float Cost(const float* x, int64_t columns, const quant::RowGrid<floa
   return sums[0];
 }
 
-float RoundingCost(const float* x, int64_t columns, const quant::RowGrid<float>& grid) {
-  switch (grid.storage) {
-    case c10::ScalarType::BFloat16:
-      return Cost<c10::ScalarType::BFloat16>(x, columns, grid);
-    case c10::ScalarType::Half:
-      return Cost<c10::ScalarType::Half>(x, columns, grid);
-    default:
-      return Cost<c10::ScalarType::Float>(x, columns, grid);
-  }
+float PowerCost(const float* x, int64_t columns, const quant::RowGrid<float>& grid) {
+  float sum = 0;
+  WithTable(*grid.table, [&](const auto& table) HWY_ATTR {
+    WithStorage(grid.storage, [&](auto storage) HWY_ATTR {
+      sum = Cost<decltype(storage)::value>(table, x, columns, grid,
+                                           [](Vec error, int64_t, int64_t)
+                                               HWY_ATTR { return Power(hn::Abs(error)); });
+    });
+  });
+  return sum;
+}
+
+float WeightedCost(const float* x, const float* importance, int64_t columns,
+                   const quant::RowGrid<float>& grid) {
+  const F32 f;
+  float sum = 0;
+  WithTable(*grid.table, [&](const auto& table) HWY_ATTR {
+    WithStorage(grid.storage, [&](auto storage) HWY_ATTR {
+      sum = Cost<decltype(storage)::value>(
+          table, x, columns, grid, [&](Vec error, int64_t c, int64_t count) HWY_ATTR {
+            const auto square = hn::Mul(error, error);
+            if (importance == nullptr) return square;
+            return hn::Mul(LoadSome(f, importance + c, count, 0.f), square);
+          });
+    });
+  });
+  return sum;
 }
 
 }  // namespace swage::HWY_NAMESPACE
@@ -142,7 +193,8 @@ namespace swage {
 HWY_EXPORT(RowRanges);
 HWY_EXPORT(EncodeRow);
 HWY_EXPORT(DecodeRow);
-HWY_EXPORT(RoundingCost);
+HWY_EXPORT(PowerCost);
+HWY_EXPORT(WeightedCost);
 
 namespace quant {
 
@@ -153,20 +205,28 @@ bool row_ranges(const float* x, int64_t columns, int64_t width, float* low, floa
 
 template <>
 void encode_row(const float* x, int64_t columns, const RowGrid<float>& grid, uint8_t* codes) {
-  if (grid.format != NumberFormat::kInt) return plain::encode_row(x, columns, grid, codes);
+  if (!is_vector(*grid.table)) return plain::encode_row(x, columns, grid, codes);
   HWY_DYNAMIC_DISPATCH(EncodeRow)(x, columns, grid, codes);
 }
 
 template <>
 void decode_row(const uint8_t* codes, int64_t columns, const RowGrid<float>& grid, float* out) {
-  if (grid.format != NumberFormat::kInt) return plain::decode_row(codes, columns, grid, out);
+  if (!is_vector(*grid.table)) return plain::decode_row(codes, columns, grid, out);
   HWY_DYNAMIC_DISPATCH(DecodeRow)(codes, columns, grid, out);
 }
 
 template <>
-float rounding_cost(const float* x, int64_t columns, const RowGrid<float>& grid) {
-  if (grid.format != NumberFormat::kInt) return plain::rounding_cost(x, columns, grid);
-  return HWY_DYNAMIC_DISPATCH(RoundingCost)(x, columns, grid);
+float power_cost(const float* x, int64_t columns, const RowGrid<float>& grid, float norm) {
+  if (!is_vector(*grid.table) || norm != static_cast<float>(kSearchNorm))
+    return plain::power_cost(x, columns, grid, norm);
+  return HWY_DYNAMIC_DISPATCH(PowerCost)(x, columns, grid);
+}
+
+template <>
+float weighted_cost(const float* x, const float* importance, int64_t columns,
+                    const RowGrid<float>& grid) {
+  if (!is_vector(*grid.table)) return plain::weighted_cost(x, importance, columns, grid);
+  return HWY_DYNAMIC_DISPATCH(WeightedCost)(x, importance, columns, grid);
 }
 
 }  // namespace quant

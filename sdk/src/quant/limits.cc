@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quant/inner_product.h"
+#include "quant/level_finder.h"
 #include "quant/view.h"
 #include "swage/product.h"
 #include "swage/quant/search.h"
@@ -21,10 +22,15 @@ constexpr int64_t kRowTile = 2048;  // rows whose errors lie in memory together
 template <class T>
 class LimitFinder {
  public:
-  LimitFinder(const at::Tensor& weight, const at::Tensor& hessian, const WeightScheme& scheme,
-              at::ScalarType storage, const LimitSearch& search)
-      : weight_(weight), hessian_(hessian), scheme_(scheme), storage_(storage), search_(search) {
-    const int64_t rows = weight.size(0), groups = scheme.group_count(weight.size(1));
+  LimitFinder(const at::Tensor& weight, const at::Tensor& hessian, const ScalarCodec& codec,
+              at::ScalarType scale_dtype, const LimitSearch& search)
+      : weight_(weight),
+        hessian_(hessian),
+        codec_(codec),
+        storage_{codec.scale_type(scale_dtype), 1},
+        decoded_(LevelAccess(codec).decoded_type(storage_.scales)),
+        search_(search) {
+    const int64_t rows = weight.size(0), groups = codec.group_count(weight.size(1));
     limits_.low = at::empty({rows, groups}, weight.options());
     limits_.high = at::empty_like(limits_.low);
     limits_.error = at::full({rows, groups}, std::numeric_limits<double>::infinity(),
@@ -32,7 +38,7 @@ class LimitFinder {
   }
 
   Limits find() {
-    const int64_t width = scheme_.group_width(weight_.size(1));
+    const int64_t width = codec_.group_width(weight_.size(1));
     for (int64_t first = 0; first < weight_.size(1); first += width) {
       const int64_t count = std::min(width, weight_.size(1) - first);
       const at::Tensor gram = hessian_.narrow(0, first, count).narrow(1, first, count).contiguous();
@@ -82,14 +88,13 @@ class LimitFinder {
   // The rounding error of one group under limits.
   void round_within(const T* x, int64_t width, T low, T high, T least, T greatest, T* error) const {
     const auto inside = [&](T v) { return std::min(std::max(v, least), greatest); };
-    const Level<T> level = choose_level(inside(low), inside(high), scheme_, storage_);
+    const Level<T> level = codec_.level_of(inside(low), inside(high), storage_);
     RowGrid<T> grid;
+    grid.table = &codec_.table();
     grid.scales = &level.scale;
-    grid.zeros = scheme_.symmetric ? nullptr : &level.zero;
+    grid.zeros = codec_.symmetric() ? nullptr : &level.zero;
     grid.width = width;
-    grid.low = T(code_min(scheme_.bits));
-    grid.high = T(code_max(scheme_.bits));
-    grid.storage = storage_;
+    grid.storage = decoded_;
     thread_local std::vector<uint8_t> codes;
     codes.resize(width);
     for (int64_t c = 0; c < width; ++c) error[c] = inside(x[c]);
@@ -123,32 +128,41 @@ class LimitFinder {
   }
 
   const at::Tensor weight_, hessian_;
-  const WeightScheme& scheme_;
-  const at::ScalarType storage_;
+  const ScalarCodec& codec_;
+  const LevelStorage storage_;
+  const at::ScalarType decoded_;
   const LimitSearch& search_;
   Limits limits_;
 };
 
 }  // namespace
 
+bool is_symmetric(const Codec& codec) {
+  const auto* scalar = dynamic_cast<const ScalarCodec*>(&codec);
+  return scalar == nullptr || scalar->symmetric();
+}
+
 absl::StatusOr<Limits> search_limits(const at::Tensor& weight, const at::Tensor& hessian,
-                                     const WeightScheme& scheme, at::ScalarType scale_dtype,
+                                     const Codec& codec, at::ScalarType scale_dtype,
                                      const LimitSearch& search) {
-  if (scheme.format != NumberFormat::kInt || scheme.granularity == Granularity::kTensor) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "range limits are searched for integers with a scale per channel or group, not for ",
-        describe(scheme)));
+  const auto* scalar = dynamic_cast<const ScalarCodec*>(&codec);
+  if (scalar == nullptr || !codec.takes_limits() || scalar->layout().outer_groups != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("range limits are searched for formats with levels of their own for every "
+                     "group of a row, not for ",
+                     codec.describe()));
   }
-  WeightScheme plain = scheme;
-  plain.range = RangeRule::kMinmax;
   // Refuses what cannot be quantized: groups that do not divide, values that are not finite.
-  SWAGE_RETURN_IF_ERROR(find_grid(weight, plain, scale_dtype).status());
+  FitRequest request;
+  request.scale_dtype = scale_dtype;
+  request.range = "minmax";
+  SWAGE_RETURN_IF_ERROR(codec.fit(weight, request).status());
   const at::Tensor w = weight.to(arithmetic_type(weight.scalar_type())).contiguous();
   const at::Tensor h = hessian.to(w.scalar_type());
   SWAGE_CHECK(h.dim() == 2 && h.size(0) == w.size(1) && h.size(1) == w.size(1));
   if (w.scalar_type() == at::kDouble)
-    return LimitFinder<double>(w, h, plain, scale_dtype, search).find();
-  return LimitFinder<float>(w, h, plain, scale_dtype, search).find();
+    return LimitFinder<double>(w, h, *scalar, scale_dtype, search).find();
+  return LimitFinder<float>(w, h, *scalar, scale_dtype, search).find();
 }
 
 }  // namespace swage::quant

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quant/inner_product.h"
+#include "quant/level_finder.h"
 #include "quant/view.h"
 #include "swage/product.h"
 #include "swage/status.h"
@@ -17,12 +18,12 @@ namespace {
 
 // Fills `row` with the levels of x; false when a value or a scale is not finite.
 template <class T>
-bool choose_row(const T* x, int64_t columns, const WeightScheme& scheme, at::ScalarType storage,
+bool choose_row(const T* x, int64_t columns, const ScalarCodec& codec, const LevelStorage& storage,
                 int64_t width, T* low, T* high, T* scales, T* zeros) {
   if (!row_ranges<T>(x, columns, width, low, high)) return false;
   const int64_t groups = (columns + width - 1) / width;
   for (int64_t g = 0; g < groups; ++g) {
-    const Level<T> level = choose_level(low[g], high[g], scheme, storage);
+    const Level<T> level = codec.level_of(low[g], high[g], storage);
     if (!std::isfinite(level.scale)) return false;
     scales[g] = level.scale;
     zeros[g] = level.zero;
@@ -30,12 +31,13 @@ bool choose_row(const T* x, int64_t columns, const WeightScheme& scheme, at::Sca
   return true;
 }
 
-// False when find_grid would refuse the scaled weight.
+// False when fit() would refuse the scaled weight.
 template <class T>
-bool round_rows(const at::Tensor& weight, const at::Tensor& scale, const WeightScheme& scheme,
-                at::ScalarType storage, at::Tensor& out) {
-  const int64_t columns = weight.size(1), width = scheme.group_width(columns);
-  const int64_t groups = scheme.group_count(columns);
+bool round_rows(const at::Tensor& weight, const at::Tensor& scale, const ScalarCodec& codec,
+                const LevelStorage& storage, at::Tensor& out) {
+  const int64_t columns = weight.size(1), width = codec.group_width(columns);
+  const int64_t groups = codec.group_count(columns);
+  const c10::ScalarType decoded = LevelAccess(codec).decoded_type(storage.scales);
   const T* w = weight.template const_data_ptr<T>();
   const T* s = scale.template const_data_ptr<T>();
   T* y = out.template mutable_data_ptr<T>();
@@ -44,18 +46,16 @@ bool round_rows(const at::Tensor& weight, const at::Tensor& scale, const WeightS
     std::vector<T> scaled(columns), low(groups), high(groups), scales(groups), zeros(groups);
     std::vector<uint8_t> codes(columns);
     RowGrid<T> grid;
+    grid.table = &codec.table();
     grid.scales = scales.data();
-    grid.zeros = scheme.symmetric ? nullptr : zeros.data();
+    grid.zeros = codec.symmetric() ? nullptr : zeros.data();
     grid.width = width;
-    grid.low = T(code_min(scheme.bits));
-    grid.high = T(code_max(scheme.bits));
-    grid.format = scheme.format;
-    grid.storage = storage;
+    grid.storage = decoded;
     for (int64_t r = begin; r < end; ++r) {
       const T* x = w + r * columns;
       T* result = y + r * columns;
       for (int64_t c = 0; c < columns; ++c) scaled[c] = x[c] * s[c];
-      if (!choose_row(scaled.data(), columns, scheme, storage, width, low.data(), high.data(),
+      if (!choose_row(scaled.data(), columns, codec, storage, width, low.data(), high.data(),
                       scales.data(), zeros.data())) {
         good = false;
         return;
@@ -88,25 +88,32 @@ double inner_product_as(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 absl::StatusOr<at::Tensor> round_trip_scaled(const at::Tensor& weight, const at::Tensor& scale,
-                                             const WeightScheme& scheme,
-                                             at::ScalarType scale_dtype) {
+                                             const Codec& codec, at::ScalarType scale_dtype) {
   const at::ScalarType type = arithmetic_type(weight.scalar_type());
   const at::Tensor w = weight.to(type).contiguous(), s = scale.to(type).contiguous();
   SWAGE_CHECK(s.dim() == 1 && s.size(0) == w.size(1));
-  WeightScheme plain = scheme;
-  plain.range = RangeRule::kMinmax;
-  const bool divides = plain.granularity != Granularity::kGroup || plain.group_tail_short ||
-                       (plain.group_size > 0 && w.size(1) % plain.group_size == 0);
-  if (plain.granularity != Granularity::kTensor && divides) {
+  const auto* scalar = dynamic_cast<const ScalarCodec*>(&codec);
+  const bool by_rows = scalar != nullptr && codec.takes_limits() &&
+                       scalar->layout().outer_groups == 0 && w.is_cpu() &&
+                       w.size(1) % codec.column_multiple() == 0;
+  if (by_rows) {
     at::Tensor out = at::empty_like(w);
-    const bool good = type == at::kDouble ? round_rows<double>(w, s, plain, scale_dtype, out)
-                                          : round_rows<float>(w, s, plain, scale_dtype, out);
+    const LevelStorage storage{scalar->scale_type(scale_dtype), 1};
+    const bool good = type == at::kDouble ? round_rows<double>(w, s, *scalar, storage, out)
+                                          : round_rows<float>(w, s, *scalar, storage, out);
     if (good) return out;
   }
-  // One scale for the tensor; or a refusal, which find_grid words.
+  // Levels that rows share; or a refusal, which fit() words.
   const at::Tensor scaled = w * s;
-  SWAGE_ASSIGN_OR_RETURN(const Grid grid, find_grid(scaled, plain, scale_dtype));
-  return round_trip(scaled, grid) / s;
+  FitRequest request;
+  request.scale_dtype = scale_dtype;
+  request.range = "minmax";
+  SWAGE_ASSIGN_OR_RETURN(Parts levels, codec.fit(scaled, request));
+  if (scalar != nullptr) {
+    SWAGE_ASSIGN_OR_RETURN(const ScalarGrid grid, codec.grid(levels, w.size(0), w.size(1)));
+    return round_trip(scaled, grid) / s;
+  }
+  return codec.decode(codec.encode(scaled, std::move(levels)), w.size(0), w.size(1)).to(type) / s;
 }
 
 double inner_product(const at::Tensor& a, const at::Tensor& b) {

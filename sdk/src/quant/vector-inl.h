@@ -10,6 +10,10 @@
 #include <c10/core/ScalarType.h>
 #include <hwy/highway.h>
 
+#include <type_traits>
+
+#include "quant/kernels.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace swage::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -47,9 +51,139 @@ HWY_INLINE Vec RoundToStorage(Vec v) {
   }
 }
 
-// round(x / s) + z within [low, high]: integer codes, still as floats.
-HWY_INLINE Vec Levels(Vec x, Vec scale, Vec zero, Vec low, Vec high) {
-  return hn::Min(hn::Max(hn::Add(hn::Round(hn::Div(x, scale)), zero), low), high);
+// What rounds to the values of a table: Near() gives the level nearest to scaled = x / s as a float
+// and, on request, its code; Value() what the level counts, without its zero point; Of() the level
+// of a code. Zero points belong to integers alone: `whole` and `rest` are their parts.
+struct Integers {
+  using Codes = I8;
+  Vec low, high;
+  explicit HWY_INLINE Integers(const quant::ScalarTable& table)
+      : low(hn::Set(F32(), table.least())), high(hn::Set(F32(), table.greatest())) {}
+  HWY_INLINE Vec Near(Vec scaled, Vec whole, Vec rest) const {
+    return hn::Min(hn::Max(hn::Add(hn::Round(hn::Add(scaled, rest)), whole), low), high);
+  }
+  // Zero points without a part behind the point.
+  HWY_INLINE Vec Near(Vec scaled, Vec whole) const {
+    return hn::Min(hn::Max(hn::Add(hn::Round(scaled), whole), low), high);
+  }
+  HWY_INLINE hn::Vec<I32> Code(Vec level) const { return hn::ConvertTo(I32(), level); }
+  HWY_INLINE Vec Value(Vec level, Vec zero) const { return hn::Sub(level, zero); }
+  HWY_INLINE Vec Of(hn::Vec<I32> code) const { return hn::ConvertTo(F32(), code); }
+};
+
+// Floats of few bits. Adding 2^(exponent + 23 - mantissa bits) leaves no bit behind the last place.
+struct Floats {
+  using Codes = hn::Rebind<uint8_t, F32>;
+  Vec greatest, least_normal, last_places;
+  hn::Vec<I32> least_exponent, lift, base, sign, magnitude, normal;
+  int shift;
+  explicit HWY_INLINE Floats(const quant::ScalarTable& table) {
+    const int mantissa = table.mantissa_bits(), exponent = 1 - table.bias();
+    shift = 23 - mantissa;
+    greatest = hn::Set(F32(), table.greatest());
+    least_exponent = hn::Set(I32(), (exponent + 127) << 23);
+    least_normal = hn::BitCast(F32(), least_exponent);
+    last_places = hn::BitCast(F32(), hn::Set(I32(), (mantissa - exponent + 127) << 23));
+    lift = hn::Set(I32(), shift << 23);
+    base = hn::Set(I32(), (exponent + 126) << mantissa);
+    sign = hn::Set(I32(), 1 << (table.bits() - 1));
+    magnitude = hn::Set(I32(), (1 << (table.bits() - 1)) - 1);
+    normal = hn::Set(I32(), 1 << mantissa);
+  }
+  HWY_INLINE Vec Near(Vec scaled, Vec, Vec) const { return Near(scaled, scaled); }
+  HWY_INLINE Vec Near(Vec scaled, Vec) const {
+    const auto size = hn::Min(hn::Abs(scaled), greatest);
+    const auto exponent =
+        hn::Max(hn::And(hn::BitCast(I32(), size), hn::Set(I32(), 0x7F800000)), least_exponent);
+    const auto magic = hn::BitCast(F32(), hn::Add(exponent, lift));
+    return hn::CopySign(hn::Sub(hn::Add(size, magic), magic), scaled);
+  }
+  HWY_INLINE hn::Vec<I32> Code(Vec level) const {
+    const auto size = hn::Abs(level);
+    const auto small = hn::ConvertTo(I32(), hn::Mul(size, last_places));
+    const auto large = hn::Sub(hn::ShiftRightSame(hn::BitCast(I32(), size), shift), base);
+    const auto code =
+        hn::IfThenElse(hn::RebindMask(I32(), hn::Lt(size, least_normal)), small, large);
+    const auto negative = hn::ShiftRight<31>(hn::BitCast(I32(), level));
+    return hn::Or(code, hn::And(negative, sign));
+  }
+  HWY_INLINE Vec Value(Vec level, Vec) const { return level; }
+  HWY_INLINE Vec Of(hn::Vec<I32> code) const {
+    const auto size = hn::And(code, magnitude);
+    const auto small = hn::Div(hn::ConvertTo(F32(), size), last_places);
+    const auto large = hn::BitCast(F32(), hn::ShiftLeftSame(hn::Add(size, base), shift));
+    const auto value = hn::IfThenElse(hn::RebindMask(F32(), hn::Lt(size, normal)), small, large);
+    const auto minus = hn::Ne(hn::And(code, sign), hn::Zero(I32()));
+    return hn::IfThenElse(hn::RebindMask(F32(), minus), hn::Neg(value), value);
+  }
+};
+
+// At most sixteen values of any kind: each edge that lies below moves one further.
+struct Values {
+  using Codes = hn::Rebind<uint8_t, F32>;
+  float values[quant::kVectorValues], edges[quant::kVectorValues];
+  int32_t codes[quant::kVectorValues];
+  const float* by_code;
+  int count;
+  explicit HWY_INLINE Values(const quant::ScalarTable& table)
+      : by_code(table.values()), count(static_cast<int>(table.sorted().size())) {
+    for (int i = 0; i < count; ++i) {
+      values[i] = table.sorted()[i];
+      codes[i] = table.codes()[i];
+      if (i > 0) edges[i] = table.edges()[i - 1];
+    }
+  }
+  HWY_INLINE Vec Near(Vec scaled, Vec, Vec) const { return Near(scaled, scaled); }
+  HWY_INLINE Vec Near(Vec scaled, Vec) const {
+    const F32 f;
+    auto level = hn::Set(f, values[0]);
+    for (int i = 1; i < count; ++i)
+      level = hn::IfThenElse(hn::Gt(scaled, hn::Set(f, edges[i])), hn::Set(f, values[i]), level);
+    return level;
+  }
+  HWY_INLINE hn::Vec<I32> Code(Vec level) const {
+    auto code = hn::Set(I32(), codes[0]);
+    for (int i = 1; i < count; ++i) {
+      const auto here = hn::RebindMask(I32(), hn::Eq(level, hn::Set(F32(), values[i])));
+      code = hn::IfThenElse(here, hn::Set(I32(), codes[i]), code);
+    }
+    return code;
+  }
+  HWY_INLINE Vec Value(Vec level, Vec) const { return level; }
+  HWY_INLINE Vec Of(hn::Vec<I32> code) const { return hn::GatherIndex(F32(), by_code, code); }
+};
+
+// Calls visit with the pieces for the table.
+template <class Visit>
+HWY_INLINE void WithTable(const quant::ScalarTable& table, const Visit& visit) {
+  switch (table.kind()) {
+    case quant::ScalarTable::Kind::kIntegers:
+      return visit(Integers(table));
+    case quant::ScalarTable::Kind::kFloats:
+      return visit(Floats(table));
+    default:
+      return visit(Values(table));
+  }
+}
+
+// Calls visit with the storage dtype as a constant.
+template <class Visit>
+HWY_INLINE void WithStorage(c10::ScalarType storage, const Visit& visit) {
+  using c10::ScalarType;
+  switch (storage) {
+    case ScalarType::BFloat16:
+      return visit(std::integral_constant<ScalarType, ScalarType::BFloat16>());
+    case ScalarType::Half:
+      return visit(std::integral_constant<ScalarType, ScalarType::Half>());
+    default:
+      return visit(std::integral_constant<ScalarType, ScalarType::Float>());
+  }
+}
+
+// The code of a level as bytes of the table's type.
+template <class Table>
+HWY_INLINE auto Bytes(const Table& table, Vec level) {
+  return hn::DemoteTo(typename Table::Codes(), table.Code(level));
 }
 
 // Calls visit(load, store, offset) over [0, count): the rest that fills no vector goes through a

@@ -1,7 +1,8 @@
 #pragma once
+#include <vector>
+
 #include "quant/kernels.h"
-#include "quant/range.h"
-#include "swage/quant/quantizer.h"
+#include "swage/quant/scalar_grid.h"
 
 namespace swage::quant {
 
@@ -9,31 +10,32 @@ namespace swage::quant {
 template <class T>
 class GridRows {
  public:
-  GridRows(const Grid& grid, int64_t columns) {
-    const auto type = c10::CppTypeToScalarType<T>::value;
-    storage_ = grid.scales.scalar_type();
-    scales_ = grid.scales.to(type).contiguous();
-    if (grid.zeros.defined()) zeros_ = grid.zeros.to(type).contiguous();
-    row_.width = grid.scheme.group_width(columns);
-    row_.low = T(code_min(grid.scheme.bits));
-    row_.high = T(code_max(grid.scheme.bits));
-    row_.format = grid.scheme.format;
-    row_.storage = storage_;
-    stride_ = grid.scheme.granularity == Granularity::kTensor ? 0 : scales_.size(1);
+  explicit GridRows(const ScalarGrid& grid) : height_(grid.height) {
+    scales_ = converted(grid.scale);
+    zeros_ = converted(grid.zero);
+    offsets_ = converted(grid.offset);
+    row_.table = grid.table.get();
+    row_.width = grid.width;
+    row_.storage = grid.decoded;
   }
 
   RowGrid<T> row(int64_t index) const {
+    const int64_t first = index / height_ * scales_.size(1);
     RowGrid<T> row = row_;
-    row.scales = scales_.const_data_ptr<T>() + index * stride_;
-    if (zeros_.defined()) row.zeros = zeros_.const_data_ptr<T>() + index * stride_;
+    row.scales = scales_.const_data_ptr<T>() + first;
+    if (zeros_.defined()) row.zeros = zeros_.const_data_ptr<T>() + first;
+    if (offsets_.defined()) row.offsets = offsets_.const_data_ptr<T>() + first;
     return row;
   }
 
  private:
-  at::Tensor scales_, zeros_;
-  at::ScalarType storage_;
+  static at::Tensor converted(const at::Tensor& levels) {
+    return levels.defined() ? levels.to(c10::CppTypeToScalarType<T>::value).contiguous() : levels;
+  }
+
+  at::Tensor scales_, zeros_, offsets_;
   RowGrid<T> row_;
-  int64_t stride_ = 0;
+  const int64_t height_;
 };
 
 // About 64K elements a task: enough work to pay for a thread, and tiles that do not depend on their
@@ -47,21 +49,9 @@ inline at::ScalarType arithmetic_type(at::ScalarType type) {
   return type == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-// The codes as raw bytes: int8 and fp8 tensors have one byte each.
-inline at::ScalarType code_type(NumberFormat format) {
-  switch (format) {
-    case NumberFormat::kFp8E4M3:
-      return at::kFloat8_e4m3fn;
-    case NumberFormat::kFp8E5M2:
-      return at::kFloat8_e5m2;
-    default:
-      return at::kChar;
-  }
-}
-
-// The weight with values outside the limits [out, groups] moved onto them; the weight itself
-// without limits.
-at::Tensor clamp_to_limits(const at::Tensor& weight, const WeightScheme& scheme,
-                           const at::Tensor& low, const at::Tensor& high);
+// The weight with values outside the limits [out, groups] moved onto them, `width` columns a group;
+// the weight itself without limits.
+at::Tensor clamp_to_limits(const at::Tensor& weight, int64_t width, const at::Tensor& low,
+                           const at::Tensor& high);
 
 }  // namespace swage::quant

@@ -2,6 +2,9 @@
 
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/repeat_interleave.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 
 #include "quant/view.h"
 #include "solve/sweep_tile.h"
@@ -17,28 +20,35 @@ constexpr int64_t kBlock = 64;  // columns between two matrix products
 template <class T>
 class BlockedSweep {
  public:
-  BlockedSweep(const at::Tensor& weight, const Factor& factor, const quant::Grid& grid)
+  BlockedSweep(const at::Tensor& weight, const Factor& factor, const quant::ScalarGrid& grid,
+               const at::Tensor& mask)
       : factor_(factor),
+        table_(grid.table),
         rows_(weight.size(0)),
         columns_(weight.size(1)),
         stride_((rows_ + kLanes - 1) / kLanes * kLanes) {
     const auto options = weight.options().dtype(c10::CppTypeToScalarType<T>::value);
     errors_ = at::zeros({columns_, stride_}, options);
     errors_.narrow(1, 0, rows_).copy_(weight.to(options.dtype()).t().index_select(0, factor.order));
-    errors_.masked_fill_(factor.dead.index_select(0, factor.order).unsqueeze(1), 0);
     codes_ = at::empty({columns_, stride_}, options.dtype(at::kByte));
     loss_ = at::zeros({stride_}, options);
-    scales_ = spread(grid.scales, options, 1);
-    zeros_ = spread(grid.zeros.defined() ? grid.zeros : at::zeros_like(grid.scales), options, 0);
+    scales_ = spread(grid.scale, grid, options, 1);
+    zeros_ = spread(grid.zero.defined() ? grid.zero : at::zeros_like(grid.scale), grid, options, 0);
+    if (grid.offset.defined()) offsets_ = spread(grid.offset, grid, options, 0);
+    if (mask.defined()) {
+      keep_ = at::zeros({columns_, stride_}, options.dtype(at::kByte));
+      keep_.narrow(1, 0, rows_).copy_(mask.t().index_select(0, factor.order));
+    }
     r_ = factor.r.to(options.dtype());
-    const int64_t width = grid.scheme.group_width(columns_);
+    if (factor.cross.defined()) {
+      cross_ = factor.cross.to(options.dtype());
+      targets_ = at::empty_like(errors_);
+    }
     const int64_t* order = factor.order.const_data_ptr<int64_t>();
-    for (int64_t c = 0; c < columns_; ++c) groups_.push_back(order[c] / width);
+    for (int64_t c = 0; c < columns_; ++c) groups_.push_back(order[c] / grid.width);
     tile_.stride = stride_;
-    tile_.low = T(quant::code_min(grid.scheme.bits));
-    tile_.high = T(quant::code_max(grid.scheme.bits));
-    tile_.format = grid.scheme.format;
-    tile_.storage = grid.scales.scalar_type();
+    tile_.table = grid.table.get();
+    tile_.storage = grid.decoded;
   }
 
   at::Tensor run(double* loss) {
@@ -48,28 +58,35 @@ class BlockedSweep {
                                    ? product(r_.narrow(0, 0, first).narrow(1, first, width).t(),
                                              errors_.narrow(0, 0, first))
                                    : at::zeros({width, stride_}, errors_.options());
+      if (first > 0 && cross_.defined()) {
+        add_product(errors_.narrow(0, first, width),
+                    cross_.narrow(0, 0, first).narrow(1, first, width).t(),
+                    targets_.narrow(0, 0, first));
+      }
       sweep_block(first, width, carry);
     }
     if (loss) *loss = 0.5 * loss_.to(at::kDouble).sum().template item<double>();
     const at::Tensor back = factor_.order.argsort();
-    return codes_.index_select(0, back)
-        .narrow(1, 0, rows_)
-        .t()
-        .contiguous()
-        .view(quant::code_type(tile_.format));
+    return codes_.index_select(0, back).narrow(1, 0, rows_).t().contiguous().view(table_->type());
   }
 
  private:
-  at::Tensor spread(const at::Tensor& levels, const at::TensorOptions& options,
-                    double padding) const {
+  at::Tensor spread(const at::Tensor& levels, const quant::ScalarGrid& grid,
+                    const at::TensorOptions& options, double padding) const {
+    at::Tensor rows = levels.to(options.dtype());
+    if (grid.height > 1)
+      rows = rows.size(0) == 1 ? rows.expand({rows_, rows.size(1)})
+                               : rows.repeat_interleave(grid.height, 0).narrow(0, 0, rows_);
     at::Tensor result = at::empty({levels.size(1), stride_}, options).fill_(padding);
-    result.narrow(1, 0, rows_)
-        .copy_(levels.to(options.dtype()).expand({rows_, levels.size(1)}).t());
+    result.narrow(1, 0, rows_).copy_(rows.t());
     return result;
   }
 
   void sweep_block(int64_t first, int64_t width, const at::Tensor& carry) {
-    const at::Tensor factor = r_.narrow(0, first, width).narrow(1, first, width).t().contiguous();
+    const auto tile_of = [&](const at::Tensor& matrix) {
+      return matrix.narrow(0, first, width).narrow(1, first, width).t().contiguous();
+    };
+    const at::Tensor factor = tile_of(r_), cross = cross_.defined() ? tile_of(cross_) : cross_;
     at::parallel_for(0, (stride_ + kTileRows - 1) / kTileRows, 1, [&](int64_t begin, int64_t end) {
       for (int64_t index = begin; index < end; ++index) {
         const int64_t row = index * kTileRows;
@@ -80,6 +97,13 @@ class BlockedSweep {
         tile.group = groups_.data() + first;
         tile.scales = scales_.template const_data_ptr<T>() + row;
         tile.zeros = zeros_.template const_data_ptr<T>() + row;
+        if (offsets_.defined()) tile.offsets = offsets_.template const_data_ptr<T>() + row;
+        if (keep_.defined())
+          tile.keep = keep_.template const_data_ptr<uint8_t>() + first * stride_ + row;
+        if (cross.defined()) {
+          tile.cross = cross.template const_data_ptr<T>();
+          tile.targets = targets_.template mutable_data_ptr<T>() + first * stride_ + row;
+        }
         tile.carry = carry.template const_data_ptr<T>() + row;
         tile.weight = errors_.template mutable_data_ptr<T>() + first * stride_ + row;
         tile.codes = codes_.template mutable_data_ptr<uint8_t>() + first * stride_ + row;
@@ -90,36 +114,73 @@ class BlockedSweep {
   }
 
   const Factor& factor_;
+  const quant::ScalarTable::Pointer table_;
   const int64_t rows_, columns_, stride_;
-  at::Tensor errors_;  // holds the weight until a column has been swept
-  at::Tensor codes_, loss_, scales_, zeros_, r_;
+  at::Tensor errors_;   // holds the weight until a column has been swept
+  at::Tensor targets_;  // what columns aimed at; only with a cross term
+  at::Tensor codes_, loss_, scales_, zeros_, offsets_, keep_, r_, cross_;
   std::vector<int64_t> groups_;
   SweepTile<T> tile_;
 };
 
-}  // namespace
-
-at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor, const quant::Grid& grid,
-                       double* loss) {
-  if (weight.scalar_type() == at::kDouble)
-    return BlockedSweep<double>(weight, factor, grid).run(loss);
-  return BlockedSweep<float>(weight, factor, grid).run(loss);
+// Codes of pruned weights are those of zero, as where they are rounded to nearest.
+at::Tensor pruned(const at::Tensor& codes, const at::Tensor& mask, const quant::ScalarGrid& grid) {
+  const at::Tensor zeros = quant::encode(at::zeros(mask.sizes(), grid.scale.options()), grid);
+  return at::where(mask, codes.view(at::kByte), zeros.view(at::kByte)).view(codes.scalar_type());
 }
 
-absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor,
-                                   const WeightScheme& scheme, at::ScalarType scale_dtype) {
-  if (linear.in() != factor.r.size(0)) {
-    return absl::InvalidArgumentError(absl::StrCat(linear.name, ": its input has ", linear.in(),
+// Do k columns that are rounded at once lie side by side in the order of the sweep?
+bool keeps_blocks(const Factor& factor, int64_t k) {
+  if (k <= 1) return true;
+  if (factor.r.size(0) % k != 0 || (factor.cross.defined() && factor.block % k != 0)) return false;
+  const at::Tensor blocks = factor.order.view({-1, k}), first = blocks.narrow(1, 0, 1);
+  return first.remainder(k).eq(0).all().item<bool>() &&
+         (blocks - first).eq(at::arange(k, blocks.options())).all().item<bool>();
+}
+
+}  // namespace
+
+at::Tensor sweep_codes(const at::Tensor& weight, const Factor& factor,
+                       const quant::ScalarGrid& grid, const at::Tensor& mask, double* loss) {
+  if (!weight.is_cpu()) return sweep_codes_plain(weight, factor, grid, mask, loss);
+  if (weight.scalar_type() == at::kDouble)
+    return BlockedSweep<double>(weight, factor, grid, mask).run(loss);
+  return BlockedSweep<float>(weight, factor, grid, mask).run(loss);
+}
+
+absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor, const Target& target,
+                                   const SweepOptions& options) {
+  const int64_t out = linear.out(), in = linear.in();
+  if (in != factor.r.size(0)) {
+    return absl::InvalidArgumentError(absl::StrCat(linear.name, ": its input has ", in,
                                                    " channels, the Hessian ", factor.r.size(0)));
   }
-  const bool any_dead = factor.dead.any().item<bool>();
-  const at::Tensor weight =
-      any_dead ? linear.weight.masked_fill(factor.dead.unsqueeze(0), 0) : linear.weight;
-  auto grid = quant::find_grid(weight, scheme, scale_dtype, linear.clip_low, linear.clip_high);
-  if (!grid.ok()) return annotate(std::move(grid).status(), linear.name);
+  const Codec& codec = *target.codec;
+  if (!keeps_blocks(factor, codec.block_columns())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(linear.name, ": ", codec.describe(), " rounds ", codec.block_columns(),
+                     " columns at once; the factor must be made for blocks of as many"));
+  }
+  at::Tensor weight = linear.weight;
+  if (options.dead == Dead::kZero && factor.dead.any().item<bool>())
+    weight = weight.masked_fill(factor.dead.unsqueeze(0), 0);
+  // Levels cover what is kept; what is pruned is an error that the sweep spreads.
+  auto levels =
+      codec.fit(linear.mask.defined() ? weight.masked_fill(linear.mask.logical_not(), 0) : weight,
+                quant::request_for(linear, target));
+  if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
   Swept swept;
-  swept.result =
-      quant::make_result(linear.name, *grid, sweep_codes(weight, factor, *grid, &swept.loss));
+  Parts parts = *std::move(levels);
+  if (codec.block_columns() > 0) {
+    parts = sweep_blocks(weight, factor, codec, std::move(parts), linear.mask, &swept.loss);
+  } else {
+    SWAGE_ASSIGN_OR_RETURN(const quant::ScalarGrid grid, codec.grid(parts, out, in));
+    at::Tensor codes = sweep_codes(weight, factor, grid, linear.mask, &swept.loss);
+    if (linear.mask.defined()) codes = pruned(codes, linear.mask, grid);
+    parts.insert_or_assign("codes", std::move(codes));
+  }
+  swept.result = Result(linear.name, target.codec, out, in, std::move(parts));
+  if (linear.mask.defined()) swept.result.set_mask(linear.mask);
   return swept;
 }
 

@@ -65,9 +65,20 @@ void climb(const Prepared& prepared, double damping, Factor& factor) {
       "the Hessian is not positive definite at any damping: its columns are rounded to nearest; ");
 }
 
+// Descending diagonal, blocks of columns by their largest.
+at::Tensor descending(const at::Tensor& diagonal, int64_t block) {
+  const auto sorted = [](const at::Tensor& values) {
+    return values.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+  };
+  if (block == 1) return sorted(diagonal);
+  const at::Tensor blocks = sorted(diagonal.view({-1, block}).amax(1));
+  return (blocks.unsqueeze(1) * block + at::arange(0, block, blocks.options())).flatten();
+}
+
 }  // namespace
 
-absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Order order) {
+absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Order order,
+                                 int64_t block) {
   if (hessian.dim() != 2 || hessian.size(0) != hessian.size(1) || hessian.numel() == 0) {
     return absl::InvalidArgumentError("a Hessian needs as many rows as columns, at least one");
   }
@@ -75,9 +86,14 @@ absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Orde
     return absl::InvalidArgumentError(
         absl::StrCat("damping is ", damping, ", expected a number from 0"));
   }
+  if (block < 1 || hessian.size(0) % block != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("blocks of ", block, " columns do not divide ", hessian.size(0), " inputs"));
+  }
   const bool wide = hessian.scalar_type() == at::kDouble;
   Prepared prepared{hessian.to(wide ? at::kDouble : at::kFloat, false, true).contiguous()};
   Factor factor;
+  factor.block = block;
   if (const int64_t count = zero_what_is_not_finite(prepared.hessian)) {
     absl::StrAppend(&factor.remark, "the Hessian is not finite for ", count, " of ",
                     hessian.size(0), " inputs, which count as unused; ");
@@ -87,7 +103,7 @@ absl::StatusOr<Factor> factorize(const at::Tensor& hessian, double damping, Orde
   diagonal.masked_fill_(factor.dead, 1);
   prepared.mean_diagonal = in_one_piece([&] { return diagonal.mean().item<double>(); });
   factor.order = order == Order::kActivation
-                     ? diagonal.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true)
+                     ? descending(diagonal, block)
                      : at::arange(0, hessian.size(0), diagonal.options().dtype(at::kLong));
   if (order == Order::kActivation) {
     prepared.hessian = prepared.hessian.index_select(0, factor.order).index_select(1, factor.order);

@@ -27,7 +27,8 @@ bool factor_tile(double* a, int64_t n) {
   return true;
 }
 
-// Inverse of an upper triangular tile.
+}  // namespace
+
 void invert_tile(const double* r, int64_t n, double* inverse) {
   std::fill(inverse, inverse + n * n, 0.0);
   for (int64_t i = n - 1; i >= 0; --i) {
@@ -41,7 +42,12 @@ void invert_tile(const double* r, int64_t n, double* inverse) {
   }
 }
 
-}  // namespace
+at::Tensor inverse_of_tile(const at::Tensor& r) {
+  const at::Tensor tile = r.to(at::kCPU, at::kDouble).contiguous();
+  at::Tensor inverse = at::empty_like(tile);
+  invert_tile(tile.const_data_ptr<double>(), tile.size(0), inverse.mutable_data_ptr<double>());
+  return inverse.to(r.options());
+}
 
 bool reverse_cholesky(at::Tensor& h) {
   const int64_t n = h.size(0);
@@ -52,13 +58,11 @@ bool reverse_cholesky(at::Tensor& h) {
       const at::Tensor done = h.narrow(0, 0, end).narrow(1, end, n - end);
       add_product(panel, done, done.narrow(0, first, width).t(), -1);
     }
-    at::Tensor tile = panel.narrow(0, first, width).to(at::kDouble).contiguous();
+    at::Tensor tile = panel.narrow(0, first, width).to(at::kCPU, at::kDouble).contiguous();
     if (!factor_tile(tile.mutable_data_ptr<double>(), width)) return false;
     if (first > 0) {
-      at::Tensor inverse = at::empty_like(tile);
-      invert_tile(tile.const_data_ptr<double>(), width, inverse.mutable_data_ptr<double>());
       at::Tensor above = panel.narrow(0, 0, first);
-      above.copy_(product(above, inverse.to(h.scalar_type()).t()));
+      above.copy_(product(above, inverse_of_tile(tile).to(h.options()).t()));
     }
     panel.narrow(0, first, width).copy_(tile.triu());
     h.narrow(0, first, width).narrow(1, 0, first).zero_();

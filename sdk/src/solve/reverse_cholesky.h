@@ -1,6 +1,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace swage::solve {
 
 // H = R Rᵀ in place: the upper triangle of `h` (fp32 or fp64, contiguous) becomes the upper
@@ -8,5 +10,10 @@ namespace swage::solve {
 // fp64, everything else is matrix products, so the bytes do not depend on the number of threads.
 // False when a pivot is not positive; `h` is then spoilt.
 bool reverse_cholesky(at::Tensor& h);
+
+// Inverse [n, n] of an upper triangular tile.
+void invert_tile(const double* r, int64_t n, double* inverse);
+// The same of a tensor on any device, in its dtype.
+at::Tensor inverse_of_tile(const at::Tensor& r);
 
 }  // namespace swage::solve

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "swage/scheme.h"
+#include "swage/quant/scalar_table.h"
 
 namespace swage::solve {
 
@@ -19,16 +19,21 @@ struct SweepTile {
   const int64_t* group = nullptr;  // [columns]: row of scales and zeros
   const T* scales = nullptr;       // [groups, stride]
   const T* zeros = nullptr;
-  const T* carry = nullptr;  // [columns, stride]: what the columns before the block left, D R
+  const T* offsets = nullptr;     // null: 0
+  const uint8_t* keep = nullptr;  // [columns, stride], 0: the weight is masked out; null: none is
+  const T* carry = nullptr;       // [columns, stride]: what the columns before the block left, D R
+  // [columns, columns]: cross[c * columns + k] = P[k, c], what targets of the block's columns add
+  // to those after them; null: nothing. Then `targets` [columns, stride] is written.
+  const T* cross = nullptr;
+  T* targets = nullptr;
   T* weight = nullptr;       // [columns, stride]; becomes the error D = W - Q
-  uint8_t* codes = nullptr;  // [columns, stride]
+  uint8_t* codes = nullptr;  // [columns, stride]; of a masked weight any
   T* loss = nullptr;         // [stride], += ((w' - q) R_cc)²
-  T low = 0, high = 0;
-  NumberFormat format = NumberFormat::kInt;
+  const quant::ScalarTable* table = nullptr;
   c10::ScalarType storage = c10::ScalarType::Float;
 };
 
-// The plain version and the one that is vectorised for float integers; both give the same bits.
+// The plain version and the vectorised one; both give the same bits.
 template <class T>
 void sweep_tile_plain(const SweepTile<T>& tile);
 void sweep_tile(const SweepTile<float>& tile);

@@ -79,8 +79,10 @@ class BlockTrainer::TrialWeights {
       Linear& linear = *linears_[i].linear;
       floats_.push_back(linear.weight);
       linear.weight = leaves_[i];
-      if (linears_[i].activation && linears_[i].activation->dynamic)
-        linear.input_quantizer = ActivationQuantizer{*linears_[i].activation, {}, {}};
+      // A static scheme has no range yet.
+      const std::shared_ptr<const Codec>& activation = linears_[i].activation;
+      if (activation && activation->input_levels(-1, 1).empty())
+        linear.input_quantizer = ActivationQuantizer{activation, {}};
     }
     return absl::OkStatus();
   }

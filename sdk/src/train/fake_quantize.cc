@@ -5,7 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "quant/view.h"
-#include "swage/quant/quantizer.h"
+#include "swage/quant/scalar_codec.h"
 #include "swage/status.h"
 
 namespace swage::train {
@@ -13,8 +13,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-constexpr double kLeastLlmcSpan = 1e-5;  // of Convention::kLlmc
 
 // x [out, in] as [out, groups, width]; a short last group is filled up with its last column.
 at::Tensor grouped(const at::Tensor& x, int64_t width) {
@@ -30,36 +28,18 @@ at::Tensor group_sums(const at::Tensor& x, int64_t width) {
   return at::constant_pad_nd(x, {0, missing}).view({x.size(0), -1, width}).sum(2);
 }
 
-// 1 / x, and 0 where the range is so narrow that the scale does not follow it.
-at::Tensor slope_of(const at::Tensor& x, double least = 0) {
-  return at::where(x.abs().gt(least), x.reciprocal(), at::zeros_like(x));
-}
-
-// d scale / d end, divided by the scale, for both ends of a group's range: scales are linear in the
-// ends, so no other number of the scheme matters.
-Ends scale_slopes(const Ends& ends, const WeightScheme& scheme) {
-  const at::Tensor none = at::zeros_like(ends.low);
-  if (scheme.symmetric) {
-    const at::Tensor high_leads = ends.high.ge(-ends.low);
-    return {at::where(high_leads, none, slope_of(ends.low)),
-            at::where(high_leads, slope_of(ends.high), none)};
-  }
-  if (scheme.convention == Convention::kLlmc) {
-    const at::Tensor slope = slope_of(ends.high - ends.low, kLeastLlmcSpan);
-    return {-slope, slope};
-  }
-  const at::Tensor slope = slope_of(ends.high.clamp_min(0) - ends.low.clamp_max(0));
-  return {at::where(ends.low.lt(0), -slope, none), at::where(ends.high.gt(0), slope, none)};
-}
-
 struct StraightThrough : torch::autograd::Function<StraightThrough> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& weight,
                             const at::Tensor& low, const at::Tensor& high, const at::Tensor& inside,
-                            const at::Tensor& result, const WeightScheme& scheme) {
+                            const at::Tensor& result, const quant::ScalarCodec& codec) {
     context->save_for_backward({weight, inside, result});
-    context->saved_data["width"] = scheme.group_width(weight.size(1));
-    context->saved_data["symmetric"] = scheme.symmetric;
-    context->saved_data["convention"] = static_cast<int64_t>(scheme.convention);
+    context->saved_data["width"] = codec.group_width(weight.size(1));
+    // Scales are linear in the ends of a range, so their slopes are all that backward needs.
+    const at::Tensor groups = grouped(inside, codec.group_width(weight.size(1)));
+    at::Tensor of_low, of_high;
+    codec.scale_slopes(groups.amin(2), groups.amax(2), &of_low, &of_high);
+    context->saved_data["low"] = of_low;
+    context->saved_data["high"] = of_high;
     return result;
   }
 
@@ -67,14 +47,11 @@ struct StraightThrough : torch::autograd::Function<StraightThrough> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &weight = saved[0], &inside = saved[1], &result = saved[2];
     const int64_t width = context->saved_data["width"].toInt();
-    WeightScheme scheme;
-    scheme.symmetric = context->saved_data["symmetric"].toBool();
-    scheme.convention = static_cast<Convention>(context->saved_data["convention"].toInt());
     const at::Tensor gradient = gradients[0].contiguous();
     const at::Tensor above = weight.gt(inside), below = weight.lt(inside);
     const at::Tensor of_scale = group_sums(gradient * (result - inside), width);
-    const at::Tensor groups = grouped(inside, width);
-    const Ends slopes = scale_slopes({groups.amin(2), groups.amax(2)}, scheme);
+    const Ends slopes = {context->saved_data["low"].toTensor(),
+                         context->saved_data["high"].toTensor()};
     // A limit that cuts nothing off is no end of the range.
     const auto of_limit = [&](const at::Tensor& cut, const at::Tensor& slope) {
       const at::Tensor cuts = grouped(cut, width).any(2);
@@ -92,25 +69,32 @@ struct StraightThrough : torch::autograd::Function<StraightThrough> {
 
 }  // namespace
 
-Ends group_ends(const at::Tensor& weight, const WeightScheme& scheme) {
-  const at::Tensor groups = grouped(weight.contiguous(), scheme.group_width(weight.size(1)));
+Ends group_ends(const at::Tensor& weight, const Codec& codec) {
+  const at::Tensor groups = grouped(weight.contiguous(), codec.group_width(weight.size(1)));
   return {groups.amin(2), groups.amax(2)};
 }
 
 absl::StatusOr<at::Tensor> fake_quantize(const at::Tensor& weight, const at::Tensor& low,
-                                         const at::Tensor& high, const WeightScheme& scheme,
+                                         const at::Tensor& high, const Codec& codec,
                                          at::ScalarType scale_dtype) {
-  if (scheme.format != NumberFormat::kInt || scheme.granularity == Granularity::kTensor) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "range limits are learned for integers with a scale per channel or group, not for ",
-        describe(scheme)));
+  const auto* scalar = dynamic_cast<const quant::ScalarCodec*>(&codec);
+  if (scalar == nullptr || !codec.takes_limits() || scalar->layout().outer_groups != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("range limits are learned for formats with levels of their own for every "
+                     "group of a row, not for ",
+                     codec.describe()));
   }
-  WeightScheme plain = scheme;
-  plain.range = RangeRule::kMinmax;
+  const int64_t out = weight.size(0), in = weight.size(1);
   const at::Tensor inside =
-      quant::clamp_to_limits(weight.detach(), plain, low.detach(), high.detach()).contiguous();
-  SWAGE_ASSIGN_OR_RETURN(const quant::Grid grid, quant::find_grid(inside, plain, scale_dtype));
-  return StraightThrough::apply(weight, low, high, inside, quant::round_trip(inside, grid), plain);
+      quant::clamp_to_limits(weight.detach(), codec.group_width(in), low.detach(), high.detach())
+          .contiguous();
+  FitRequest request;
+  request.scale_dtype = scale_dtype;
+  request.range = "minmax";
+  SWAGE_ASSIGN_OR_RETURN(const Parts levels, codec.fit(inside, request));
+  SWAGE_ASSIGN_OR_RETURN(const quant::ScalarGrid grid, codec.grid(levels, out, in));
+  return StraightThrough::apply(weight, low, high, inside, quant::round_trip(inside, grid),
+                                *scalar);
 }
 
 }  // namespace swage::train

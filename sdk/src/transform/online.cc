@@ -9,6 +9,19 @@
 #include "swage/transform/rotate.h"
 #include "transform/hadamard.h"
 
+namespace swage {
+
+InputTransform::~InputTransform() = default;
+
+absl::StatusOr<std::shared_ptr<const InputTransform>> InputTransform::parse(std::string_view text,
+                                                                            int64_t width) {
+  SWAGE_ASSIGN_OR_RETURN(transform::OnlineTransform transform,
+                         transform::OnlineTransform::parse(text, width));
+  return std::make_shared<const transform::OnlineTransform>(std::move(transform));
+}
+
+}  // namespace swage
+
 namespace swage::transform {
 namespace {
 
@@ -136,7 +149,7 @@ at::Tensor OnlineTransform::matrix() const {
   return at::kron(at::eye(width_ / block.size(0), at::kDouble), block);
 }
 
-absl::Status transform_input(Subset& subset, std::shared_ptr<const OnlineTransform> transform) {
+absl::Status transform_input(Subset& subset, std::shared_ptr<const InputTransform> transform) {
   if (!subset.readers.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat(subset.name, ": ", subset.readers.front()->name,

@@ -20,15 +20,15 @@ class FaultyFormat final : public Exporter {
     if (absl::StartsWith(fault_, "check:")) ends::end(fault_.substr(6));
     return absl::OkStatus();
   }
-  absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
+  absl::Status encode(const Result& linear, TensorSink& sink) override {
     if (absl::StartsWith(fault_, "encode:")) ends::end(fault_.substr(7));
     if (fault_ == "spoils") {
-      linear.codes.fill_(1);
-      linear.scales.fill_(1);
+      linear.part("codes").fill_(1);
+      linear.part("scales").fill_(1);
     }
-    if (fault_ == "undefined") return sink.put(linear.name, at::Tensor());
-    SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".codes", linear.codes));
-    return sink.put(linear.name + ".scales", linear.scales);
+    if (fault_ == "undefined") return sink.put(linear.name(), at::Tensor());
+    SWAGE_RETURN_IF_ERROR(sink.put(linear.name() + ".codes", linear.part("codes")));
+    return sink.put(linear.name() + ".scales", linear.part("scales"));
   }
   absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink) override {
     if (absl::StartsWith(fault_, "parameter:")) ends::end(fault_.substr(10));
@@ -36,7 +36,7 @@ class FaultyFormat final : public Exporter {
     if (fault_ == "spoils") parameter.value.fill_(0);
     return absl::OkStatus();
   }
-  CompressedLinear stored_form(const CompressedLinear& linear) const override {
+  Result stored_form(const Result& linear) const override {
     if (absl::StartsWith(fault_, "stored_form:")) ends::end(fault_.substr(12));
     return linear;
   }
@@ -56,19 +56,15 @@ class FaultyFormat final : public Exporter {
     std::ofstream(folder + "/config.json") << to_json(context.model_config());
     return io::write_safetensors(folder + "/model.safetensors", tensors);
   }
-  absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value&) override {
+  absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
+                                const Value&) override {
     if (absl::StartsWith(fault_, "decode:")) ends::end(fault_.substr(7));
     if (!tensors.has(linear + ".codes")) return absl::NotFoundError("floats");
-    CompressedLinear result;
-    result.name = linear;
-    SWAGE_ASSIGN_OR_RETURN(result.codes, tensors.read(linear + ".codes"));
-    SWAGE_ASSIGN_OR_RETURN(result.scales, tensors.read(linear + ".scales"));
-    result.out = result.codes.size(0);
-    result.in = result.codes.size(1);
-    result.scheme.bits = 4;
-    result.scheme.group_size = 32;
-    return result;
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor codes, tensors.read(linear + ".codes"));
+    SWAGE_ASSIGN_OR_RETURN(const at::Tensor scales, tensors.read(linear + ".scales"));
+    SWAGE_ASSIGN_OR_RETURN(const auto codec, make_codec({"int", {{"bits", 4}, {"group", 32}}}));
+    return Result(linear, codec, codes.size(0), codes.size(1),
+                  {{"codes", codes}, {"scales", scales}});
   }
 
  private:

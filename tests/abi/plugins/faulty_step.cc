@@ -80,17 +80,19 @@ class FaultyStep final : public Algorithm {
   }
 
  private:
-  absl::StatusOr<CompressedLinear> rounded(SubsetContext& subset, const Linear& linear) {
+  absl::StatusOr<Result> rounded(SubsetContext& subset, const Linear& linear) {
     Linear copy;
     copy.name = linear.name;
     copy.weight = linear.weight;
     if (subset.stats().absmax.defined())
       copy.weight = copy.weight + subset.stats().absmax.to(copy.weight.scalar_type()) * 0.02;
     if (absl::EndsWith(fault_, "counts blocks")) copy.weight = copy.weight * (1 + 0.1 * blocks_);
-    WeightScheme scheme = subset.weight_scheme(linear);
-    if (fault_ == "other bits") scheme.bits = 8;
-    if (fault_ == "other zero point") scheme.symmetric = false;
-    return quant::quantize(copy, scheme, subset.scale_dtype(linear));
+    Target target = subset.target(linear);
+    Scheme scheme = target.codec->scheme();
+    if (fault_ == "other bits") scheme.keys["bits"] = 8;
+    if (fault_ == "other zero point") scheme.keys["symmetric"] = false;
+    SWAGE_ASSIGN_OR_RETURN(target.codec, make_codec(scheme));
+    return quant::quantize(copy, target);
   }
 
   // Of this block and of the one before, whatever became of it.
@@ -105,17 +107,19 @@ class FaultyStep final : public Algorithm {
   }
 
   absl::Status emit(SubsetContext& subset, Linear& linear) {
-    SWAGE_ASSIGN_OR_RETURN(CompressedLinear result, rounded(subset, linear));
+    SWAGE_ASSIGN_OR_RETURN(Result result, rounded(subset, linear));
     if (fault_ == "writes into what it emitted") {
-      kept_.push_back(result.codes);
-      kept_.push_back(result.scales);
+      kept_.push_back(result.part("codes"));
+      kept_.push_back(result.part("scales"));
     }
     if (fault_ == "bad scales")
-      result.scales = at::full_like(result.scales, std::numeric_limits<float>::infinity());
-    if (fault_ == "codes of another shape") result.codes = result.codes.narrow(0, 0, 1);
-    if (fault_ == "another name") result.name = "model.layers.9.mlp.down_proj";
+      result.set_part("scales",
+                      at::full_like(result.part("scales"), std::numeric_limits<float>::infinity()));
+    if (fault_ == "codes of another shape")
+      result.set_part("codes", result.part("codes").narrow(0, 0, 1));
+    if (fault_ == "another name") result.set_name("model.layers.9.mlp.down_proj");
     if (fault_ == "past emit") return linear.set_result(std::move(result));
-    if (fault_ == "transform") result.online_transform = "hadamard 32";
+    if (fault_ == "transform") result.set_online_transform("hadamard 32");
     if (fault_ == "foreign") {
       foreign_.weight = linear.weight;
       foreign_.name = linear.name;
@@ -162,7 +166,7 @@ class FaultyStep final : public Algorithm {
       block.linears()[0].weight.data_ptr<float>()[0] += 1;
     if (head_ != nullptr) head_->parameters().front().value.mul_(2);
     if (fault_ == "process") spoil_process();
-    if (fault_ == "writes into a result") block.linears()[0].result()->codes.fill_(1);
+    if (fault_ == "writes into a result") block.linears()[0].result()->part("codes").fill_(1);
     if (fault_ == "standard files") {
       for (const int file : {0, 1, 2}) close(file);
     }

@@ -11,45 +11,33 @@ namespace {
 
 using namespace swage;
 
-CompressedLinear dense(const std::string& name, at::Tensor weight) {
-  CompressedLinear linear;
-  linear.name = name;
-  linear.out = weight.size(0);
-  linear.in = weight.size(1);
-  linear.scheme.format = NumberFormat::kDense;
-  linear.scheme.bits = static_cast<int>(weight.element_size()) * 8;
-  linear.scheme.granularity = Granularity::kChannel;
-  linear.codes = std::move(weight);
-  return linear;
-}
-
 class Liar final : public Exporter {
  public:
   explicit Liar(const Params& params) : how_(params.text("how")) {}
 
   absl::Status check(const std::vector<LinearSummary>&) override { return absl::OkStatus(); }
 
-  CompressedLinear stored_form(const CompressedLinear& linear) const override {
-    at::Tensor weight = swage::decode(linear);
+  Result stored_form(const Result& linear) const override {
+    at::Tensor weight = decode_whole(linear);
     if (how_ == "stored_form") weight = weight * 1.001;
     if (how_ == "other_form") weight = at::zeros_like(weight);
     if (how_ == "bf16") weight = weight.to(at::kBFloat16);
-    return dense(linear.name, weight);
+    return dense_result(linear.name(), weight);
   }
 
-  absl::Status encode(const CompressedLinear& linear, TensorSink& sink) override {
+  absl::Status encode(const Result& linear, TensorSink& sink) override {
     ++count_;
-    const CompressedLinear stored = stored_form(linear);
-    if (how_ == "swapped" && absl::StrContains(linear.name, "layers.0.mlp.")) {
-      const bool gate = absl::EndsWith(linear.name, "gate_proj");
-      if (gate || absl::EndsWith(linear.name, "up_proj"))
+    const at::Tensor stored = stored_form(linear).part("weight");
+    if (how_ == "swapped" && absl::StrContains(linear.name(), "layers.0.mlp.")) {
+      const bool gate = absl::EndsWith(linear.name(), "gate_proj");
+      if (gate || absl::EndsWith(linear.name(), "up_proj"))
         return sink.put(absl::StrCat("model.layers.0.mlp.", gate ? "up" : "gate", "_proj.weight"),
-                        stored.codes);
+                        stored);
     }
-    if (how_ == "unread") SWAGE_RETURN_IF_ERROR(sink.put(linear.name + ".offset", at::ones({2})));
-    if (how_ != "remembers") return sink.put(linear.name + ".weight", stored.codes);
-    remembered()[linear.name] = stored.codes;
-    return sink.put(linear.name + ".weight", at::zeros_like(stored.codes));
+    if (how_ == "unread") SWAGE_RETURN_IF_ERROR(sink.put(linear.name() + ".offset", at::ones({2})));
+    if (how_ != "remembers") return sink.put(linear.name() + ".weight", stored);
+    remembered()[linear.name()] = stored;
+    return sink.put(linear.name() + ".weight", at::zeros_like(stored));
   }
 
   absl::Status encode_parameter(const Parameter& parameter, TensorSink& sink) override {
@@ -82,12 +70,12 @@ class Liar final : public Exporter {
                                    int64_t{1} << 30);
   }
 
-  absl::StatusOr<CompressedLinear> decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value&) override {
+  absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
+                                const Value&) override {
     SWAGE_ASSIGN_OR_RETURN(at::Tensor weight, tensors.read(linear + ".weight"));
     const auto known = remembered().find(linear);
     if (how_ == "remembers" && known != remembered().end()) weight = known->second;
-    return dense(linear, std::move(weight));
+    return dense_result(linear, std::move(weight));
   }
 
  private:

@@ -1,5 +1,5 @@
 #pragma once
-/* Frozen copy of swage/abi.h 1.0: never edit it. What was built with it keeps loading.
+/* Frozen copy of swage/abi.h 1.0: never edit it. What was built with it is refused by name.
    The C handshake between host and plugin. Structs only grow: struct_size comes first, fields are
    appended and never moved. The one exported symbol is swage_plugin_v1; everything else of a plugin
    stays hidden. */

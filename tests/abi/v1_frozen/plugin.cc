@@ -1,6 +1,6 @@
-// A plugin as it was built with version 1.0 of the handshake: nothing of today's abi.h, plugin.h or
-// descriptor.h is included. Only the interface class and the fingerprint are of today, since they
-// change with every build anyway.
+// A plugin as it was built with version 1.0 of the handshake, which a host refuses by name: nothing
+// of today's abi.h, plugin.h or descriptor.h is included. Only the interface class and the rest of
+// the fingerprint are of today, since they change with every build anyway.
 #include "swage/algorithm.h"
 #include "swage/fingerprint.h"
 #include "tests/abi/v1_frozen/abi.h"

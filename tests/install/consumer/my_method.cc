@@ -17,9 +17,7 @@ class MyMethod final : public Algorithm {
     for (Linear* linear : subset.linears()) {
       const at::Tensor bound = linear->weight.std(1, true, true).mul(limit_);
       linear->weight = at::clamp(linear->weight, bound.neg(), bound);
-      SWAGE_ASSIGN_OR_RETURN(
-          CompressedLinear result,
-          quant::quantize(*linear, subset.weight_scheme(*linear), subset.scale_dtype(*linear)));
+      SWAGE_ASSIGN_OR_RETURN(Result result, quant::quantize(*linear, subset.target(*linear)));
       SWAGE_RETURN_IF_ERROR(subset.emit(*linear, std::move(result)));
     }
     return absl::OkStatus();

@@ -11,8 +11,9 @@ import numpy as np
 import gguf
 
 VALUES = 65536
-TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 12: (256, 144),
-         13: (256, 176), 14: (256, 210), 30: (1, 2)}
+TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
+         11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 20: (32, 18), 30: (1, 2), 39: (32, 17)}
+MASKED = {10: (81, 83), 11: (109,), 39: (0,)}
 
 
 def made_up_blocks(kind, count, size):
@@ -21,7 +22,7 @@ def made_up_blocks(kind, count, size):
     for i in range(len(out)):
         state = (state * 6364136223846793005 + 1442695040888963407) & ((1 << 64) - 1)
         out[i] = state >> 56
-        if i % size in (1, 3, 209):
+        if i % size in MASKED.get(kind, (1, 3, 209)):
             out[i] &= 0x3B
     return np.frombuffer(bytes(out), np.uint8).reshape(count, size)
 

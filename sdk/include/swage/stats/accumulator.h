@@ -23,6 +23,9 @@ class SWAGE_API Accumulator {
   SubsetStats stats_;
 };
 
+// Counts by bf16 bits, int64 [65536]: exact, so that no order of summation matters.
+SWAGE_API at::Tensor bf16_counts(const at::Tensor& x);
+
 // Upper triangle of `hessian` += xᵀx by row strips: half the work of the full product.
 SWAGE_API void add_gram_upper(at::Tensor& hessian, const at::Tensor& x);
 SWAGE_API void mirror_upper(at::Tensor& hessian);

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "swage/block.h"
+#include "swage/codec.h"
 #include "swage/export.h"
-#include "swage/scheme.h"
 
 // Block-wise reconstruction (Li et al. 2021, BRECQ): parameters of a block's weights are learned
 // such that its outputs stay those of the float block.
@@ -19,8 +19,9 @@ struct SWAGE_API TrainedLinear {
   Linear* linear = nullptr;
   // The weight [out, in] that the parameters mean as they stand, differentiable in them.
   std::function<absl::StatusOr<at::Tensor>()> weight;
-  // The input is quantized this way meanwhile; dynamic schemes only, a static one has no range yet.
-  std::optional<ActivationScheme> activation;
+  // The input is quantized this way meanwhile (null: it stays in floats); dynamic schemes only, a
+  // static one has no range yet.
+  std::shared_ptr<const Codec> activation;
 };
 
 struct SWAGE_API Schedule {

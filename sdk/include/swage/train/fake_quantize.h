@@ -2,8 +2,8 @@
 #include <ATen/core/Tensor.h>
 
 #include "absl/status/statusor.h"
+#include "swage/codec.h"
 #include "swage/export.h"
-#include "swage/scheme.h"
 
 namespace swage::train {
 
@@ -17,18 +17,17 @@ namespace swage::train {
 // the weight, one outside to its limit, and every entry adds r ds/dlimit where the limit is an end
 // of its group's range.
 //
-// Ranges are those of scheme.convention; scheme.range is ignored, since the limits are the range.
-// InvalidArgument: anything but integers with a scale per channel or group, or what
-// quant::find_grid refuses.
+// The scheme's rule for ranges is ignored, since the limits are the range. InvalidArgument: a
+// format without ranges of its own for every group of a row (Codec::takes_limits()), or what
+// Codec::fit refuses.
 SWAGE_API absl::StatusOr<at::Tensor> fake_quantize(const at::Tensor& weight, const at::Tensor& low,
-                                                   const at::Tensor& high,
-                                                   const WeightScheme& scheme,
+                                                   const at::Tensor& high, const Codec& codec,
                                                    at::ScalarType scale_dtype);
 
 // Ends of the range of every group, [out, groups] in the dtype of the weight.
 struct SWAGE_API Ends {
   at::Tensor low, high;
 };
-SWAGE_API Ends group_ends(const at::Tensor& weight, const WeightScheme& scheme);
+SWAGE_API Ends group_ends(const at::Tensor& weight, const Codec& codec);
 
 }  // namespace swage::train
