@@ -56,7 +56,9 @@ Arguments scaled_floats(int64_t bits, int64_t group_size, const char* strategy,
 absl::Status check_unsaid(const Value& keys, bool inputs) {
   if (keys.str("decoded", "bf16") != "bf16")
     return no_words("its readers round code times scale to bf16; use decoded = \"bf16\"");
-  if (inputs && keys.str("scale_rule", "even") != "even")
+  if (keys.str("scale_rule", "floor") == "four-thirds")
+    return no_words("its scales are powers of two, not thirds of them; use another scale_rule");
+  if (inputs && keys.str("scale_rule", "floor") != "even")
     return no_words("its readers scale inputs by scale_rule = \"even\"; use that");
   return absl::OkStatus();
 }

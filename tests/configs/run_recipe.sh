@@ -13,8 +13,9 @@ cp "$SWAGE_SOURCE_DIR"/tests/data/parity/llama/config.json "$SWAGE_SOURCE_DIR"/t
 fail() { echo "$recipe: $*"; exit 1; }
 
 set -- --set model.path=model
-# The model is 64 and 96 wide: what a recipe groups by 64 is grouped by 32 here.
+# The model is 64 and 96 wide: what a recipe groups by 64 or 128 is grouped by 32 here.
 if grep -q 'group = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.weight.group=32; fi
+if grep -q 'activation.*group = 128' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.activation.group=32; fi
 "$SWAGE_BUILD_DIR/bin/swage" check "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 "$SWAGE_BUILD_DIR/bin/swage" run "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 set -- "runs/$name/result.json"

@@ -51,6 +51,24 @@ TEST(Mxfp4, OrThatAboveIt) {
   EXPECT_NEAR(mean_square(decoded, block()), .2166125, 1e-7);
 }
 
+TEST(Mxfp4, OrFourThirdsOfThatBelowIt) {
+  const auto codec = codec_of("mxfp4", {{"scale_rule", "four-thirds"}, {"decoded", "fp32"}});
+  const Parts parts = quantized(*codec, block());
+  EXPECT_THAT(bytes_of(part(parts, "scales")), ElementsAre(129));  // 2^2 / 3
+  const at::Tensor decoded = codec->decode(parts, 1, 32);
+  EXPECT_THAT(first_eight(decoded),
+              testing::Pointwise(testing::FloatNear(1e-4f), {0.f, -.6667f, 1.3333f, 2.6667f, -8.f,
+                                                             0.f, 2.6667f, 5.3333f}));
+  EXPECT_NEAR(mean_square(decoded, block()), .12939028, 1e-7);
+  const Parts again = codec->encode(decoded, {{"scales", part(parts, "scales")}});
+  EXPECT_TRUE(part(again, "codes").equal(part(parts, "codes")));
+  EXPECT_NE(codec->form(), codec_of("mxfp4", {{"decoded", "fp32"}})->form());
+  // The greatest of all: 6 under a third of 2^126 is 2^127.
+  const at::Tensor most = at::full({1, 32}, std::numeric_limits<float>::max());
+  EXPECT_TRUE(round_trip(*codec, most).isfinite().all().item<bool>());
+  EXPECT_EQ(round_trip(*codec, at::zeros({1, 32})).abs().sum().item<float>(), 0);
+}
+
 TEST(Mxfp4, RulesDifferInWhatTheyDoAboveAPowerOfTwo) {
   const auto exponent = [](const char* format, const char* rule, double greatest) {
     const auto codec = codec_of(format, {{"scale_rule", rule}});

@@ -14,6 +14,14 @@ import subprocess
 
 EXTRA = {"smoothquant": "alpha = 0.8\n", "quarot-online": "online = true\n", "omniquant": "epochs = 2\n"}
 
+# Number formats, each with its usual keys: rounded by extremes, by a weighted search, and by GPTQ.
+FORMATS = {
+    "w4-g64": "bits = 4, group = 64", "nvfp4": 'format = "nvfp4"', "mxfp4": 'format = "mxfp4"', "nf4": 'format = "nf4"',
+    "iq4_nl": 'format = "iq4_nl"', "q4_0": 'format = "q4_0"', "q4_k": 'format = "q4_k"', "q8_0": 'format = "q8_0"',
+    "mxfp8": 'format = "mxfp8"', "fp8-channel": 'format = "fp8-e4m3"', "fp8-block": 'format = "fp8-e4m3", granularity = "block"',
+    "fp6": 'format = "fp6-e2m3"',
+}
+
 
 def steps(*names):
     """Entries of the steps; "quarot-online" is quarot with its rotations at run time."""
@@ -34,6 +42,10 @@ def recipes():
     scheme = '[scheme]\nweight = { bits = 4, granularity = "channel" }\nactivation = { bits = 4, granularity = "token" }\n'
     for method in (("gptq",), ("quarot", "gptq"), ("quarot-online", "gptq")):
         table["w4a4-" + "-".join(method)] = scheme + steps(*method)
+    for name, keys in FORMATS.items():
+        for method, use, more in (("rtn", "rtn", ""), ("weighted", "rtn", ', range = "weighted"'), ("gptq", "gptq", ""),
+                                  ("gptq-weighted", "gptq", ', range = "weighted"')):
+            table["%s-%s" % (name, method)] = "[scheme]\nweight = { %s%s }\n%s" % (keys, more, steps(use))
     return table
 
 

@@ -27,7 +27,9 @@ constexpr int64_t kColumns = 32;
 //   kFloor  2^e: what lies above the largest code saturates
 //   kCeil   2^(e + 1) where m > 1: nothing saturates
 //   kEven   2^(e + 1) where m rounds up to 2 at the precision of the elements
-enum class Rule { kFloor, kCeil, kEven };
+//   kFourThirds  4/3 of 2^e (FP-Quant): nothing saturates, for less than kCeil's 2^(e + 1). What is
+//                stored stands for a third of a power of two
+enum class Rule { kFloor, kCeil, kEven, kFourThirds };
 
 ScalarLayout layout_of(const ScalarTable& table) {
   ScalarLayout layout;
@@ -49,6 +51,7 @@ class Mx : public quant::ScalarCodec {
     const std::string rule = Value(params.values()).str("scale_rule", "floor");
     if (rule == "ceil") rule_ = Rule::kCeil;
     if (rule == "even") rule_ = Rule::kEven;
+    if (rule == "four-thirds") rule_ = Rule::kFourThirds;
   }
 
  private:
@@ -56,21 +59,24 @@ class Mx : public quant::ScalarCodec {
     return element_.empty() ? format() : absl::StrCat(format(), " ", element_);
   }
   std::string do_form() const override {
-    return absl::StrCat(do_describe(), " as ", c10::toString(decoded_));
+    return absl::StrCat(do_describe(), rule_ == Rule::kFourThirds ? " under thirds" : "", " as ",
+                        c10::toString(decoded_));
   }
 
+  // What a stored power of two is multiplied by.
+  float factor() const { return rule_ == Rule::kFourThirds ? 1.f / 3 : 1.f; }
   int exponent_of(double magnitude) const {
     int exponent = 0;
     const double mantissa = 2 * std::frexp(magnitude, &exponent);
     --exponent;
     if (rule_ == Rule::kCeil && mantissa > 1) ++exponent;
     if (rule_ == Rule::kEven && mantissa + std::ldexp(1.0, -even_bits_ - 1) >= 2) ++exponent;
-    return exponent - greatest_exponent_;
+    return rule_ == Rule::kFourThirds ? exponent : exponent - greatest_exponent_;
   }
   template <class T>
-  static Level<T> level_at(int exponent) {
+  Level<T> level_at(int exponent) const {
     Level<T> level;
-    level.scale = std::ldexp(T(1), exponent);
+    level.scale = std::ldexp(T(factor()), exponent);
     level.stored = T(exponent + kBias);
     return level;
   }
@@ -80,7 +86,7 @@ class Mx : public quant::ScalarCodec {
     if (magnitude == 0) return level_at<T>(-kBias);
     if (!std::isfinite(magnitude)) return {T(magnitude), T(0), T(magnitude)};
     // Whatever is decoded is a finite fp32.
-    const int most = kBias - greatest_exponent_;
+    const int most = rule_ == Rule::kFourThirds ? kBias - 1 : kBias - greatest_exponent_;
     return level_at<T>(std::min(std::max(exponent_of(magnitude), -kBias), most));
   }
   Level<float> level(float low, float high, const LevelStorage&) const override {
@@ -105,9 +111,11 @@ class Mx : public quant::ScalarCodec {
       return all;
     }());
     const at::Tensor& scales = part(levels, "scales");
-    return at::tensor(at::ArrayRef<float>(*powers), scales.options().dtype(at::kFloat))
-        .index_select(0, scales.flatten().to(at::kInt))
-        .view(scales.sizes());
+    const at::Tensor chosen =
+        at::tensor(at::ArrayRef<float>(*powers), scales.options().dtype(at::kFloat))
+            .index_select(0, scales.flatten().to(at::kInt))
+            .view(scales.sizes());
+    return rule_ == Rule::kFourThirds ? chosen * factor() : chosen;
   }
   at::ScalarType do_decoded_type(const Parts&) const override { return decoded_; }
   absl::Status do_validate(const Parts& parts, int64_t out, int64_t in) const override {

@@ -10,6 +10,7 @@
 #include <c10/core/ScalarType.h>
 #include <hwy/highway.h>
 
+#include <limits>
 #include <type_traits>
 
 #include "quant/kernels.h"
@@ -118,36 +119,59 @@ struct Floats {
   }
 };
 
-// At most sixteen values of any kind: each edge that lies below moves one further.
+// At most sixteen values of any kind, ascending: halving finds the place, so that the sixteen edges
+// cost four comparisons.
 struct Values {
   using Codes = hn::Rebind<uint8_t, F32>;
-  float values[quant::kVectorValues], edges[quant::kVectorValues];
-  int32_t codes[quant::kVectorValues];
+  static constexpr int kCount = static_cast<int>(quant::kVectorValues);
+  // edges[i] lies below values[i]; entries that are not there lie below nothing.
+  HWY_ALIGN float values[kCount], edges[kCount];
+  HWY_ALIGN int32_t codes[kCount];
   const float* by_code;
-  int count;
-  explicit HWY_INLINE Values(const quant::ScalarTable& table)
-      : by_code(table.values()), count(static_cast<int>(table.sorted().size())) {
-    for (int i = 0; i < count; ++i) {
-      values[i] = table.sorted()[i];
-      codes[i] = table.codes()[i];
-      if (i > 0) edges[i] = table.edges()[i - 1];
+  explicit HWY_INLINE Values(const quant::ScalarTable& table) : by_code(table.values()) {
+    const int count = static_cast<int>(table.sorted().size());
+    for (int i = 0; i < kCount; ++i) {
+      values[i] = i < count ? table.sorted()[i] : std::numeric_limits<float>::infinity();
+      codes[i] = i < count ? table.codes()[i] : 0;
+      edges[i] = i > 0 && i < count ? table.edges()[i - 1] : std::numeric_limits<float>::infinity();
     }
+  }
+  template <class D, class T>
+  static HWY_INLINE hn::Vec<D> Pick(D d, const T* entries, hn::Vec<I32> index) {
+    constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+    const auto picked = [&](const T* from, hn::Vec<I32> at) HWY_ATTR {
+      return hn::TableLookupLanes(hn::Load(d, from), hn::IndicesFromVec(d, at));
+    };
+    if constexpr (kLanes == kCount) {
+      return picked(entries, index);
+    } else if constexpr (kLanes * 2 == kCount) {
+      const auto half = hn::Set(I32(), kLanes);
+      const auto within = hn::And(index, hn::Set(I32(), kLanes - 1));
+      const auto low = hn::RebindMask(d, hn::Lt(index, half));
+      return hn::IfThenElse(low, picked(entries, within), picked(entries + kLanes, within));
+    } else {
+      return hn::GatherIndex(d, entries, index);
+    }
+  }
+  // The last of the entries behind the first that is passed; 0 where none is.
+  template <class Passes>
+  HWY_INLINE hn::Vec<I32> Place(const float* entries, const Passes& passes) const {
+    auto place = hn::Zero(I32());
+    for (int step = kCount / 2; step > 0; step /= 2) {
+      const auto next = hn::Add(place, hn::Set(I32(), step));
+      const auto here = hn::RebindMask(I32(), passes(Pick(F32(), entries, next)));
+      place = hn::IfThenElse(here, next, place);
+    }
+    return place;
   }
   HWY_INLINE Vec Near(Vec scaled, Vec, Vec) const { return Near(scaled, scaled); }
   HWY_INLINE Vec Near(Vec scaled, Vec) const {
-    const F32 f;
-    auto level = hn::Set(f, values[0]);
-    for (int i = 1; i < count; ++i)
-      level = hn::IfThenElse(hn::Gt(scaled, hn::Set(f, edges[i])), hn::Set(f, values[i]), level);
-    return level;
+    const auto above = [&](Vec edge) HWY_ATTR { return hn::Gt(scaled, edge); };
+    return Pick(F32(), values, Place(edges, above));
   }
   HWY_INLINE hn::Vec<I32> Code(Vec level) const {
-    auto code = hn::Set(I32(), codes[0]);
-    for (int i = 1; i < count; ++i) {
-      const auto here = hn::RebindMask(I32(), hn::Eq(level, hn::Set(F32(), values[i])));
-      code = hn::IfThenElse(here, hn::Set(I32(), codes[i]), code);
-    }
-    return code;
+    const auto reached = [&](Vec value) HWY_ATTR { return hn::Ge(level, value); };
+    return Pick(I32(), codes, Place(values, reached));
   }
   HWY_INLINE Vec Value(Vec level, Vec) const { return level; }
   HWY_INLINE Vec Of(hn::Vec<I32> code) const { return hn::GatherIndex(F32(), by_code, code); }
