@@ -56,9 +56,10 @@ Arguments scaled_floats(int64_t bits, int64_t group_size, const char* strategy,
 absl::Status check_unsaid(const Value& keys, bool inputs) {
   if (keys.str("decoded", "bf16") != "bf16")
     return no_words("its readers round code times scale to bf16; use decoded = \"bf16\"");
-  if (keys.str("scale_rule", "floor") == "four-thirds")
+  const std::string rule = keys.str("scale_rule", keys.has("dynamic") ? "even" : "floor");
+  if (rule == "four-thirds")
     return no_words("its scales are powers of two, not thirds of them; use another scale_rule");
-  if (inputs && keys.str("scale_rule", "floor") != "even")
+  if (inputs && rule != "even")
     return no_words("its readers scale inputs by scale_rule = \"even\"; use that");
   return absl::OkStatus();
 }
@@ -117,7 +118,7 @@ absl::StatusOr<Scheme> to_scheme(const Arguments& arguments, bool inputs) {
     if (arguments.type != "float" || arguments.group_size != 32)
       return no_words("scales that are powers of two, of anything but floats in groups of 32");
     scheme.format = arguments.bits == 4 ? "mxfp4" : "mxfp8";
-    if (inputs) scheme.keys = {{"scale_rule", "even"}};
+    if (inputs) scheme.keys = {{"dynamic", true}, {"scale_rule", "even"}};
     return scheme;
   }
   scheme.keys["granularity"] = arguments.strategy;
@@ -127,6 +128,7 @@ absl::StatusOr<Scheme> to_scheme(const Arguments& arguments, bool inputs) {
     scheme.keys["block_columns"] = arguments.block_columns;
   }
   if (arguments.type == "float") {
+    if (arguments.bits != 8) return no_words("floats of another width than 8 bits");
     scheme.format = "fp8-e4m3";
     return scheme;
   }

@@ -30,7 +30,7 @@ absl::Status check_groups(const Codec& weight, int64_t group, int64_t in) {
                               in));
 }
 
-absl::Status check_activation(const Quantization& quantization) {
+absl::Status check_activation(const Quantization& quantization, int64_t in) {
   const Arguments weight = *to_arguments(*quantization.weight);
   const std::string both =
       absl::StrCat(quantization.weight->describe(), " with ", quantization.activation->describe());
@@ -42,6 +42,10 @@ absl::Status check_activation(const Quantization& quantization) {
       activation->bits == weight.bits && activation->strategy_family() == weight.strategy_family();
   if (weight.type == "float" && !same_floats)
     return refused(both, "weights and activations in floats have one format");
+  if (activation->group_size > 0 && in % activation->group_size != 0)
+    return refused(
+        both, absl::StrCat("its readers refuse inputs of ", in,
+                           " columns that are no multiple of a group of ", activation->group_size));
   return absl::OkStatus();
 }
 
@@ -70,7 +74,7 @@ absl::StatusOr<Layout> choose_layout(const Quantization& quantization, int64_t o
   const auto arguments = to_arguments(weight);
   if (!arguments.ok()) return refused(weight.describe(), std::string(arguments.status().message()));
   SWAGE_RETURN_IF_ERROR(check_groups(weight, arguments->group_size, in));
-  if (quantization.activation) SWAGE_RETURN_IF_ERROR(check_activation(quantization));
+  if (quantization.activation) SWAGE_RETURN_IF_ERROR(check_activation(quantization, in));
   if (arguments->type == "int")
     return arguments->bits == 8 && quantization.activation ? Layout::kInt : Layout::kPacked;
   if (arguments->strategy == "tensor_group") return Layout::kNvfp4;

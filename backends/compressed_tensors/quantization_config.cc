@@ -16,6 +16,7 @@ namespace {
 
 // The first release whose readers take 3, 5, 6 and 7 bits packed without gaps.
 constexpr char kVersion[] = "0.17.0";
+constexpr char kHead[] = "lm_head";
 
 Value::Table make_group(const Quantization& quantization, Layout layout) {
   Value inputs;
@@ -98,6 +99,9 @@ struct Groups {
     for (size_t i = 0; i < tables.size(); ++i) {
       Value::Table group = tables[i];
       Value::List names(targets[i].begin(), targets[i].end());
+      // transformers calls some heads otherwise than the checkpoint does.
+      const bool holds_head = std::count(linears[i].begin(), linears[i].end(), head) > 0;
+      if (holds_head && head.substr(head.rfind('.') + 1) != kHead) names.emplace_back(kHead);
       group["targets"] = tables.size() == 1 ? Value::List{"Linear"} : std::move(names);
       put(std::move(group));
     }
@@ -121,7 +125,7 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
     if (!layout.ok()) return annotate(layout.status(), linear.name);
     compressed.push_back(linear.name);
     groups.add(linear.name, make_group(quantization, *layout));
-    const bool is_head = linear.place == LinearPlace::kHead || linear.name == "lm_head";
+    const bool is_head = linear.place == LinearPlace::kHead || linear.name == kHead;
     if (is_head) groups.head = linear.name;
   }
   if (groups.tables.empty()) return Value();
@@ -132,8 +136,8 @@ absl::StatusOr<Value> make_quantization_config(const std::vector<LinearSummary>&
   ignored = targets.back();
   ignored.insert(ignored.end(), modules.begin(), modules.end());
   ignored.insert(ignored.end(), other_matrices.begin(), other_matrices.end());
-  if (groups.head.empty() && std::find(ignored.begin(), ignored.end(), "lm_head") == ignored.end())
-    ignored.emplace_back("lm_head");
+  if (groups.head.empty() && std::find(ignored.begin(), ignored.end(), kHead) == ignored.end())
+    ignored.emplace_back(kHead);
   return Value(Value::Table{{"quant_method", "compressed-tensors"},
                             {"version", kVersion},
                             {"format", groups.format()},

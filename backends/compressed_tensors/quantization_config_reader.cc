@@ -132,6 +132,8 @@ Arguments read_arguments(Reader* table, const Texts& strategies) {
     arguments.scale_dtype = *scales.text();
   const bool small = arguments.group_size > 0 && !integers;
   arguments.bits = table->integer("num_bits", integers ? 2 : small ? 4 : 8, 8);
+  if (!integers && arguments.bits != 4 && arguments.bits != 8)
+    table->fail("num_bits", Value(arguments.bits), "4 or 8 for floats");
   arguments.symmetric = table->flag("symmetric", true);
   if (!integers && !arguments.symmetric) table->fail("symmetric", Value(false), "true for floats");
   arguments.dynamic = read_dynamic(table);

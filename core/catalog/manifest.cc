@@ -155,6 +155,8 @@ class ManifestReader {
       fail(path, "choices", "expected at least one choice");
     if (has(path, "default")) result.default_value = default_of(path, result);
     if (owner.kind == "format") {
+      if (result.type == "path")
+        fail(path, "type", "keys of a scheme are values, no path; use \"string\"");
       result.tables = scheme_tables(path, "tables", owner.tables);
       for (const std::string& table : result.tables) {
         if (std::count(owner.tables.begin(), owner.tables.end(), table) == 0)

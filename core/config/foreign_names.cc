@@ -214,6 +214,13 @@ bool begins_as_yaml(const std::string& line) {
 
 }  // namespace
 
+std::string own_key(const std::string& key) {
+  for (const Word& word : kKeys) {
+    if (folded(key) == word.theirs) return word.key;
+  }
+  return "";
+}
+
 std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
                         const std::string& otherwise) {
   for (const Word& word : kKeys) {

@@ -16,6 +16,9 @@ namespace swage {
 std::string foreign_key(const std::string& key, const std::vector<std::string>& known,
                         const std::string& otherwise);
 
+// Our key of the same meaning, wherever it stands; "": the word is not known.
+std::string own_key(const std::string& foreign);
+
 // For an algorithm, evaluator, exporter or format that is not there: `kind` as in manifests.
 std::string foreign_component(const std::string& kind, const std::string& name);
 

@@ -113,19 +113,35 @@ bool works_on(const Step& step, const std::string& linear) {
   return scheme.applies && !scheme.keep;
 }
 
+std::vector<Scheme> possible_schemes(const Step& step, const std::string& table) {
+  const bool weight = table == "weight";
+  if (weight && !step.takes_weight) return {};
+  // An override starts from whatever those before it have made; beyond so many it is the step's.
+  constexpr size_t kMost = 64;
+  const Scheme base = weight ? step.weight : step.activation.value_or(Scheme{});
+  std::vector<Scheme> found = {base};
+  for (const Override& override : step.overrides) {
+    const Value& given = weight ? override.weight : override.activation;
+    if (given.is_null()) continue;
+    const size_t count = found.size() < kMost ? found.size() : 1;
+    for (size_t i = 0; i < count; ++i) {
+      std::vector<SchemeProblem> problems;
+      Scheme made = read_scheme(*step.formats, table, given, found[i], &problems);
+      if (problems.empty() && std::find(found.begin(), found.end(), made) == found.end())
+        found.push_back(std::move(made));
+    }
+  }
+  if (!weight && !step.activation) found.erase(found.begin());
+  return found;
+}
+
 bool schemes_measure(const Step& step) {
-  std::vector<SchemeProblem> problems;  // told where the overrides are read
-  const auto any = [&](const std::string& table, const Scheme& base, Value Override::*given) {
-    return measures(*step.formats, table, base) ||
-           std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
-             return !(override.*given).is_null() &&
-                    measures(*step.formats, table,
-                             read_scheme(*step.formats, table, override.*given, base, &problems));
-           });
-  };
-  const bool rounds = step.takes_weight && (step.weight_given || !step.activation);
-  if (rounds && any("weight", step.weight, &Override::weight)) return true;
-  return any("activation", step.activation.value_or(Scheme{}), &Override::activation);
+  for (const char* table : {"weight", "activation"}) {
+    for (const Scheme& scheme : possible_schemes(step, table)) {
+      if (measures(*step.formats, table, scheme)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace swage

@@ -42,7 +42,6 @@ struct Step {
   std::string calibrate_on;  // "", "original" or "compressed": replaces the plugin's own choice
   Scheme weight;
   std::optional<Scheme> activation;
-  bool weight_given = false;  // the file (or [scheme]) names a weight scheme for this step
   bool takes_weight = false;  // the component chooses a weight format at all
   std::vector<Override> overrides;
   std::shared_ptr<const Formats> formats;  // what overrides are read by
@@ -142,6 +141,10 @@ LinearScheme scheme_for(const Step& step, const std::string& linear);
 
 // Does the step take this linear, and no override keep it?
 bool works_on(const Step& step, const std::string& linear);
+
+// Schemes that linears of the step can have in a table ("weight", "activation"): the step's own and
+// what overrides make of it and of each other.
+std::vector<Scheme> possible_schemes(const Step& step, const std::string& table);
 
 // Does any scheme of the step take statistics of inputs: ranges that are weighted by them, static
 // activations? Then it needs [calibration], whatever its algorithm measures.

@@ -24,7 +24,7 @@ Value step_value(const Step& step) {
                             {"name", step.name},
                             {"match", texts(step.match)},
                             {"calibrate_on", step.calibrate_on},
-                            {"weight", step.weight_given ? to_value(step.weight) : Value()},
+                            {"weight", step.takes_weight ? to_value(step.weight) : Value()},
                             {"activation", step.activation ? to_value(*step.activation) : Value()},
                             {"override", std::move(overrides)},
                             {"params", step.params.values()}});

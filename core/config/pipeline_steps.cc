@@ -92,12 +92,10 @@ Step PipelineReader::read_step(const Entry& entry) {
 }
 
 void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
-  const Value& defaults = root_["scheme"];
   const Value& own = *entry.table;
   step->takes_weight = lists(entry.component->schemes, "weight");
   if (step->takes_weight) {
     step->weight = scheme_at(own, entry.path, "weight", default_weight_);
-    step->weight_given = own.has("weight") || defaults.has("weight");
   } else if (own.has("weight")) {
     takes_scheme(entry, "weight", entry.path);
   }
@@ -139,14 +137,19 @@ Override PipelineReader::read_override(const Value& table, const std::string& pa
   if (const std::string* match = keys.at("match").text())
     result.match = glob_at(*match, path + ".match");
   if (const bool* keep = keys.at("keep").boolean()) result.keep = *keep;
-  if (table.has("weight") && takes_scheme(entry, "weight", path)) {
-    scheme_at(table, path, "weight", step.weight);
-    result.weight = table["weight"];
-  }
-  if (table.has("activation") && takes_scheme(entry, "activation", path)) {
-    scheme_at(table, path, "activation", step.activation.value_or(Scheme{}));
-    result.activation = table["activation"];
-  }
+  const auto take = [&](const char* name, const Scheme& base, Value* given) {
+    if (!table.has(name) || !takes_scheme(entry, name, path)) return;
+    *given = table[name];
+    // Over the step's scheme, or over what an earlier override makes of it.
+    for (const Scheme& earlier : possible_schemes(step, name)) {
+      std::vector<SchemeProblem> problems;
+      read_scheme(*step.formats, name, *given, earlier, &problems);
+      if (problems.empty()) return;
+    }
+    scheme_at(table, path, name, base);
+  };
+  take("weight", step.weight, &result.weight);
+  take("activation", step.activation.value_or(Scheme{}), &result.activation);
   const bool changes = table.has("weight") || table.has("activation");
   if (result.keep && changes) {
     problems_.add(result.where,

@@ -106,6 +106,15 @@ class SchemeReader {
     }
     std::sort(words.begin(), words.end());
     std::string hint = foreign_key(name, words, suggestion(name, words));
+    // What another tool's key is called here helps only where this format has it.
+    const std::vector<std::string> all = known_scheme_keys(table_);
+    const std::string ours = own_key(name);
+    const auto holds = [&ours](const std::vector<std::string>& keys) {
+      return std::find(keys.begin(), keys.end(), ours) != keys.end();
+    };
+    if (holds(all) && !holds(words))
+      hint = absl::StrCat("; this format has no key for that, its keys are ",
+                          absl::StrJoin(words, ", "));
     if (!elsewhere.empty()) {
       constexpr size_t kShown = 4;
       const bool more = elsewhere.size() > kShown;

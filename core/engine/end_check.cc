@@ -20,11 +20,15 @@ absl::Status refused(const Step& step, const std::string& end, const std::string
 absl::Status check_embedding(const PlannedStep& planned, const std::string& embedding) {
   const Step& step = *planned.step;
   if (!works_on(step, embedding)) return absl::OkStatus();
+  const char* const remedy =
+      planned.measures ? "a step of its own that measures nothing does, such as use = \"rtn\""
+                       : "give it a step of its own whose activation scheme is dynamic and whose "
+                         "weights take no importance";
   if (planned.needs.stream() != Stream::kNone)
-    return refused(step, embedding,
-                   absl::StrCat("\"", step.use,
-                                "\" measures activations here, and none reach an embedding; a step "
-                                "of its own that measures nothing does, such as use = \"rtn\""));
+    return refused(
+        step, embedding,
+        absl::StrCat("\"", step.use, "\" measures activations here, and none reach an embedding; ",
+                     remedy));
   if (planned.needs.leaves_online_transforms())
     return refused(
         step, embedding,
@@ -39,6 +43,19 @@ absl::Status check_head(const Step& step, const LinearSummary& head) {
                  absl::StrCat("its input would be quantized as ", head.activation->describe(),
                               ", with one scale for all tokens of a sequence, and logits are made "
                               "of some tokens at a time; take a scale per token, or a static one"));
+}
+
+// A step works on an end only where one gives it a format.
+absl::Status check_untouched(const RunSetup& setup, LinearPlace place) {
+  const ModelEnd* const end = setup.model->end(place);
+  if (end == nullptr) return absl::OkStatus();
+  for (const Step& step : setup.pipeline.steps) {
+    if (works_on(step, end->name))
+      return refused(step, end->name,
+                     "no step gives it a format, so that nothing would be done to it; let a step "
+                     "such as \"rtn\" or \"gptq\" name it as well, or leave it out");
+  }
+  return absl::OkStatus();
 }
 
 // Where one of two ends that share a matrix is compressed, the head gets one of its own.
@@ -69,7 +86,10 @@ absl::Status check_tied(RunSetup& setup, const Step& step, const LinearSummary& 
 absl::Status check_ends(RunSetup& setup) {
   for (const LinearPlace place : {LinearPlace::kEmbedding, LinearPlace::kHead}) {
     const LinearSummary* const planned = setup.planned_end(place);
-    if (planned == nullptr) continue;
+    if (planned == nullptr) {
+      SWAGE_RETURN_IF_ERROR(check_untouched(setup, place));
+      continue;
+    }
     const Step& step = *deciding_step(setup.pipeline.steps, planned->name);
     const std::string& why_not = setup.model->end(place)->why_not;
     if (!why_not.empty()) return refused(step, planned->name, why_not);

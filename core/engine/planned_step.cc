@@ -13,29 +13,17 @@
 namespace swage {
 namespace {
 
-bool is_static(const Scheme& activation) {
-  return activation.has("dynamic") && !activation.flag("dynamic");
-}
-
-// Does a static scheme choose its range by more than its ends?
-bool wants_histogram(const Step& step) {
-  const auto chooses = [](const Value& keys) {
-    return keys.str("static_range", "minmax") != "minmax";
-  };
-  return (step.activation && chooses(Value(step.activation->keys))) ||
-         std::any_of(step.overrides.begin(), step.overrides.end(), [&](const Override& override) {
-           return !override.activation.is_null() && chooses(override.activation);
-         });
-}
-
-// What the schemes of the step's linears ask for, its own and those of overrides.
+// What the schemes of the step's linears ask for, its own and those that overrides make of it.
 void add_needs_of_schemes(const Step& step, Needs& needs) {
   if (!schemes_measure(step)) return;
-  bool fixed = step.activation && is_static(*step.activation);
-  for (const Override& override : step.overrides)
-    fixed |= !override.activation.is_null() && !override.activation.flag("dynamic", true);
+  bool fixed = false, chosen = false;
+  for (const Scheme& scheme : possible_schemes(step, "activation")) {
+    const Value keys(scheme.keys);
+    fixed |= !keys.flag("dynamic", true);
+    chosen |= keys.str("static_range", "minmax") != "minmax";
+  }
   if (fixed) needs.range();
-  if (fixed && wants_histogram(step)) needs.histogram();
+  if (chosen) needs.histogram();
   if (step.takes_weight && !needs.wants_hessian()) needs.square_sum();
   if (needs.stream() == Stream::kNone) needs.calibrate_on(Stream::kOriginal);
 }
@@ -62,6 +50,7 @@ absl::Status settle_needs(PlannedStep& planned) {
   const Step& step = *planned.step;
   SWAGE_RETURN_IF_ERROR(call_plugin(site_of(planned.algorithm.get(), "needs"), [&] {
     planned.needs = planned.algorithm->needs();
+    planned.measures = planned.needs.stream() != Stream::kNone;
     return check_needs(planned.needs);
   }));
   Needs& needs = planned.needs;

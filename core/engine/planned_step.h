@@ -19,6 +19,7 @@ struct PlannedStep {
   std::string provenance;  // "gptq (swage.gptq 1.0.0)"
   std::shared_ptr<Algorithm> algorithm;
   Needs needs;  // with the stream that the file asks for, and ranges where activations are static
+  bool measures = false;  // does the algorithm itself, whatever schemes ask for?
   // The step's walk ends with the block's output that the next block starts from.
   bool leaves_output = false;
 };

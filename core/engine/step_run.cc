@@ -391,7 +391,8 @@ Target StepRun::target(const Linear& linear) const {
   return target;
 }
 
-// Engines multiply by the weights of one input together, as far as they have one format.
+// Engines multiply by the weights of one input together, as far as they have one format. Each is
+// what its own fit sees of it: within its limits, without what is pruned.
 std::vector<at::Tensor> StepRun::fused_with(const Linear& linear) const {
   std::vector<at::Tensor> weights;
   const auto add = [&](const Subset& subset) {
@@ -399,7 +400,7 @@ std::vector<at::Tensor> StepRun::fused_with(const Linear& linear) const {
     if (std::find(linears.begin(), linears.end(), &linear) == linears.end()) return;
     for (const Linear* other : linears) {
       if (other != &linear && applies(*other) && codecs(*other).weight == codecs(linear).weight)
-        weights.push_back(other->weight);
+        weights.push_back(quant::fitted_weight(*other, *codecs(*other).weight));
     }
   };
   for (const Subset& subset : block_.subsets()) {

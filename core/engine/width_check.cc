@@ -23,7 +23,7 @@ struct UnevenGroups {
   struct Key {
     std::string format;
     int64_t multiple, width;
-    bool has_group;
+    bool has_group, has_tail, has_channel;
     bool operator<(const Key& other) const {
       return std::tie(format, multiple, width) <
              std::tie(other.format, other.multiple, other.width);
@@ -35,19 +35,20 @@ struct UnevenGroups {
 
 // Sizes that readers have kernels for, the usual ones first; 8, which few take, where no other
 // does.
-std::string advice(int64_t common) {
+std::string advice(int64_t common, bool has_tail, bool has_channel) {
   std::vector<std::string> sizes;
   for (const int64_t size : {128, 64, 32, 256, 512, 1024, 16, 8}) {
     const bool wanted = sizes.size() < 3 && (size > 8 || sizes.empty());
     if (wanted && common % size == 0) sizes.push_back(absl::StrCat(size));
   }
-  const std::string tail = "group_tail = \"short\" allows a shorter last group";
-  if (sizes.empty())
-    return absl::StrCat(
-        "no group size that engines take divides them all; use granularity = "
-        "\"channel\", or ",
-        tail);
-  return absl::StrCat("group = ", absl::StrJoin(sizes, ", "), " would do, or ", tail);
+  std::vector<std::string> ways;
+  if (!sizes.empty())
+    ways.push_back(absl::StrCat("group = ", absl::StrJoin(sizes, ", "), " would do"));
+  if (sizes.empty() && has_channel) ways.push_back("use granularity = \"channel\"");
+  if (has_tail) ways.push_back("group_tail = \"short\" allows a shorter last group");
+  if (ways.empty()) ways.push_back("give these linears another format by an override");
+  return absl::StrCat(sizes.empty() ? "no group size that engines take divides them all; " : "",
+                      absl::StrJoin(ways, ", or "));
 }
 
 void add_problems(const Step& step, const UnevenGroups& uneven, Problems* problems) {
@@ -60,7 +61,7 @@ void add_problems(const Step& step, const UnevenGroups& uneven, Problems* proble
         absl::StrCat("step \"", step.name, "\": ", what, " does not divide the input width ",
                      key.width, " of ", names.size(),
                      names.size() == 1 ? " linear (" : " linears (", examples(names), "); ",
-                     key.has_group ? advice(uneven.common)
+                     key.has_group ? advice(uneven.common, key.has_tail, key.has_channel)
                                    : "give these linears another format by an override"));
   }
 }
@@ -77,9 +78,10 @@ absl::Status check_widths(const Pipeline& pipeline, const std::vector<LinearSumm
     UnevenGroups& uneven = steps[step];
     uneven.common = std::gcd(uneven.common, linear.in);
     if (linear.in % multiple == 0) continue;
+    const Scheme& scheme = linear.weight->scheme();
     uneven
-        .linears[{linear.weight->format(), multiple, linear.in,
-                  linear.weight->scheme().has("group")}]
+        .linears[{scheme.format, multiple, linear.in, scheme.has("group"), scheme.has("group_tail"),
+                  scheme.has("granularity")}]
         .push_back(linear.name);
   }
   Problems problems;

@@ -40,8 +40,11 @@ Found where(const std::vector<LinearOutcome>& outcomes,
   return found;
 }
 
+// Too small for scales in fp16, in a format that can have others.
 bool too_small_for_half(const LinearOutcome& outcome) {
-  return outcome.summary.scale_dtype == at::kHalf && outcome.largest_lost < kLeastInHalf;
+  const LinearSummary& linear = outcome.summary;
+  return linear.scale_dtype == at::kHalf && outcome.largest_lost < kLeastInHalf &&
+         (linear.weight == nullptr || linear.weight->scheme().has("scale_dtype"));
 }
 
 std::string rows_text(const LinearOutcome& outcome) {

@@ -23,6 +23,20 @@ absl::Status check_matrix(const at::Tensor& weight) {
   return absl::InvalidArgumentError("a weight to quantize needs two dimensions that are not empty");
 }
 
+// Limits stand for groups of equal width, this format's or other ones.
+absl::Status check_limits(const at::Tensor& weight, const FitRequest& request, int64_t groups) {
+  for (const at::Tensor* limit : {&request.clip_low, &request.clip_high}) {
+    if (!limit->defined()) continue;
+    const bool fits = limit->dim() == 2 && limit->size(0) == weight.size(0) && limit->size(1) > 0 &&
+                      (limit->size(1) == groups || weight.size(1) % limit->size(1) == 0);
+    if (fits && request.clip_low.defined() && limit->sizes() == request.clip_low.sizes()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "range limits are [", absl::StrJoin(limit->sizes(), ", "), "], expected both, with ",
+        weight.size(0), " rows and ", groups, " groups or a number that divides ", weight.size(1)));
+  }
+  return absl::OkStatus();
+}
+
 // Is the answer of a plugin's format one? A fault says what it was and what was expected.
 std::string text_of(const at::Tensor& tensor) {
   if (!tensor.defined()) return "an undefined tensor";
@@ -149,6 +163,8 @@ std::string Codec::form() const {
 
 absl::StatusOr<Parts> Codec::fit(const at::Tensor& weight, const FitRequest& request) const {
   SWAGE_RETURN_IF_ERROR(check_matrix(weight));
+  if (request.clip_low.defined() || request.clip_high.defined())
+    SWAGE_RETURN_IF_ERROR(check_limits(weight, request, group_count(weight.size(1))));
   absl::StatusOr<Parts> parts;
   SWAGE_RETURN_IF_ERROR(within("fit", [&]() -> absl::Status {
     parts = do_fit(weight, request);

@@ -178,9 +178,15 @@ int64_t storage_bits(const Result& result) {
   const at::Tensor& mask = result.mask();
   const int64_t weights = result.out() * result.in();
   const int64_t kept = mask.defined() ? mask.sum().item<int64_t>() : weights;
-  const double codes = result.codec()->code_bits() * static_cast<double>(kept);
-  int64_t bits = static_cast<int64_t>(codes + 0.5) + (mask.defined() ? weights : 0) +
-                 result.codec()->level_bits(result.parts());
+  const Codec& codec = *result.codec();
+  int64_t levels = codec.level_bits(result.parts());
+  // Codes of several columns are all there, and floats are levels of their own.
+  const bool whole = codec.block_columns() > 1;
+  if (codec.code_bits() == 0 && weights > 0)
+    levels = static_cast<int64_t>(static_cast<double>(levels) / static_cast<double>(weights) *
+                                  static_cast<double>(kept));
+  const double codes = codec.code_bits() * static_cast<double>(whole ? weights : kept);
+  int64_t bits = static_cast<int64_t>(codes + 0.5) + (mask.defined() ? weights : 0) + levels;
   for (const Side& side : result.sides()) bits += side_bits(side, result);
   return bits;
 }

@@ -1,6 +1,7 @@
 // Checks of a result: its format's parts, and what lies beside them.
 #include <ATen/ops/unique_dim.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "swage/input_transform.h"
 #include "swage/part_check.h"
@@ -21,9 +22,9 @@ absl::Status check_factor(const Side& side, const char* name,
   }
   if (part(side.parts, name).defined())
     return check.wrong(name, "there twice", "a part or a result, not both");
+  SWAGE_RETURN_IF_ERROR(annotate(validate(*result), name));
   if (result->activation() || !result->online_transform().empty() || decode_raw(*result).defined())
     return check.wrong(name, "a result with an input of its own", "a weight alone");
-  SWAGE_RETURN_IF_ERROR(annotate(validate(*result), name));
   if (result->out() == rows && result->in() == columns) return absl::OkStatus();
   return check.wrong(name, absl::StrCat(result->out(), " x ", result->in()),
                      absl::StrCat(rows, " x ", columns));
@@ -90,8 +91,13 @@ absl::Status check_activation(const std::optional<ActivationQuantizer>& activati
   const PartCheck check(activation->levels);
   for (const auto& [name, tensor] : wanted) {
     SWAGE_RETURN_IF_ERROR(annotate(check.shape(name, tensor.sizes()), "activation"));
-    if (part(activation->levels, name).is_floating_point())
+    const at::Tensor& level = part(activation->levels, name);
+    if (level.is_floating_point())
       SWAGE_RETURN_IF_ERROR(annotate(check.finite(name), "activation"));
+    // Zero points may be 0; what inputs are divided by is none.
+    const bool divides = absl::StrContains(name, "scale");
+    if (divides && level.to(at::kFloat).eq(0).any().item<bool>())
+      return annotate(check.wrong(name, "zero", "a number to divide by"), "activation");
   }
   for (const auto& [name, tensor] : activation->levels) {
     if (wanted.count(name) == 0)

@@ -51,6 +51,14 @@ std::string refusal(Table given, const Scheme& base = {}, const std::string& tab
   return absl::StrJoin(result.problems, "\n");
 }
 
+TEST(ReadScheme, NamesNoKeyOfOtherFormats) {
+  EXPECT_EQ(refusal({{"format", "nvfp4"}, {"group_size", 16}}),
+            "group_size: \"group_size\" is no key of weight = { format = \"nvfp4\" }; this format "
+            "has no key for that, its keys are decoded, format, mse_norm, range, share");
+  EXPECT_THAT(refusal({{"format", "fp8-e4m3"}, {"zero_point", true}}),
+              HasSubstr("this format has no key for that"));
+}
+
 TEST(ReadScheme, FillsInEveryKeyWhoseConditionHolds) {
   EXPECT_EQ(to_json(to_value(weight({})), -1),
             R"({"bits":4,"convention":"minmax","format":"int","granularity":"group","group":128,)"

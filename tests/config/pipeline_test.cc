@@ -85,7 +85,7 @@ path = "out"
   EXPECT_EQ(pipeline->calibration->source, path("text.txt"));
   EXPECT_EQ(pipeline->calibration->samples, 128);
   ASSERT_EQ(pipeline->steps.size(), 2u);
-  EXPECT_FALSE(pipeline->steps[0].weight_given) << "smooth chooses no weight format";
+  EXPECT_FALSE(pipeline->steps[0].takes_weight) << "smooth chooses no weight format";
   const Step& step = pipeline->steps[1];
   EXPECT_EQ(step.name, "second");
   EXPECT_EQ(step.weight.i64("bits"), 3);
@@ -244,6 +244,14 @@ TEST_F(PipelineFile, WantsCalibrationForSchemesThatMeasure) {
                             "activation = { granularity = \"tensor\", dynamic = false }\n"),
             told);
   EXPECT_EQ(problems(text + "[scheme]\n" + weighted), told);
+  EXPECT_EQ(
+      problems(text + "activation = { bits = 8 }\n[[step.override]]\nmatch = \"*\"\n" + weighted),
+      told)
+      << "a step that is given an activation scheme rounds weights as well";
+  EXPECT_EQ(problems(text + "activation = { granularity = \"tensor\" }\n[[step.override]]\nmatch = "
+                            "\"*\"\nactivation = { headroom = 1.2 }\n"),
+            told)
+      << "what a key implies counts";
   EXPECT_TRUE(load(text + weighted + "calibrate_on = \"original\"\n" + kCalibration).ok());
   EXPECT_TRUE(load(std::string(kModel) + "[[step]]\nuse = \"smooth\"\n[scheme]\n" + weighted).ok())
       << "a step that rounds nothing measures nothing";
@@ -320,6 +328,20 @@ TEST_F(PipelineFile, ChecksOverrides) {
   EXPECT_EQ(problems(text + "match = \"*\"\nkeep = true\ndamping = 1\n"),
             "./p.toml:8:1: \"damping\" is no key of an override of step \"round\"; known are "
             "activation, keep, match, weight");
+}
+
+TEST_F(PipelineFile, OverridesMayBuildOnOneAnother) {
+  const std::string text = std::string(kModel) + "[[step]]\nuse = \"round\"\n[[step.override]]\n" +
+                           "match = \"*_proj\"\nweight = { format = \"nvfp4\" }\n" +
+                           "[[step.override]]\nmatch = \"*.down_proj\"\n";
+  const auto pipeline = load(text + "weight = { decoded = \"fp32\" }\n");
+  ASSERT_TRUE(pipeline.ok()) << pipeline.status();
+  const Step& step = pipeline->steps[0];
+  EXPECT_EQ(resolve_scheme(step, "mlp.down_proj")->weight.text("decoded"), "fp32");
+  EXPECT_FALSE(resolve_scheme(step, "x.down_proj")->weight.has("bits"));
+  EXPECT_EQ(possible_schemes(step, "weight").size(), 3u);
+  EXPECT_THAT(problems(text + "weight = { decode = \"fp32\" }\n"),
+              testing::HasSubstr("\"decode\" is no key"));
 }
 
 TEST_F(PipelineFile, WantsUniqueNamesWithinAKind) {

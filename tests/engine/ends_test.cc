@@ -270,6 +270,9 @@ TEST_F(EndsTest, WhatCannotWorkIsRefusedBeforeAnyWork) {
   expect_refused(step("rtn", kEmbedding, "bits = 8, group = 32") + kPacked,
                  "an embedding in floats alone");
   expect_refused(step("rtn", kHead, "bits = 8, group = 48") + kDense, "does not divide");
+  expect_refused("[[step]]\nuse = \"smoothquant\"\nmatch = \"lm_head\"\n" +
+                     step("rtn", "*_proj", "bits = 8, group = 32") + kDense,
+                 "no step gives it a format");
   expect_refused(step("rtn", "lm_hat", "bits = 8, group = 32") + kDense, "fits no linear");
 }
 

@@ -62,6 +62,12 @@ TEST_F(Widths, AreTakenWhereGroupsDivideOrMayBeShort) {
   EXPECT_EQ(problems(codec("int", {{"granularity", "channel"}}), 48, 97), "");
 }
 
+TEST_F(Widths, AdviseOnlyWhatTheFormatHas) {
+  EXPECT_THAT(problems(codec("fp8-e4m3", {{"granularity", "group"}, {"group", 64}}), 48, 96),
+              testing::AllOf(testing::HasSubstr("group = 16 would do"),
+                             testing::Not(testing::HasSubstr("group_tail"))));
+}
+
 TEST_F(Widths, SayHowManyColumnsAFormatStoresTogether) {
   EXPECT_EQ(problems(codec("mxfp4", {}), 48, 96),
             "./p.toml:5:1: step \"round\": format = \"mxfp4\" stores 32 columns together, which "

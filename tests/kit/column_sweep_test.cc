@@ -294,6 +294,47 @@ TEST(ColumnSweep, FastTilesGiveTheErrorOfThePlainSweep) {
   }
 }
 
+TEST(ColumnSweep, FastTilesRoundZeroPointsInFloatsAsThePlainSweepDoes) {
+  const Fixture fixture = test::fixture(11, 70, 192, 400, {{3, 20}});
+  const at::Tensor weight = fixture.weight.to(at::kFloat);
+  const Factor factor = factor_of(fixture.hessian().to(at::kFloat), Order::kActivation);
+  const test::Keys keys = {{"group", 32}, {"symmetric", false}, {"zero", "float"}};
+  for (const char* convention : {"minmax", "gptq", "llmc"}) {
+    const Format format = test::with(test::weight("int", keys), {{"convention", convention}});
+    const ScalarGrid grid = grid_of(weight, format, at::kHalf);
+    EXPECT_TRUE(grid.zero.ne(grid.zero.round()).any().item<bool>());
+    double loss = 0, reference = 0;
+    const at::Tensor codes = solve::sweep_codes(weight, factor, grid, {}, &loss);
+    const at::Tensor plain = solve::sweep_codes_plain(weight, factor, grid, {}, &reference);
+    EXPECT_LE((codes != plain).sum().item<int64_t>(), 70 * 192 / 200) << convention;
+    EXPECT_NEAR(loss / reference, 1, 2e-2);
+    EXPECT_LT(fixture.error(quant::decode(codes, grid).to(at::kDouble)),
+              fixture.error(test::rounded(weight, format, at::kHalf).to(at::kDouble)));
+  }
+}
+
+TEST(ColumnSweep, DeadColumnsCountInNoWeightThatSharesAScale) {
+  Fixture fixture = f5();
+  fixture.input.select(1, 10).zero_();
+  const Factor factor = factor_of(fixture.hessian().to(at::kFloat));
+  Linear q, k;
+  q.name = "q";
+  k.name = "k";
+  q.weight = fixture.weight.to(at::kFloat);
+  k.weight = q.weight.flip(0).contiguous() * 0.5;
+  k.weight.select(1, 10).fill_(7);
+  std::vector<float> divisors;
+  for (const auto& [linear, other] : {std::pair(&q, &k), std::pair(&k, &q)}) {
+    Target target = test::target(test::weight("nvfp4", {{"share", "fused"}}), at::kBFloat16);
+    target.request.fused = {other->weight};
+    const auto swept = solve::column_sweep(*linear, factor, target);
+    ASSERT_TRUE(swept.ok()) << swept.status();
+    divisors.push_back(part(swept->result.parts(), "outer_scales").item<float>());
+  }
+  EXPECT_EQ(divisors[0], divisors[1]);
+  EXPECT_GT(divisors[0], 2688 / 7);
+}
+
 TEST(ColumnSweep, SweepsFp8) {
   const Fixture fixture = f5();
   const Format format = test::weight("fp8-e4m3");

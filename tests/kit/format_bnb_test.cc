@@ -7,29 +7,15 @@
 
 #include "swage/quant/scalar_codec.h"
 #include "tests/kit/format_support.h"
+#include "tests/kit/golden_random.h"
 
 namespace swage::test {
 namespace {
 
 using ::testing::ElementsAre;
 
-// The generator of these numbers: splitmix64, sums of twelve uniforms less 6.
-at::Tensor gaussians(uint64_t seed, int64_t rows, int64_t columns) {
-  at::Tensor result = at::empty({rows, columns});
-  float* x = result.mutable_data_ptr<float>();
-  const auto next = [&] {
-    seed += 0x9E3779B97F4A7C15u;
-    uint64_t z = seed;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return static_cast<double>((z ^ z >> 31) >> 11) * 0x1p-53;
-  };
-  for (int64_t i = 0; i < result.numel(); ++i) {
-    double sum = 0;
-    for (int draw = 0; draw < 12; ++draw) sum += next();
-    x[i] = static_cast<float>(sum - 6);
-  }
-  return result;
+at::Tensor numbers(uint64_t seed, int64_t rows, int64_t columns) {
+  return gaussians(seed, rows, columns).to(at::kFloat);
 }
 
 double square_error(const at::Tensor& decoded, const at::Tensor& weight) {
@@ -37,7 +23,7 @@ double square_error(const at::Tensor& decoded, const at::Tensor& weight) {
 }
 
 TEST(Nf4, GivesTheCodesAndScalesOfBitsandbytes) {
-  const at::Tensor weight = gaussians(1, 1, 512);
+  const at::Tensor weight = numbers(1, 1, 512);
   const auto codec = codec_of("nf4", {{"decoded", "fp32"}});
   const Parts parts = quantized(*codec, weight);
   EXPECT_NEAR(square_error(codec->decode(parts, 1, 512), weight), 3.98587440, 1e-6);
@@ -57,7 +43,7 @@ TEST(Nf4, GivesTheCodesAndScalesOfBitsandbytes) {
 }
 
 TEST(Nf4, DoubleQuantizationGivesTheBytesOfBitsandbytes) {
-  const at::Tensor weight = gaussians(1, 1, 512);
+  const at::Tensor weight = numbers(1, 1, 512);
   const auto codec = codec_of("nf4", {{"decoded", "fp32"}, {"double_quant", true}});
   const Parts parts = quantized(*codec, weight);
   EXPECT_FLOAT_EQ(part(parts, "scale_offset").item<float>(), 2.3475351333618164f);
@@ -154,7 +140,7 @@ TEST(BnbFp4, HasTheValuesOfBitsandbytes) {
     EXPECT_EQ(scalar->table().values()[code], positive[code]);
     EXPECT_EQ(scalar->table().values()[code + 8], -positive[code]);
   }
-  const at::Tensor weight = gaussians(1, 1, 512);
+  const at::Tensor weight = numbers(1, 1, 512);
   EXPECT_NEAR(square_error(round_trip(*codec, weight), weight), 6.644439097089206, 1e-5);
 }
 

@@ -64,6 +64,18 @@ TEST(Fp8, RoundsToEvenAndSaturates) {
               ElementsAre(1.52587890625e-05f, 1, 1.5f, 57344));
 }
 
+TEST(Fp8, RoundsTheFurtherGoldenNumbers) {
+  EXPECT_THAT(
+      rounded("fp8-e4m3", {.1f, .3f, 1.06f, 17, 18, 19, 300, 432, 464, .001f, 0x1p-10f, .002f})
+          .values,
+      ElementsAre(.1015625f, .3125f, 1, 16, 18, 20, 288, 448, 448, .001953125f, 0, .001953125f));
+  // 3.5 / 448 = 2^-7: 1 becomes 128.
+  const at::Tensor weight = at::tensor({3.5f, 1.f}).view({1, 2});
+  const Parts parts = quantized(*codec_of("fp8-e4m3", {{"granularity", "tensor"}}), weight);
+  EXPECT_EQ(part(parts, "scales").item<float>(), 0x1p-7f);
+  EXPECT_EQ(part(parts, "codes").view(at::kByte)[0][1].item<int>(), 0x70);
+}
+
 TEST(Fp8, HasTheValuesOfTheStandard) {
   const std::vector<float> e4m3 = values_of("fp8-e4m3"), e5m2 = values_of("fp8-e5m2");
   EXPECT_EQ(e4m3.size(), 253u);  // 254 finite codes, of which two are zero

@@ -143,6 +143,9 @@ TEST(TransformInput, RefusesWhatWouldNotFollowIt) {
   linear.clip_low = linear.clip_high = at::ones({8, 1});
   EXPECT_THAT(message(subset), HasSubstr("has range limits"));
   linear.clip_low = linear.clip_high = at::Tensor();
+  linear.mask = at::ones({8, 96}, at::kBool);
+  EXPECT_THAT(message(subset), HasSubstr("has a mask"));
+  linear.mask = at::Tensor();
   ASSERT_EQ(message(subset), "");
   EXPECT_THAT(message(subset), HasSubstr("has a transform of its input already"));
   ASSERT_TRUE(linear.set_result(per_channel(linear)).ok());

@@ -251,6 +251,61 @@ TEST(Quantizer, LimitsAreAppliedBeforeTheRange) {
   EXPECT_LE((decode(result) - expected).abs().max().item<float>(), 0.005);
 }
 
+TEST(Quantizer, LimitsHoldForTheColumnsThatTheyWereFoundFor) {
+  const at::Tensor weight = at::ones({2, 32});
+  at::Tensor high = at::ones({2, 4});  // four groups of 8
+  high.select(1, 1).fill_(0.25);
+  for (const Format& format :
+       {groups(8, false, 8), groups(8, false, 16), groups(8, false, 4), channels(8, false)}) {
+    const Result result = test::quantized(weight, format, at::kFloat, -high, high);
+    const at::Tensor value = decode(result).view({2, 4, 8});
+    EXPECT_NEAR(value.select(1, 1).max().item<float>(), 0.25, 0.005) << format->describe();
+    EXPECT_NEAR(value.select(1, 0).min().item<float>(), 1, 0.005) << format->describe();
+    EXPECT_NEAR(value.narrow(1, 2, 2).min().item<float>(), 1, 0.005) << format->describe();
+  }
+  const at::Tensor five = at::ones({2, 5});
+  EXPECT_THAT(std::string(groups(8, false, 8)
+                              ->fit(weight, test::request(at::kFloat, -five, five))
+                              .status()
+                              .message()),
+              HasSubstr("range limits are [2, 5], expected both, with 2 rows and 4 groups"));
+}
+
+TEST(Quantizer, GroupScalesOfFullRangeKeepTheirSigns) {
+  const at::Tensor weight = f5().weight.to(at::kFloat);
+  const test::Keys keys = {{"group", 16}, {"convention", "full-range"}};
+  const Format one = test::weight("int", keys), two = test::with(one, {{"group_scale", "int8"}});
+  const auto error = [&](const Format& format) {
+    return (test::rounded(weight, format, at::kHalf) - weight).norm().item<double>();
+  };
+  EXPECT_LT(error(two), 1.05 * error(one));
+}
+
+TEST(Quantizer, RowsOfDustKeepTheirGroupScales) {
+  at::Tensor weight = f5().weight.to(at::kFloat);
+  weight[1] *= 3e-5 / weight[1].abs().max();
+  const Format format = test::weight("int", {{"group", 16}, {"group_scale", "int8"}});
+  const at::Tensor value = test::rounded(weight, format, at::kHalf);
+  EXPECT_LT((value[1] - weight[1]).norm().item<double>(), weight[1].norm().item<double>() / 2);
+  const auto refused = make_codec(Scheme{
+      "int", {{"group", 16}, {"symmetric", false}, {"zero", "float"}, {"group_scale", "int8"}}});
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("write zero = \"int\""));
+}
+
+TEST(Quantizer, LinearsThatShareARangeShareItsSearch) {
+  const at::Tensor q = f5().weight.to(at::kFloat), k = q.flip(0).contiguous() * 0.9;
+  for (const char* range : {"minmax", "mse", "weighted"}) {
+    const Format format =
+        test::weight("int", {{"granularity", "tensor"}, {"share", "fused"}, {"range", range}});
+    FitRequest of_q = test::request(at::kFloat), of_k = of_q;
+    of_q.fused = {k};
+    of_k.fused = {q};
+    EXPECT_EQ(part(test::levels_of(q, format, of_q), "scales").item<float>(),
+              part(test::levels_of(k, format, of_k), "scales").item<float>())
+        << range;
+  }
+}
+
 TEST(Quantizer, OneScaleServesAWholeTensor) {
   const at::Tensor weight = f5().weight.to(at::kFloat);
   const ScalarGrid grid =

@@ -124,6 +124,18 @@ TEST(Result, CountsCodesOfSeveralColumns) {
   EXPECT_EQ(storage_bits(*result), kOut * kIn * 2 + kOut * 16);
 }
 
+TEST(Result, CountsWhatAMaskLeavesOfFloatsAndOfCodesOfSeveralColumns) {
+  at::Tensor mask = at::zeros({kOut, kIn}, at::kBool);
+  mask.narrow(1, 0, 32).fill_(true);
+  Result floats = dense_result("m", test::f5().weight.to(at::kBFloat16));
+  floats.set_mask(mask);
+  EXPECT_EQ(storage_bits(floats), kOut * kIn * (8 + 1));
+  auto blocks = quant::quantize(linear_of(test::f5().weight), target_of(codec_of("e8p")));
+  ASSERT_TRUE(blocks.ok()) << blocks.status();
+  blocks->set_mask(mask);
+  EXPECT_EQ(storage_bits(*blocks), kOut * kIn * (2 + 1) + kOut * 16);
+}
+
 TEST(Result, DecodesMaskSidesAndMainPathTogether) {
   const at::Tensor plain = decode(sample());
   at::Tensor mask = at::ones({kOut, kIn}, at::kBool);

@@ -140,6 +140,11 @@ TEST_F(CompressedTensorsDamage, IsReportedByKeyOfTheConfig) {
             "config.json: quantization_config.config_groups.group_0.weights.num_bits is 9, "
             "expected 2 to 8");
   EXPECT_THAT(config(fp8_, R"("num_bits":8)", R"("num_bits":4)"), HasSubstr("expected 8"));
+  const Kind groups{
+      fp8_.weight,
+      R"({"format": "fp8-e4m3", "granularity": "group", "group": 32, "dynamic": true})"};
+  EXPECT_THAT(config(groups, R"("group_size":32,"num_bits":8)", R"("group_size":32,"num_bits":6)"),
+              HasSubstr("num_bits is 6, expected 4 or 8 for floats"));
   EXPECT_THAT(config(packed_, R"("strategy":"group")", R"("strategy":"block")"),
               HasSubstr("block_structure is null, expected rows and columns above 0"));
   EXPECT_THAT(config(packed_, R"("group_size":32)", R"("group_size":0)"),

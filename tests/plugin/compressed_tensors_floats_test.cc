@@ -29,11 +29,9 @@ struct Kind {
 const Kind kNvfp4{R"({"format": "nvfp4"})", "", "nvfp4-pack-quantized"};
 const Kind kNvfp4Inputs{kNvfp4.weight, R"({"format": "nvfp4", "dynamic": false})", kNvfp4.format};
 const Kind kMxfp4{R"({"format": "mxfp4"})", "", "mxfp4-pack-quantized"};
-const Kind kMxfp4Inputs{kMxfp4.weight, R"({"format": "mxfp4", "scale_rule": "even"})",
-                        kMxfp4.format};
+const Kind kMxfp4Inputs{kMxfp4.weight, R"({"format": "mxfp4", "dynamic": true})", kMxfp4.format};
 const Kind kMxfp8{R"({"format": "mxfp8"})", "", "mxfp8-quantized"};
-const Kind kMxfp8Inputs{kMxfp8.weight, R"({"format": "mxfp8", "scale_rule": "even"})",
-                        kMxfp8.format};
+const Kind kMxfp8Inputs{kMxfp8.weight, R"({"format": "mxfp8", "dynamic": true})", kMxfp8.format};
 const Kind kBlocks{
     R"({"format": "fp8-e4m3", "granularity": "block", "block_rows": 32, "block_columns": 32})", "",
     "float-quantized"};
@@ -43,7 +41,6 @@ const Kind kBlocksInputs{kBlocks.weight,
 const Kind kKinds[] = {kNvfp4, kNvfp4Inputs, kMxfp4,  kMxfp4Inputs,
                        kMxfp8, kMxfp8Inputs, kBlocks, kBlocksInputs};
 
-// Microscaled inputs have no key "dynamic": they always are.
 ActivationQuantizer inputs(const std::string& json) {
   ActivationQuantizer quantizer;
   quantizer.codec = scheme(json);
@@ -273,8 +270,12 @@ TEST(CompressedTensorsFloats, RefusedBeforeTheyCostAnything) {
   EXPECT_THAT(refusal(kMxfp4, 48), HasSubstr("48 inputs is no multiple of 32"));
   EXPECT_THAT(refusal(kMxfp8, 48), HasSubstr("48 inputs is no multiple of 32"));
   EXPECT_EQ(refusal(kBlocks, 48), "") << "blocks may be cut";
-  EXPECT_THAT(refusal({kMxfp8.weight, R"({"format": "mxfp8"})", ""}),
+  EXPECT_THAT(refusal(kBlocksInputs, 48), HasSubstr("no multiple of a group of"));
+  EXPECT_THAT(refusal({kMxfp8.weight,
+                       R"({"format": "mxfp8", "dynamic": true, "scale_rule": "floor"})", ""}),
               HasSubstr("its readers scale inputs by scale_rule = \"even\"; use that"));
+  EXPECT_THAT(refusal({R"({"format": "mxfp4", "scale_rule": "four-thirds"})", "", ""}),
+              HasSubstr("powers of two, not thirds of them"));
   EXPECT_THAT(refusal({R"({"format": "nvfp4", "decoded": "fp32"})", "", ""}),
               HasSubstr("round code times scale to bf16; use decoded = \"bf16\""));
   EXPECT_THAT(refusal({R"({"format": "mxfp8", "element": "e5m2"})", "", ""}),

@@ -144,6 +144,11 @@ constexpr char kFormat[] =
     "[[component.param]]\nname = \"even\"\ntype = \"bool\"\ndefault = true\ntables = "
     "[\"weight\"]\nhelp = \"H.\"\n[[component.param]]\nname = \"last\"\nhelp = \"H.\"\n";
 
+TEST(Manifest, HasNoPathAmongTheKeysOfAFormat) {
+  EXPECT_THAT(refusal(std::string(kFormat) + "type = \"path\"\n"),
+              HasSubstr("keys of a scheme are values, no path"));
+}
+
 std::string format_refusal(const std::string& keys) { return refusal(kFormat + keys); }
 
 TEST(Manifest, OfAFormatTellsWhereAndUnderWhatConditionsKeysExist) {

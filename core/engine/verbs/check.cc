@@ -14,9 +14,7 @@ namespace {
 // A scheme that no codec holds was refused before.
 std::string text_of(const Scheme& scheme) { return (*codec_of(scheme))->describe(); }
 
-std::string weight_text(const Step& step) {
-  return step.takes_weight && (step.weight_given || !step.activation) ? text_of(step.weight) : "";
-}
+std::string weight_text(const Step& step) { return step.takes_weight ? text_of(step.weight) : ""; }
 
 void print_model(const OpenedModel& model) {
   const ModelOutline& outline = model.outline();

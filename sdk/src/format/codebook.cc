@@ -163,6 +163,8 @@ class Codebook final : public Codec {
     SWAGE_RETURN_IF_ERROR(check.finite(kTable));
     SWAGE_RETURN_IF_ERROR(check.only({kCodes, kTable}));
     const at::Tensor& table = part(parts, kTable);
+    if (table.element_size() == 1)
+      return check.wrong(kTable, c10::toString(table.scalar_type()), "floats of 16 bits or more");
     if (k_ > 1 || table.diff(1, 1).ge(0).all().item<bool>()) return absl::OkStatus();
     return check.wrong(kTable, "out of order", "rows whose entries ascend");
   }

@@ -1,6 +1,7 @@
 // Integers of 2 to 8 bits (Jacob et al. 2018): four conventions of the field, scales for a tensor,
 // a row, a group of columns or a block, zero points in integers or floats, and group scales in
-// int8 under one 16-bit scale a row (Lin et al. 2024, QoQ).
+// int8 under one 16-bit scale a row. These use all of int8; QoQ (Lin et al. 2024) takes smaller
+// ones, for which code times group scale is an int8 again.
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -34,6 +35,9 @@ constexpr char kGranularity[] = "group";  // where the keys name none
 constexpr double kLlmcFloor = 1e-5;
 constexpr int kGreatestGroupScale = 127;
 constexpr int64_t kWholeRow = int64_t{1} << 40;
+// The least numbers, subnormal ones of fp16 included.
+constexpr double kLeastHalf = 5.960464477539063e-08,
+                 kLeastFloat = std::numeric_limits<float>::min();
 
 Convention convention_of(const Value& keys) {
   constexpr int64_t kKernelBits = 8;
@@ -91,6 +95,11 @@ class Int final : public ScalarCodec {
           "convention = \"full-range\" is symmetric; with symmetric = false use \"minmax\", "
           "\"gptq\" or \"llmc\"");
     }
+    if (two_levels() && layout().float_zeros) {
+      throw std::invalid_argument(
+          "zero = \"float\" has the type of the scales, and group_scale = \"int8\" leaves no float "
+          "there; write zero = \"int\" or group_scale = \"float\"");
+    }
     if (!is_dynamic(keys) && of_inputs(keys) && keys.str("granularity", "token") != "tensor") {
       throw std::invalid_argument(
           "a static scale per token or group cannot exist; with dynamic = false write granularity "
@@ -140,8 +149,8 @@ class Int final : public ScalarCodec {
     Level<T> level;
     const T scale = unrounded_scale(low, high);
     if (two_levels()) {
-      level.stored = std::min(std::max(std::nearbyint(scale / T(storage.outer)), T(1)),
-                              T(kGreatestGroupScale));
+      const T size = std::nearbyint(std::abs(scale) / T(storage.outer));
+      level.stored = std::copysign(std::min(std::max(size, T(1)), T(kGreatestGroupScale)), scale);
       level.scale = level.stored * T(storage.outer);
       if (scale == 0) return level;
     } else {
@@ -183,9 +192,11 @@ class Int final : public ScalarCodec {
                                    : (high.clamp_min(0) - low.clamp_max(0)) / (2 * half - 1);
     if (convention_ == Convention::kGptq && symmetric()) scale = 2 * magnitude / (2 * half - 1);
     if (convention_ == Convention::kFullRange) scale = magnitude / half;
-    const at::Tensor outer =
-        (scale.amax(1, true) / kGreatestGroupScale).to(scale_type_of(keys_, open));
-    return at::where(outer.eq(0), at::ones_like(outer), outer);
+    const at::Tensor greatest = scale.amax(1, true);
+    const at::Tensor outer = (greatest / kGreatestGroupScale).to(scale_type_of(keys_, open));
+    const double least = outer.scalar_type() == at::kHalf ? kLeastHalf : kLeastFloat;
+    const at::Tensor small = at::where(greatest.eq(0), at::ones_like(outer), least);
+    return at::where(outer.eq(0), small.to(outer.scalar_type()), outer);
   }
 
   at::Tensor effective_scales(const Parts& levels) const override {

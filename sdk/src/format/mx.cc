@@ -48,7 +48,14 @@ class Mx : public quant::ScalarCodec {
         greatest_exponent_(std::ilogb(table->greatest())),
         // compressed-tensors takes one bit for elements of 8 bits as well.
         even_bits_(table->bits() == 8 ? 1 : table->mantissa_bits()) {
-    const std::string rule = Value(params.values()).str("scale_rule", "floor");
+    const Value keys(params.values());
+    of_inputs_ = of_inputs(keys);
+    if (of_inputs_ && !is_dynamic(keys)) {
+      throw std::invalid_argument(
+          "the scales of 32 columns follow their values: dynamic = false cannot be");
+    }
+    const std::string rule = keys.str("scale_rule", of_inputs_ ? "even" : "floor");
+    if (rule == "floor") rule_ = Rule::kFloor;
     if (rule == "ceil") rule_ = Rule::kCeil;
     if (rule == "even") rule_ = Rule::kEven;
     if (rule == "four-thirds") rule_ = Rule::kFourThirds;
@@ -58,7 +65,12 @@ class Mx : public quant::ScalarCodec {
   std::string do_describe() const override {
     return element_.empty() ? format() : absl::StrCat(format(), " ", element_);
   }
+  // How scales are chosen is part of what an input becomes; of a weight its codes and scales say
+  // all.
   std::string do_form() const override {
+    static const char* const kRules[] = {"floor", "ceil", "even", "four-thirds"};
+    if (of_inputs_)
+      return absl::StrCat(do_describe(), " scaled by ", kRules[static_cast<int>(rule_)]);
     return absl::StrCat(do_describe(), rule_ == Rule::kFourThirds ? " under thirds" : "", " as ",
                         c10::toString(decoded_));
   }
@@ -127,6 +139,7 @@ class Mx : public quant::ScalarCodec {
   const at::ScalarType decoded_;
   const int greatest_exponent_, even_bits_;
   Rule rule_ = Rule::kFloor;
+  bool of_inputs_ = false;
 };
 
 ScalarTable::Pointer table_of(const std::string& element) {

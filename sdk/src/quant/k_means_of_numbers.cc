@@ -9,8 +9,8 @@
 namespace swage::quant {
 namespace {
 
-constexpr int kStarts = 3, kRounds = 100;
-constexpr int64_t kFewEntries = 16;  // of more, one start is as good as another
+constexpr int kRandomStarts = 2, kRounds = 100;
+constexpr int64_t kFewEntries = 16;  // of more, the spaced start is as good as any other
 
 uint64_t mixed(uint64_t x) {  // SplitMix64
   x += 0x9E3779B97F4A7C15u;
@@ -35,6 +35,12 @@ class Numbers {
     }
   }
 
+  std::vector<double> distinct() const {
+    std::vector<double> values = value_;
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+    return values;
+  }
+
   std::vector<double> seeds(int64_t entries, uint64_t seed) const {
     std::vector<double> chosen;
     std::vector<double> cost = weight_;
@@ -50,6 +56,29 @@ class Numbers {
       }
     }
     std::sort(chosen.begin(), chosen.end());
+    return chosen;
+  }
+
+  // Entries in the middles of equal shares: of the numbers' weights, or of what the density of many
+  // entries follows, its cube root (Panter and Dite 1951), which a gap of 1 / density adds with its
+  // power 2/3.
+  std::vector<double> spaced(int64_t entries, bool cube_root) const {
+    std::vector<double> share(value_.size());
+    double total = 0;
+    for (size_t p = 0; p < value_.size(); ++p) {
+      const double before = p > 0 ? value_[p] - value_[p - 1] : 0;
+      const double after = p + 1 < value_.size() ? value_[p + 1] - value_[p] : before;
+      const double gap = (p > 0 ? before + after : 2 * after) / 2;
+      total += cube_root ? std::cbrt(weight_[p] * gap * gap) : weight_[p];
+      share[p] = total;
+    }
+    std::vector<double> chosen;
+    for (int64_t n = 0; n < entries && total > 0; ++n) {
+      const double target = total * (static_cast<double>(n) + 0.5) / static_cast<double>(entries);
+      const auto found = std::upper_bound(share.begin(), share.end(), target);
+      const double value = value_[std::min<size_t>(found - share.begin(), share.size() - 1)];
+      if (chosen.empty() || value > chosen.back()) chosen.push_back(value);
+    }
     return chosen;
   }
 
@@ -124,17 +153,22 @@ double drawn(uint64_t seed, uint64_t counter) {
 template <class T>
 std::vector<T> k_means_of_numbers(const WeightedPoints<T>& points, int64_t entries, uint64_t seed) {
   const Numbers numbers(points);
-  std::vector<double> best;
-  double least = std::numeric_limits<double>::infinity();
-  for (int start = 0; start < (entries > kFewEntries ? 1 : kStarts); ++start) {
-    std::vector<double> found = numbers.seeds(entries, seed * kStarts + start);
+  std::vector<double> best = numbers.distinct();
+  const bool exact = static_cast<int64_t>(best.size()) <= entries;
+  double least = exact ? 0 : std::numeric_limits<double>::infinity();
+  const auto take = [&](std::vector<double> found) {
+    if (found.empty() || least == 0) return;
     numbers.improve(found);
     const double cost = numbers.cost(found);
-    if (cost < least) {
-      best = std::move(found);
-      least = cost;
-    }
-    if (least == 0) break;
+    if (!(cost < least)) return;
+    best = std::move(found);
+    least = cost;
+  };
+  take(numbers.spaced(entries, true));
+  if (entries <= kFewEntries) {
+    take(numbers.spaced(entries, false));
+    for (int start = 0; start < kRandomStarts; ++start)
+      take(numbers.seeds(entries, seed * kRandomStarts + start));
   }
   best.resize(entries, best.back());
   return std::vector<T>(best.begin(), best.end());

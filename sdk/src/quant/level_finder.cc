@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "quant/range_search.h"
 #include "quant/view.h"
+#include "swage/call_site.h"
 #include "swage/status.h"
 
 namespace swage::quant {
@@ -49,6 +50,7 @@ class LevelFinder {
     merge_rows();
     share();
     levels_.outer = outer_scales();
+    SWAGE_RETURN_IF_ERROR(check_outer());
     if (levels_.outer.defined()) outer_ = levels_.outer.to(at::kDouble).contiguous();
     levels_.scales = at::empty({row_groups_, groups_}, weight_.options());
     levels_.zeros = at::empty_like(levels_.scales);
@@ -58,6 +60,17 @@ class LevelFinder {
   }
 
  private:
+  // What a format of a plugin answers is read by index below.
+  absl::Status check_outer() const {
+    const int64_t across = codec_.layout().outer_groups;
+    if (!levels_.outer.defined()) return absl::OkStatus();  // nothing to read
+    const int64_t rows = across < 0 ? 1 : row_groups_;
+    const int64_t columns = across < 0 ? 1 : (groups_ + across - 1) / across;
+    if (across != 0 && levels_.outer.sizes() == at::IntArrayRef{rows, columns})
+      return absl::OkStatus();
+    return plugin_fault(absl::StrCat("its outer_scales() are no [", rows, ", ", columns,
+                                     "], which its layout says"));
+  }
   absl::Status check_levels() const {
     const T* scales = levels_.scales.template const_data_ptr<T>();
     const auto place = [&](int64_t i) {
@@ -116,7 +129,8 @@ class LevelFinder {
     high_ = at::cat(high);
   }
 
-  // What an engine multiplies as one matrix has one scale of the whole.
+  // What an engine multiplies as one matrix has one scale of the whole: that of its extremes, which
+  // no weight searches for itself.
   void share() {
     const ScalarLayout& layout = codec_.layout();
     const bool whole = layout.rows == 0 && layout.columns == 0;
@@ -152,7 +166,7 @@ class LevelFinder {
         Level<T> level = codec_.level(low[i], high[i], storage);
         // Equal values have the scale that fits them, if scales come as finely as that.
         const bool settled = few_scales_ ? low[i] == 0 && high[i] == 0 : low[i] == high[i];
-        if (rule_.kind != SearchRule::Kind::kExtremes && !settled)
+        if (rule_.kind != SearchRule::Kind::kExtremes && !settled && !ends_shared_)
           level = searched(gather(x, i, &values, &importance), storage, level);
         if (std::max(-low[i], high[i]) > T(kSafe) && std::isfinite(level.scale) &&
             !decodes(level, low[i], high[i]))
@@ -201,12 +215,8 @@ class LevelFinder {
                            ? importance_.template const_data_ptr<T>() + first
                            : nullptr;
     const T* from = x + row * columns_ + first;
-    Group<T> group{from,
-                   weights,
-                   count,
-                   low_.template const_data_ptr<T>()[index],
-                   high_.template const_data_ptr<T>()[index],
-                   ends_shared_};
+    Group<T> group{from, weights, count, low_.template const_data_ptr<T>()[index],
+                   high_.template const_data_ptr<T>()[index]};
     if (rows == 1) return group;
     values->clear();
     importance->clear();

@@ -12,16 +12,19 @@ FitRequest request_for(const Linear& linear, const Target& target) {
   return request;
 }
 
-absl::StatusOr<Result> quantize(const Linear& linear, const Target& target) {
+at::Tensor fitted_weight(const Linear& linear, const Codec& codec) {
   const at::Tensor weight = linear.mask.defined()
                                 ? linear.weight.masked_fill(linear.mask.logical_not(), 0)
                                 : linear.weight;
-  auto levels = target.codec->fit(weight, request_for(linear, target));
+  return clamp_to_limits(weight, codec.group_width(linear.in()), linear.clip_low, linear.clip_high);
+}
+
+absl::StatusOr<Result> quantize(const Linear& linear, const Target& target) {
+  const at::Tensor weight = fitted_weight(linear, *target.codec);
+  auto levels = target.codec->fit(weight, target.request);
   if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
-  const at::Tensor inside = clamp_to_limits(weight, target.codec->group_width(linear.in()),
-                                            linear.clip_low, linear.clip_high);
   Result result(linear.name, target.codec, linear.out(), linear.in(),
-                target.codec->encode(inside, *std::move(levels)));
+                target.codec->encode(weight, *std::move(levels)));
   if (linear.mask.defined()) result.set_mask(linear.mask);
   return result;
 }

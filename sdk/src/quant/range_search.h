@@ -30,8 +30,7 @@ struct Group {
   const T* values;
   const T* importance;  // null: 1
   int64_t count;
-  T low, high;               // the range whose multiples are tried
-  bool shared_ends = false;  // with others: its ends need be no values of the group
+  T low, high;  // the range whose multiples are tried
 };
 
 // Does cutting off alone cost more than the best candidate does? Of two values: the least and the
@@ -45,7 +44,7 @@ class CutBound {
         last_(T(table.greatest())),
         low_(group.low),
         high_(group.high) {
-    if (power() && !group.shared_ends) return;
+    if (power()) return;
     const auto [least, greatest] = std::minmax_element(group.values, group.values + group.count);
     low_ = *least;
     high_ = *greatest;
@@ -159,8 +158,10 @@ class RangeSearch {
     Level<T> candidate = level_at(T(codec_.search_start()));
     if (!std::isfinite(candidate.scale)) candidate = extremes;
     const T last = level_at(T(kEnd)).scale;
-    for (; candidate.scale > 0 && candidate.scale >= last;
+    T before = std::numeric_limits<T>::infinity();
+    for (; candidate.scale > 0 && candidate.scale >= last && candidate.scale < before;
          candidate = codec_.level_below(candidate.stored, storage_)) {
+      before = candidate.scale;
       if (candidate.scale == extremes.scale) continue;
       if (bound_.exceeded(candidate)) break;
       take(candidate);

@@ -150,6 +150,9 @@ absl::Status ScalarCodec::do_validate(const Parts& parts, int64_t out, int64_t i
     SWAGE_RETURN_IF_ERROR(
         check.shape(kOuter, {one ? 1 : rows, one ? 1 : cuts(groups, layout_.outer_groups)}));
     SWAGE_RETURN_IF_ERROR(check.finite(kOuter));
+    const at::Tensor& outer = part(parts, kOuter);
+    if (outer.element_size() == 1)
+      return check.wrong(kOuter, c10::toString(outer.scalar_type()), "floats of 16 bits or more");
   }
   SWAGE_RETURN_IF_ERROR(check.only(
       {kCodes, kScales, layout_.zeros ? kZeros : "", layout_.outer_groups != 0 ? kOuter : ""}));

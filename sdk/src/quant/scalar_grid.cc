@@ -9,6 +9,9 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
 #include "quant/view.h"
 #include "swage/status.h"
 
@@ -101,9 +104,17 @@ at::Tensor nearest_float(const at::Tensor& scaled, const ScalarTable& table) {
 at::Tensor clamp_to_limits(const at::Tensor& weight, int64_t width, const at::Tensor& low,
                            const at::Tensor& high) {
   if (!low.defined()) return weight;
+  const int64_t columns = weight.size(1), groups = low.size(1);
+  // Limits that were found for other groups hold for the columns that they were found for.
+  if (groups != (columns + width - 1) / width) {
+    if (columns % groups != 0)
+      throw std::invalid_argument(absl::StrCat("range limits of ", groups, " groups do not fit ",
+                                               columns, " columns in groups of ", width));
+    width = columns / groups;
+  }
   const auto spread_limit = [&](const at::Tensor& limit) {
     if (limit.size(1) == 1) return limit.to(weight.scalar_type());
-    return limit.to(weight.scalar_type()).repeat_interleave(width, 1).narrow(1, 0, weight.size(1));
+    return limit.to(weight.scalar_type()).repeat_interleave(width, 1).narrow(1, 0, columns);
   };
   return at::clamp(weight, spread_limit(low), spread_limit(high));
 }

@@ -1,5 +1,6 @@
 #include "swage/quant/static_range.h"
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/tensor.h>
 #include <c10/util/BFloat16.h>
 
@@ -79,15 +80,15 @@ Ends by_error(const Codec& codec, const Ends& ends, const at::Tensor& histogram)
   return best;
 }
 
-// Of what is in the first `count` bins, with all beyond in the last one, from what `levels` equal
-// pieces of them tell apart.
-double divergence(const std::vector<double>& bins, int count, int levels) {
+// Of what is in the first `count` bins, with all beyond in the last one, from what is left where
+// each run of bins with one value in `coarse_values` has become one.
+double divergence(const std::vector<double>& bins, int count, const float* coarse_values) {
   std::vector<double> kept(bins.begin(), bins.begin() + count);
   for (size_t i = static_cast<size_t>(count); i < bins.size(); ++i) kept.back() += bins[i];
   double total = 0, sum = 0, divergence = 0;
   std::vector<double> coarse(static_cast<size_t>(count));
-  for (int level = 0; level < levels; ++level) {
-    const int first = level * count / levels, last = (level + 1) * count / levels;
+  for (int first = 0, last = 0; first < count; first = last) {
+    while (last < count && coarse_values[last] == coarse_values[first]) ++last;
     double held = 0, filled = 0;
     for (int i = first; i < last; ++i) {
       held += bins[static_cast<size_t>(i)];
@@ -118,11 +119,17 @@ Ends by_divergence(const Codec& codec, const Ends& ends, const at::Tensor& histo
     const auto bin = static_cast<int>(all.values[i] / greatest * kBins);
     bins[static_cast<size_t>(std::min(bin, kBins - 1))] += all.counts[i];
   }
+  // The format itself says which bins it tells apart.
+  const float width = greatest / kBins;
+  const at::Tensor centers = ((at::arange(kBins, at::kFloat) + 0.5) * width).unsqueeze(0);
   const int levels = 1 << (std::max(1, static_cast<int>(codec.code_bits())) - 1);
   int best = kBins;
   double least = std::numeric_limits<double>::infinity();
   for (int count = std::max(levels, kStep); count <= kBins; count += kStep) {
-    const double found = divergence(bins, count, levels);
+    const float end = width * static_cast<float>(count);
+    const Parts range = codec.input_levels(std::max(ends.low, -end), std::min(ends.high, end));
+    const at::Tensor coarse = codec.quantize_input(centers.narrow(1, 0, count), range).contiguous();
+    const double found = divergence(bins, count, coarse.const_data_ptr<float>());
     if (!(found < least)) continue;
     least = found;
     best = count;

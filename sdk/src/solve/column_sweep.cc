@@ -5,6 +5,7 @@
 #include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "quant/view.h"
 #include "solve/sweep_tile.h"
@@ -35,6 +36,9 @@ class BlockedSweep {
     scales_ = spread(grid.scale, grid, options, 1);
     zeros_ = spread(grid.zero.defined() ? grid.zero : at::zeros_like(grid.scale), grid, options, 0);
     if (grid.offset.defined()) offsets_ = spread(grid.offset, grid, options, 0);
+    // What a zero point has behind the point counts in the arithmetic of offsets alone.
+    if (!offsets_.defined() && zeros_.ne(zeros_.round()).any().template item<bool>())
+      offsets_ = at::zeros_like(scales_);
     if (mask.defined()) {
       keep_ = at::zeros({columns_, stride_}, options.dtype(at::kByte));
       keep_.narrow(1, 0, rows_).copy_(mask.t().index_select(0, factor.order));
@@ -162,12 +166,15 @@ absl::StatusOr<Swept> column_sweep(const Linear& linear, const Factor& factor, c
                      " columns at once; the factor must be made for blocks of as many"));
   }
   at::Tensor weight = linear.weight;
-  if (options.dead == Dead::kZero && factor.dead.any().item<bool>())
-    weight = weight.masked_fill(factor.dead.unsqueeze(0), 0);
+  FitRequest request = quant::request_for(linear, target);
+  if (options.dead == Dead::kZero && factor.dead.any().item<bool>()) {
+    const at::Tensor dead = factor.dead.unsqueeze(0);
+    weight = weight.masked_fill(dead, 0);
+    for (at::Tensor& other : request.fused) other = other.masked_fill(dead, 0);
+  }
   // Levels cover what is kept; what is pruned is an error that the sweep spreads.
-  auto levels =
-      codec.fit(linear.mask.defined() ? weight.masked_fill(linear.mask.logical_not(), 0) : weight,
-                quant::request_for(linear, target));
+  auto levels = codec.fit(
+      linear.mask.defined() ? weight.masked_fill(linear.mask.logical_not(), 0) : weight, request);
   if (!levels.ok()) return annotate(std::move(levels).status(), linear.name);
   Swept swept;
   Parts parts = *std::move(levels);

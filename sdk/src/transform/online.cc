@@ -84,6 +84,7 @@ absl::Status check_free(const Subset& subset, const Linear& linear) {
   const char* why = nullptr;
   if (linear.result()) why = " has been quantized already";
   if (linear.clip_low.defined()) why = " has range limits";
+  if (linear.mask.defined()) why = " has a mask";
   if (linear.online_transform) why = " has a transform of its input already";
   if (why == nullptr) return absl::OkStatus();
   return absl::FailedPreconditionError(

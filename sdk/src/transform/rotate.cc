@@ -32,10 +32,13 @@ void rotate_reader(at::Tensor& weight, const at::Tensor& factor, const at::Tenso
 }
 
 absl::Status check_free(const Linear& linear) {
-  if (!linear.result() && !linear.clip_low.defined()) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      linear.name, linear.result() ? " has been quantized already" : " has range limits",
-      "; steps that rotate come first"));
+  const char* const what = linear.result()             ? "has been quantized already"
+                           : linear.clip_low.defined() ? "has range limits"
+                           : linear.mask.defined()     ? "has a mask"
+                                                       : nullptr;
+  if (what == nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(linear.name, " ", what, "; steps that rotate come first"));
 }
 
 }  // namespace
