@@ -47,7 +47,7 @@ class Widths : public testing::Test {
 };
 
 TEST_F(Widths, NameTheGroupsThatWouldDo) {
-  EXPECT_EQ(problems(codec("int", {{"group", 64}}), 48, 96),
+  EXPECT_EQ(problems(codec("int", {{"group", 64}, {"group_tail", "error"}}), 48, 96),
             "./p.toml:5:1: step \"round\": group = 64 does not divide the input width 48 of 2 "
             "linears (model.layers.0.up, model.layers.1.up); group = 16 would do, or group_tail = "
             "\"short\" allows a shorter last group\n"

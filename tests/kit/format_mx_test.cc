@@ -57,8 +57,8 @@ TEST(Mxfp4, OrFourThirdsOfThatBelowIt) {
   EXPECT_THAT(bytes_of(part(parts, "scales")), ElementsAre(129));  // 2^2 / 3
   const at::Tensor decoded = codec->decode(parts, 1, 32);
   EXPECT_THAT(first_eight(decoded),
-              testing::Pointwise(testing::FloatNear(1e-4f), {0.f, -.6667f, 1.3333f, 2.6667f, -8.f,
-                                                             0.f, 2.6667f, 5.3333f}));
+              testing::Pointwise(testing::FloatNear(1e-4f),
+                                 {0.f, -.6667f, 1.3333f, 2.6667f, -8.f, 0.f, 2.6667f, 5.3333f}));
   EXPECT_NEAR(mean_square(decoded, block()), .12939028, 1e-7);
   const Parts again = codec->encode(decoded, {{"scales", part(parts, "scales")}});
   EXPECT_TRUE(part(again, "codes").equal(part(parts, "codes")));
@@ -90,6 +90,27 @@ TEST(Mxfp4, RulesDifferInWhatTheyDoAboveAPowerOfTwo) {
     EXPECT_EQ(exponent("mxfp6", "even", 7.75 * scale), by + 1);
     EXPECT_EQ(exponent("mxfp8", "even", 447 * scale), by);
     EXPECT_EQ(exponent("mxfp8", "even", 448 * scale), by + 1);
+  }
+}
+
+TEST(Mxfp4, AWeightedSearchFindsTheBestOfAllPowersOfTwo) {
+  const at::Tensor weight = random_matrix(16, 256),
+                   importance = random_matrix(1, 256, 7).square()[0];
+  FitRequest request;
+  request.importance = importance;
+  for (const char* rule : {"floor", "ceil", "even", "four-thirds"}) {
+    const auto codec =
+        codec_of("mxfp4", {{"range", "weighted"}, {"decoded", "fp32"}, {"scale_rule", rule}});
+    const Parts fitted = quantized(*codec, weight, request);
+    const auto cost = [&](int shift) {
+      const at::Tensor scales = (part(fitted, "scales").to(at::kInt) + shift).to(at::kByte);
+      const Parts parts = codec->encode(weight, {{"scales", scales}});
+      const at::Tensor error = codec->decode(parts, 16, 256) - weight;
+      return (error.to(at::kDouble).square() * importance).view({16, 8, 32}).sum(2);
+    };
+    const at::Tensor best = cost(0);
+    for (int shift = -5; shift <= 5; ++shift)
+      EXPECT_TRUE((best * (1 - 1e-5)).le(cost(shift)).all().item<bool>()) << rule << " " << shift;
   }
 }
 
