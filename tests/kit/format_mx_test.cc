@@ -93,9 +93,10 @@ TEST(Mxfp4, RulesDifferInWhatTheyDoAboveAPowerOfTwo) {
   }
 }
 
+// Importances that differ by more could put it beyond the ends of the search.
 TEST(Mxfp4, AWeightedSearchFindsTheBestOfAllPowersOfTwo) {
   const at::Tensor weight = random_matrix(16, 256),
-                   importance = random_matrix(1, 256, 7).square()[0];
+                   importance = random_matrix(1, 256, 7).abs()[0] + 0.05;
   FitRequest request;
   request.importance = importance;
   for (const char* rule : {"floor", "ceil", "even", "four-thirds"}) {
@@ -110,7 +111,7 @@ TEST(Mxfp4, AWeightedSearchFindsTheBestOfAllPowersOfTwo) {
     };
     const at::Tensor best = cost(0);
     for (int shift = -5; shift <= 5; ++shift)
-      EXPECT_TRUE((best * (1 - 1e-5)).le(cost(shift)).all().item<bool>()) << rule << " " << shift;
+      EXPECT_LE((best / cost(shift)).max().item<double>(), 1 + 1e-5) << rule << " " << shift;
   }
 }
 

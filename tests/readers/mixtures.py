@@ -9,6 +9,7 @@ W4, A8 = 'weight = { bits = 4, granularity = "channel" }\n', "activation = { bit
 W8, FP8 = 'weight = { bits = 8, granularity = "channel" }\n', 'weight = { format = "fp8-e4m3", granularity = "channel" }\n'
 BLOCK = 'weight = { format = "fp8-e4m3", granularity = "block", block_rows = 32, block_columns = 32 }\n'
 NVFP4, MXFP4, MXFP8 = (f'weight = {{ format = "{name}" }}\n' for name in ("nvfp4", "mxfp4", "mxfp8"))
+EXPERTS = 'match = "*.experts.*"\n'
 ASYMMETRIC = 'weight = { bits = 4, granularity = "channel", symmetric = false }\n'
 
 
@@ -23,9 +24,9 @@ MIXTURES = (
     ("8 bits", W8, True),
     ("fp8", FP8, True),
     ("fp8 in blocks", BLOCK, True),
-    ("nvfp4", NVFP4, True),
-    ("mxfp4", MXFP4, True),
-    ("mxfp8", MXFP8, True),
+    ("experts in nvfp4", EXPERTS + NVFP4, True),  # what a mixture has beside them is not always as wide as blocks are
+    ("experts in mxfp4", EXPERTS + MXFP4, True),
+    ("experts in mxfp8", EXPERTS + MXFP8, True),
     ("attention in 8 bits", W4 + override("*self_attn*", W8), True),
     ("shared experts in 8 bits", W4 + override("*shared_expert*", W8), True),
     ("all experts kept", W4 + override("*.experts.*", "keep = true\n"), True),
