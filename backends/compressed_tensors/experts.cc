@@ -49,6 +49,10 @@ std::string in_transformers(const LinearSummary& linear) {
     if (weight.bits == 8 && linear.activation) return "does not load them";
     if (!weight.symmetric) return "does not load them: it knows no zero points of experts";
   }
+  if (weight.strategy == "block" || (weight.is_mx() && weight.bits == 8))
+    return "does not load them";
+  if (weight.strategy_family() != "plain")
+    return "reads their scales wrongly and computes garbage without an error";
   return linear.activation ? "leaves their activations in floats" : "";
 }
 
