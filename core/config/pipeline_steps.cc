@@ -140,13 +140,15 @@ Override PipelineReader::read_override(const Value& table, const std::string& pa
   const auto take = [&](const char* name, const Scheme& base, Value* given) {
     if (!table.has(name) || !takes_scheme(entry, name, path)) return;
     *given = table[name];
-    // Over the step's scheme, or over what an earlier override makes of it.
-    for (const Scheme& earlier : possible_schemes(step, name)) {
+    // Over the step's scheme, as most are, or over what an earlier override makes of it.
+    const auto holds = [&](const Scheme& earlier) {
       std::vector<SchemeProblem> problems;
       read_scheme(*step.formats, name, *given, earlier, &problems);
-      if (problems.empty()) return;
-    }
-    scheme_at(table, path, name, base);
+      return problems.empty();
+    };
+    if (holds(base)) return;
+    const std::vector<Scheme> possible = possible_schemes(step, name);
+    if (std::none_of(possible.begin(), possible.end(), holds)) scheme_at(table, path, name, base);
   };
   take("weight", step.weight, &result.weight);
   take("activation", step.activation.value_or(Scheme{}), &result.activation);

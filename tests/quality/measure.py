@@ -16,8 +16,9 @@ EXTRA = {"smoothquant": "alpha = 0.8\n", "quarot-online": "online = true\n", "om
 
 # Number formats, each with its usual keys: rounded by extremes, by a weighted search, and by GPTQ.
 FORMATS = {
-    "w4-g64": "bits = 4, group = 64", "nvfp4": 'format = "nvfp4"', "mxfp4": 'format = "mxfp4"', "nf4": 'format = "nf4"',
-    "iq4_nl": 'format = "iq4_nl"', "q4_0": 'format = "q4_0"', "q4_k": 'format = "q4_k"', "q8_0": 'format = "q8_0"',
+    "w4-g64": "bits = 4, group = 64", "nvfp4": 'format = "nvfp4"', "mxfp4": 'format = "mxfp4"',
+    "mxfp4-thirds": 'format = "mxfp4", scale_rule = "four-thirds"', "nf4": 'format = "nf4"',
+    "iq4_nl": 'format = "iq4_nl"', "q4_0": 'format = "q4_0"', "q8_0": 'format = "q8_0"',
     "mxfp8": 'format = "mxfp8"', "fp8-channel": 'format = "fp8-e4m3"', "fp8-block": 'format = "fp8-e4m3", granularity = "block"',
     "fp6": 'format = "fp6-e2m3"',
 }
