@@ -12,19 +12,15 @@ constexpr std::pair<Layout, const char*> kNames[] = {
     {Layout::kFloat, "float-quantized"},      {Layout::kNvfp4, "nvfp4-pack-quantized"},
     {Layout::kMxfp4, "mxfp4-pack-quantized"}, {Layout::kMxfp8, "mxfp8-quantized"}};
 
-absl::Status refused(const std::string& scheme, const std::string& reason) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("compressed-tensors cannot hold ", scheme, ": ", reason));
-}
+absl::Status refused(const std::string& reason) { return absl::InvalidArgumentError(reason); }
 
 // Groups fill a row in every layout.
 absl::Status check_groups(const Codec& weight, int64_t group, int64_t in) {
   if (group == 0 || in % group == 0) return absl::OkStatus();
   if (weight.format() != "int")
-    return refused(weight.describe(), absl::StrCat("a row of ", in, " inputs is no multiple of ",
-                                                   group, "; keep this linear"));
-  return refused(weight.describe(),
-                 absl::StrCat("the last group of ", in,
+    return refused(
+        absl::StrCat("a row of ", in, " inputs is no multiple of ", group, "; keep this linear"));
+  return refused(absl::StrCat("the last group of ", in,
                               " inputs is shorter, which its readers "
                               "refuse or misread; use a group size that divides ",
                               in));
@@ -32,20 +28,18 @@ absl::Status check_groups(const Codec& weight, int64_t group, int64_t in) {
 
 absl::Status check_activation(const Quantization& quantization, int64_t in) {
   const Arguments weight = *to_arguments(*quantization.weight);
-  const std::string both =
-      absl::StrCat(quantization.weight->describe(), " with ", quantization.activation->describe());
   const auto activation = input_arguments(*quantization.activation);
-  if (!activation.ok()) return refused(both, std::string(activation.status().message()));
+  if (!activation.ok()) return refused(std::string(activation.status().message()));
   if (activation->type != weight.type)
-    return refused(both, "weights and activations are both integers or both fp8");
+    return refused("weights and activations are both integers or both fp8");
   const bool same_floats =
       activation->bits == weight.bits && activation->strategy_family() == weight.strategy_family();
   if (weight.type == "float" && !same_floats)
-    return refused(both, "weights and activations in floats have one format");
+    return refused("weights and activations in floats have one format");
   if (activation->group_size > 0 && in % activation->group_size != 0)
-    return refused(
-        both, absl::StrCat("its readers refuse inputs of ", in,
-                           " columns that are no multiple of a group of ", activation->group_size));
+    return refused(absl::StrCat("its readers refuse inputs of ", in,
+                                " columns that are no multiple of a group of ",
+                                activation->group_size));
   return absl::OkStatus();
 }
 
@@ -69,10 +63,9 @@ absl::StatusOr<Layout> layout_named(const std::string& format) {
 
 absl::StatusOr<Layout> choose_layout(const Quantization& quantization, int64_t out, int64_t in) {
   const Codec& weight = *quantization.weight;
-  if (weight.code_bits() == 0)
-    return refused("floats as a result", "a linear is quantized or kept; keep this one");
+  if (weight.code_bits() == 0) return refused("a linear is quantized or kept; keep this one");
   const auto arguments = to_arguments(weight);
-  if (!arguments.ok()) return refused(weight.describe(), std::string(arguments.status().message()));
+  if (!arguments.ok()) return refused(std::string(arguments.status().message()));
   SWAGE_RETURN_IF_ERROR(check_groups(weight, arguments->group_size, in));
   if (quantization.activation) SWAGE_RETURN_IF_ERROR(check_activation(quantization, in));
   if (arguments->type == "int")

@@ -1,23 +1,26 @@
 #include "stored_linear.h"
 
 #include <ATen/ops/equal.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "arguments.h"
-#include "packing.h"
 #include "swage/status.h"
+#include "swage/store/packing.h"
+#include "swage/store/stored_module.h"
 
 namespace swage::compressed_tensors {
 namespace {
 
-using Shape = std::vector<int64_t>;
-using Types = std::vector<at::ScalarType>;
+using store::pack;
+using store::packed_words;
+using store::unpack;
+using Module = store::StoredModule;
+using Shape = Module::Shape;
+using Types = Module::Types;
 
-const Types kScaleTypes = {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble};
-constexpr int64_t kMaxSide = int64_t{1} << 40;  // rows or columns; sizes in bits then fit 64 bits
+constexpr int64_t kMaxSide = Module::kGreatestSide;
 
 bool per_tensor(const Codec& codec) { return to_arguments(codec)->strategy == "tensor"; }
 
@@ -53,17 +56,6 @@ absl::Status put_activation(const Result& linear, TensorSink& sink) {
                   part(levels, "scales").to(at::kFloat).reshape({1}));
 }
 
-// Two codes a byte, the first in the low half.
-at::Tensor pairs_of(const at::Tensor& codes) {
-  const at::Tensor halves = codes.view({codes.size(0), -1, 2});
-  return halves.select(2, 0).bitwise_or(halves.select(2, 1).bitwise_left_shift(4)).contiguous();
-}
-
-at::Tensor codes_of(const at::Tensor& pairs) {
-  return at::stack({pairs.bitwise_and(15), pairs.bitwise_right_shift(4)}, 2)
-      .view({pairs.size(0), -1});
-}
-
 absl::Status put_codes(const Result& linear, Layout layout, TensorSink& sink) {
   const at::Tensor& codes = linear.part("codes");
   switch (layout) {
@@ -76,61 +68,13 @@ absl::Status put_codes(const Result& linear, Layout layout, TensorSink& sink) {
     }
     case Layout::kNvfp4:
     case Layout::kMxfp4:
-      return sink.put(linear.name() + ".weight_packed", pairs_of(codes));
+      return sink.put(linear.name() + ".weight_packed", store::pack_pairs(codes));
     default:
       return sink.put(linear.name() + ".weight", codes);
   }
 }
 
 // --- reading ---
-
-// Tensors of one module, checked before they are read.
-class Module {
- public:
-  Module(const std::string& name, const WeightSource& tensors) : name_(name), tensors_(tensors) {}
-
-  bool has(const char* part) const { return tensors_.has(full(part)); }
-
-  absl::Status wrong(const char* part, const std::string& found,
-                     const std::string& expected) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(full(part), " is ", found, ", expected ", expected));
-  }
-
-  absl::StatusOr<Shape> shape(const char* part, size_t rank) const {
-    if (!has(part)) return wrong(part, "missing", "a tensor by quantization_config");
-    SWAGE_ASSIGN_OR_RETURN(Shape found, tensors_.shape(full(part)));
-    bool fits = found.size() == rank;
-    for (const int64_t side : found) fits = fits && side >= 1 && side <= kMaxSide;
-    if (fits) return found;
-    return wrong(part, shown(found), absl::StrCat("a shape of ", rank, " sizes above 0"));
-  }
-
-  absl::StatusOr<at::Tensor> read(const char* part, const Types& types,
-                                  const Shape& expected) const {
-    if (!has(part)) return wrong(part, "missing", shown(expected));
-    SWAGE_ASSIGN_OR_RETURN(const Shape found, tensors_.shape(full(part)));
-    // A single number is also written without a dimension.
-    const bool scalar = found.empty() && expected == Shape{1};
-    if (found != expected && !scalar) return wrong(part, shown(found), shown(expected));
-    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, tensors_.dtype(full(part)));
-    if (std::find(types.begin(), types.end(), type) == types.end()) {
-      const auto name = [](std::string* out, at::ScalarType t) { out->append(c10::toString(t)); };
-      return wrong(part, c10::toString(type), absl::StrJoin(types, " or ", name));
-    }
-    SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, tensors_.read(full(part)));
-    return tensor.reshape(expected);
-  }
-
-  absl::Status expect_absent(const char* part, const char* why) const {
-    return has(part) ? wrong(part, "there", why) : absl::OkStatus();
-  }
-
- private:
-  std::string full(const char* part) const { return absl::StrCat(name_, ".", part); }
-  const std::string& name_;
-  const WeightSource& tensors_;
-};
 
 // What is read of one linear, part by part.
 struct Reading {
@@ -160,7 +104,7 @@ struct Reading {
     in = 2 * shape[1];
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor pairs,
                            module.read("weight_packed", {at::kByte}, shape));
-    parts["codes"] = codes_of(pairs);
+    parts["codes"] = store::unpack_pairs(pairs);
     return absl::OkStatus();
   }
 
@@ -182,7 +126,7 @@ struct Reading {
 
   // As the parts of the format have it, and as the file does.
   absl::Status scales() {
-    Types types = kScaleTypes;
+    Types types = store::float_types();
     Shape shape = {out, groups()};
     if (arguments.strategy == "tensor") shape = {1};
     if (arguments.strategy == "block")
@@ -229,7 +173,8 @@ absl::StatusOr<ActivationQuantizer> read_activation(const Module& module,
     return quantizer;
   }
   if (wanted.empty()) return quantizer;
-  SWAGE_ASSIGN_OR_RETURN(const at::Tensor scale, module.read("input_scale", kScaleTypes, {1}));
+  SWAGE_ASSIGN_OR_RETURN(const at::Tensor scale,
+                         module.read("input_scale", store::float_types(), {1}));
   quantizer.levels["scales"] = scale.to(at::kFloat).reshape({1, 1});
   if (wanted.count("zeros") == 0) return quantizer;
   SWAGE_ASSIGN_OR_RETURN(const at::Tensor zero, module.read("input_zero_point", {at::kChar}, {1}));
@@ -251,9 +196,7 @@ absl::Status write_linear(const Result& linear, Layout layout, TensorSink& sink)
   return sink.put(linear.name() + ".weight_zero_point", stored_zeros(linear, layout));
 }
 
-absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stored,
-                                   const WeightSource& tensors) {
-  const Module module(name, tensors);
+absl::StatusOr<Result> read_linear(const StoredAs& stored, const Module& module) {
   const std::shared_ptr<const Codec>& codec = stored.quantization.weight;
   SWAGE_RETURN_IF_ERROR(
       module.expect_absent("weight_g_idx", "none: groups of scattered columns are not supported"));
@@ -266,26 +209,12 @@ absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stor
   SWAGE_RETURN_IF_ERROR(reading.codes());
   SWAGE_RETURN_IF_ERROR(reading.scales());
   SWAGE_RETURN_IF_ERROR(reading.zeros());
-  Result linear(name, codec, reading.out, reading.in, std::move(reading.parts));
+  Result linear(module.name(), codec, reading.out, reading.in, std::move(reading.parts));
   if (const auto& activation = stored.quantization.activation) {
     SWAGE_ASSIGN_OR_RETURN(ActivationQuantizer quantizer, read_activation(module, activation));
     linear.set_activation(std::move(quantizer));
   }
   return linear;
-}
-
-absl::Status no_result(const std::string& name, const WeightSource& tensors) {
-  const std::string weight = name + ".weight";
-  if (!tensors.has(weight)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        weight, " is missing, expected floats: quantization_config does not name ", name));
-  }
-  SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, tensors.dtype(weight));
-  if (std::find(kScaleTypes.begin(), kScaleTypes.end(), type) != kScaleTypes.end())
-    return absl::NotFoundError(absl::StrCat(name, " is not quantized: ", weight, " holds floats"));
-  return absl::InvalidArgumentError(
-      absl::StrCat(weight, " is ", c10::toString(type),
-                   ", expected floats: quantization_config does not name ", name));
 }
 
 }  // namespace swage::compressed_tensors

@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "quantization_config.h"
 #include "swage/exporter.h"
+#include "swage/store/stored_module.h"
 
 // The tensors of one linear.
 namespace swage::compressed_tensors {
@@ -12,10 +13,6 @@ namespace swage::compressed_tensors {
 absl::Status write_linear(const Result& linear, Layout layout, TensorSink& sink);
 
 // Reads them back. InvalidArgument names the tensor, what it is and what was expected.
-absl::StatusOr<Result> read_linear(const std::string& name, const StoredAs& stored,
-                                   const WeightSource& tensors);
-
-// The status of a linear that the config leaves in floats: NotFound where the files agree.
-absl::Status no_result(const std::string& name, const WeightSource& tensors);
+absl::StatusOr<Result> read_linear(const StoredAs& stored, const store::StoredModule& module);
 
 }  // namespace swage::compressed_tensors

@@ -2,9 +2,9 @@
 #include <ATen/ops/randint.h>
 #include <benchmark/benchmark.h>
 
-#include "backends/compressed_tensors/packing.h"
+#include "swage/store/packing.h"
 
-namespace swage::compressed_tensors {
+namespace swage::store {
 namespace {
 
 at::Tensor codes(int bits) {
@@ -40,4 +40,4 @@ BENCHMARK_TEMPLATE(unpack_codes, unpack_reference)->Name("unpack/plain")->Arg(4)
 BENCHMARK_TEMPLATE(unpack_codes, unpack)->Name("unpack/fast")->Arg(3)->Arg(4)->Arg(8);
 
 }  // namespace
-}  // namespace swage::compressed_tensors
+}  // namespace swage::store

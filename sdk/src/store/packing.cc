@@ -1,13 +1,14 @@
-#include "packing.h"
+#include "swage/store/packing.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstring>
 
-namespace swage::compressed_tensors {
+namespace swage::store {
 namespace {
 
 constexpr int kCodes = 8;  // eight codes become `bits` whole bytes
@@ -154,4 +155,14 @@ at::Tensor unpack_reference(const at::Tensor& words, int bits, int64_t columns) 
   return codes;
 }
 
-}  // namespace swage::compressed_tensors
+at::Tensor pack_pairs(const at::Tensor& codes) {
+  const at::Tensor halves = codes.view({codes.size(0), -1, 2});
+  return halves.select(2, 0).bitwise_or(halves.select(2, 1).bitwise_left_shift(4)).contiguous();
+}
+
+at::Tensor unpack_pairs(const at::Tensor& pairs) {
+  return at::stack({pairs.bitwise_and(15), pairs.bitwise_right_shift(4)}, 2)
+      .view({pairs.size(0), -1});
+}
+
+}  // namespace swage::store

@@ -1,4 +1,4 @@
-#include "backends/compressed_tensors/packing.h"
+#include "swage/store/packing.h"
 
 #include <ATen/ops/equal.h>
 #include <ATen/ops/randint.h>
@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace swage::compressed_tensors {
+namespace swage::store {
 namespace {
 
 using testing::ElementsAreArray;
@@ -64,4 +64,4 @@ TEST(Packing, TakesTransposedTensorsAndManyRows) {
 }
 
 }  // namespace
-}  // namespace swage::compressed_tensors
+}  // namespace swage::store
