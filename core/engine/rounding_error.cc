@@ -24,19 +24,22 @@ Part compare_columns(const at::Tensor& floats, const at::Tensor& result, int64_t
   const int64_t rows = floats.size(0), columns = floats.size(1);
   const T* weight = floats.const_data_ptr<T>() + first;
   const T* decoded = result.const_data_ptr<T>() + first;
-  Part part;
-  bool had[kColumns] = {}, has[kColumns] = {};
+  // A sum for each column: they do not wait for each other.
+  double weights[kColumns] = {}, differences[kColumns] = {}, results[kColumns] = {};
   for (int64_t row = 0; row < rows; ++row, weight += columns, decoded += columns) {
     for (int64_t c = 0; c < width; ++c) {
-      const double w = static_cast<double>(weight[c]);
-      const double difference = w - static_cast<double>(decoded[c]);
-      part.weight += w * w;
-      part.difference += difference * difference;
-      had[c] |= weight[c] != 0;
-      has[c] |= decoded[c] != 0;
+      const auto w = static_cast<double>(weight[c]), d = static_cast<double>(decoded[c]);
+      weights[c] += w * w;
+      differences[c] += (w - d) * (w - d);
+      results[c] += d * d;
     }
   }
-  for (int64_t c = 0; c < width; ++c) part.zeroed += had[c] && !has[c];
+  Part part;
+  for (int64_t c = 0; c < width; ++c) {
+    part.weight += weights[c];
+    part.difference += differences[c];
+    part.zeroed += weights[c] != 0 && results[c] == 0;
+  }
   return part;
 }
 
