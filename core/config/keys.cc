@@ -119,7 +119,7 @@ std::vector<Section> make_sections() {
        {key("use", "string", Value(), kUse), optional("name", "string", kName),
         key("path", "string", Value(), "Folder to write, relative to the current one."),
         optional("serve", "string",
-                 "Engine profile of what will serve it, such as \"vllm-0.33\": what that "
+                 "Engine profile of what will serve it, "
                  "engine would refuse or misread is an error before any work. `swage help "
                  "engines` lists them."),
         [] {

@@ -68,10 +68,10 @@ class Check {
   }
 
   void check_linear(const ServedLinear& linear) {
+    if (linear.kept || rules_.floats) return;
     std::string problem;
     const Share share = share_of(profile_, model_, serving_, joined_, linear, &problem);
     if (!problem.empty()) return add(problem, linear);
-    if (linear.kept || rules_.floats) return;
     if (glob_match_any(profile_.never, linear.name))
       return add("must stay in floats there; keep it: keep = true in an override", linear);
     check_parts(linear);
@@ -109,12 +109,10 @@ class Check {
           "neighbouring columns do",
           linear);
     if (linear.mask && !rules_.masks)
-      add("may have a mask, for which it has no kernels; leave the step out that prunes, or export "
-          "\"huggingface\"",
-          linear);
+      add("may have a mask, for which it has no kernels; leave out the step that prunes", linear);
     if (linear.sides)
       add("may have single outliers or paths beside its codes, which it does not read; leave out "
-          "the step that makes them, or export \"huggingface\"",
+          "the step that makes them",
           linear);
     if (!linear.transform) return;
     if (!rules_.transforms)

@@ -53,8 +53,7 @@ std::string unit_text(const ServedLinear& linear, int64_t unit) {
 }
 
 std::string cut_problem(const ServedLinear& linear, const Cut& cut, bool joined, int64_t devices) {
-  const int64_t rows = linear.kept ? 1 : linear.rows_together;
-  const int64_t columns = linear.kept ? 1 : linear.columns_together;
+  const int64_t rows = linear.rows_together, columns = linear.columns_together;
   if (cut.rows && cut.out < 0)
     return absl::StrCat("has ", linear.out, " outputs, which ", devices,
                         " devices cannot share evenly", remedy(linear.out, 1, devices));

@@ -20,7 +20,8 @@ using ::testing::HasSubstr;
 
 constexpr char kSmall[] =
     "engine = \"Small 1\"\nsummary = \"A small one.\"\n"
-    "[[export]]\nuse = \"writer\"\n[[export.accept]]\nweight = { format = \"int\", bits = [4, 8] }\n";
+    "[[export]]\nuse = \"writer\"\n[[export.accept]]\nweight = { format = \"int\", bits = [4, 8] "
+    "}\n";
 
 std::string message(const std::string& toml) {
   const Formats formats(Catalog::scan({}));
@@ -41,25 +42,30 @@ TEST(EngineProfile, SaysWhereItIsWrong) {
   EXPECT_THAT(message(small + "in_multiple = 0\n"), HasSubstr("at least 1"));
   EXPECT_THAT(message(small + "[[export]]\nuse = \"writer\"\nfloats = true\n"),
               HasSubstr("a second export \"writer\""));
-  EXPECT_THAT(message(small + "[[export]]\nuse = \"other\"\n"), HasSubstr("floats = true or refused"));
+  EXPECT_THAT(message(small + "[[export]]\nuse = \"other\"\n"),
+              HasSubstr("floats = true or refused"));
   EXPECT_THAT(message(small + "[[export]]\nuse = \"other\"\nfloats = true\nrefused = \"no\"\n"),
               HasSubstr("floats = true or refused"));
-  EXPECT_THAT(message(small + "[[export]]\nuse = \"other\"\nfloats = true\ntransforms = \"some\"\n"),
-              HasSubstr("expected no, one device or yes"));
+  EXPECT_THAT(
+      message(small + "[[export]]\nuse = \"other\"\nfloats = true\ntransforms = \"some\"\n"),
+      HasSubstr("expected no, one device or yes"));
 }
 
 // A slip of the pen in a condition would be a condition that everything meets.
 TEST(EngineProfile, KnowsTheKeysOfFormats) {
-  const std::string head = "engine = \"x\"\nsummary = \"x\"\n[[export]]\nuse = \"w\"\n[[export.accept]]\n";
+  const std::string head =
+      "engine = \"x\"\nsummary = \"x\"\n[[export]]\nuse = \"w\"\n[[export.accept]]\n";
   EXPECT_THAT(message(head + "weight = { format = \"int\", bitts = 4 }\n"),
               HasSubstr("did you mean \"bits\""));
-  EXPECT_THAT(message(head + "weight = { format = \"int\", bits = 9 }\n"), HasSubstr("cannot be 9"));
+  EXPECT_THAT(message(head + "weight = { format = \"int\", bits = 9 }\n"),
+              HasSubstr("cannot be 9"));
   EXPECT_THAT(message(head + "weight = { format = \"int\", granularity = [\"grop\"] }\n"),
               HasSubstr("cannot be \"grop\""));
   EXPECT_THAT(message(head + "weight = { bits = 4 }\n"), HasSubstr("says no format"));
-  EXPECT_THAT(message(head + "weight = { format = \"int\" }\nactivation = { format = \"int\", share = "
-                             "\"none\" }\n"),
-              HasSubstr("\"share\" is no key"));
+  EXPECT_THAT(
+      message(head + "weight = { format = \"int\" }\nactivation = { format = \"int\", share = "
+                     "\"none\" }\n"),
+      HasSubstr("\"share\" is no key"));
   EXPECT_EQ(message(head + "weight = { format = \"of-a-plugin\", colour = \"red\" }\n"), "");
 }
 
@@ -87,8 +93,10 @@ class ServeKeys : public testing_support::FolderTest {
  protected:
   absl::StatusOr<Pipeline> load(const std::string& keys) {
     const std::string file =
-        write("p.toml", "[model]\npath = \"model\"\n[[step]]\nuse = \"round\"\n[[export]]\nuse = "
-                        "\"writer\"\npath = \"" + path("out") + "\"\n" + keys);
+        write("p.toml",
+              "[model]\npath = \"model\"\n[[step]]\nuse = \"round\"\n[[export]]\nuse = "
+              "\"writer\"\npath = \"" +
+                  path("out") + "\"\n" + keys);
     return load_pipeline(file, {}, testing_support::small_catalog());
   }
 };

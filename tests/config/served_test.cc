@@ -154,8 +154,8 @@ TEST(ServedByVllm33, IntegersOf2To8BitsWithOrWithoutZeroPoints) {
     for (const bool symmetric : {true, false})
       EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {integers(bits, symmetric)})) << bits;
   }
-  EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors",
-                     {{{"bits", 4}, {"granularity", "channel"}}}));
+  EXPECT_TRUE(
+      serves("vllm-0.33", "compressed-tensors", {{{"bits", 4}, {"granularity", "channel"}}}));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors",
                        dense({{{"bits", 4}, {"granularity", "tensor"}}})),
               ElementsAre(AllOf(HasSubstr("model.layers.0.self_attn.q_proj (and 6 more) is"),
@@ -203,9 +203,9 @@ TEST(ServedByVllm33, Int8) {
 TEST(ServedByVllm33, Fp8ByTheCard) {
   EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {fp8("channel"), kFp8Tokens}, "sm89"));
   EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {fp8("channel")}, "sm80"));
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", dense({fp8("channel"), kFp8Tokens}), 1,
-                       "sm80"),
-              ElementsAre(AllOf(HasSubstr("device \"sm80\""), HasSubstr("sm89+"))));
+  EXPECT_THAT(
+      problems("vllm-0.33", "compressed-tensors", dense({fp8("channel"), kFp8Tokens}), 1, "sm80"),
+      ElementsAre(AllOf(HasSubstr("device \"sm80\""), HasSubstr("sm89+"))));
   EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {fp8("tensor", true), kFp8Static}));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", dense({fp8("tensor"), kFp8Static})),
               ElementsAre(AllOf(HasSubstr("model.layers.0.self_attn.q_proj (and 4 more)"),
@@ -242,9 +242,11 @@ TEST(ServedByVllm33, FloatsOf4Bits) {
 TEST(ServedByVllm33, GptqIsSymmetricOf4Or8BitsWithoutActOrder) {
   EXPECT_TRUE(serves("vllm-0.33", "gptq", {integers(4)}));
   EXPECT_TRUE(serves("vllm-0.33", "gptq", {integers(8)}));
-  for (const int64_t bits : {2, 3, 5, 6, 7}) EXPECT_FALSE(serves("vllm-0.33", "gptq", {integers(bits)}));
-  EXPECT_THAT(problems("vllm-0.33", "gptq", dense({integers(3)})),
-              ElementsAre(AllOf(HasSubstr("bits 4 or 8"), HasSubstr("write weight = { bits = 4 }"))));
+  for (const int64_t bits : {2, 3, 5, 6, 7})
+    EXPECT_FALSE(serves("vllm-0.33", "gptq", {integers(bits)}));
+  EXPECT_THAT(
+      problems("vllm-0.33", "gptq", dense({integers(3)})),
+      ElementsAre(AllOf(HasSubstr("bits 4 or 8"), HasSubstr("write weight = { bits = 4 }"))));
   EXPECT_THAT(problems("vllm-0.33", "gptq", dense({integers(4, false)})),
               ElementsAre(HasSubstr("write weight = { symmetric = true }")));
   EXPECT_THAT(problems("vllm-0.33", "gptq", dense({integers(4, true, 256)})),
@@ -261,7 +263,8 @@ TEST(ServedByVllm33, WhatLeftItsCore) {
     EXPECT_THAT(problems("vllm-0.33", use, dense({})),
                 ElementsAre(AllOf(HasSubstr("left the core"), HasSubstr("compressed-tensors"))));
   }
-  EXPECT_THAT(problems("vllm-0.33", "mlx", dense({})), ElementsAre(HasSubstr("as far as is known")));
+  EXPECT_THAT(problems("vllm-0.33", "mlx", dense({})),
+              ElementsAre(HasSubstr("as far as is known")));
   EXPECT_THAT(problems("vllm-0.33", "huggingface", dense({integers(7, false, 96)})), IsEmpty());
 }
 
@@ -271,7 +274,8 @@ TEST(ServedByVllm33, NeitherMasksNorSidesAndTransformsOnOneDeviceOnly) {
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model), ElementsAre(HasSubstr("a mask")));
   one(model, "up_proj").mask = false;
   one(model, "down_proj").sides = true;
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model), ElementsAre(HasSubstr("outliers")));
+  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model),
+              ElementsAre(HasSubstr("outliers")));
   one(model, "down_proj").sides = false;
   one(model, "down_proj").transform = true;
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model), IsEmpty());
@@ -298,9 +302,9 @@ TEST(ServedByVllm33, SchemesOfTheCache) {
 TEST(ServedByVllm33, JoinedMatricesHaveOneScheme) {
   ServedModel model = dense({integers(4)});
   one(model, "k_proj") = linear(one(model, "k_proj").name, 512, 1024, {integers(8)});
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model),
-              ElementsAre(AllOf(HasSubstr("k_proj is"), HasSubstr("q_proj is"),
-                                HasSubstr("one matrix"))));
+  EXPECT_THAT(
+      problems("vllm-0.33", "compressed-tensors", model),
+      ElementsAre(AllOf(HasSubstr("k_proj is"), HasSubstr("q_proj is"), HasSubstr("one matrix"))));
   model = dense({integers(4)});
   one(model, "up_proj").kept = true;
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model),
@@ -315,8 +319,9 @@ TEST(ServedByVllm33, ExpertsOfALayerHaveOneScheme) {
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", experts({integers(4)})), IsEmpty());
   ServedModel model = experts({integers(4)});
   model.linears.back().kept = true;
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model),
-              ElementsAre(AllOf(HasSubstr("experts.1.down_proj is kept"), HasSubstr("as experts"))));
+  EXPECT_THAT(
+      problems("vllm-0.33", "compressed-tensors", model),
+      ElementsAre(AllOf(HasSubstr("experts.1.down_proj is kept"), HasSubstr("as experts"))));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", experts({fp8("channel")})),
               ElementsAre(HasSubstr("(and 5 more)")));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", experts({fp8("channel"), kFp8Tokens})),
@@ -328,8 +333,9 @@ TEST(ServedByVllm33, ExpertsOfALayerHaveOneScheme) {
 TEST(ServedByVllm33, RoutersHeadsAndEmbeddingsStayInFloats) {
   ServedModel model = experts({integers(4)});
   model.linears.push_back(linear("model.layers.0.mlp.gate", 8, 1024, {integers(4)}));
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model),
-              ElementsAre(AllOf(HasSubstr("mlp.gate must stay in floats"), HasSubstr("keep = true"))));
+  EXPECT_THAT(
+      problems("vllm-0.33", "compressed-tensors", model),
+      ElementsAre(AllOf(HasSubstr("mlp.gate must stay in floats"), HasSubstr("keep = true"))));
   model = dense({integers(4)});
   model.linears.push_back(linear("lm_head", 32000, 1024, {integers(4)}));
   model.linears.back().is_head = true;
@@ -348,10 +354,11 @@ TEST(TensorParallel, LeavesGroupsWhole) {
   ServedModel model = dense({integers(4)});
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 8), IsEmpty());
   one(model, "down_proj").in = 1280;  // 10 groups
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 8),
-              ElementsAre(AllOf(HasSubstr("down_proj has 160 inputs on each of 8 devices"),
-                                HasSubstr("groups of 128"), HasSubstr("tensor_parallel = 5 would do"),
-                                HasSubstr("smaller group"))));
+  EXPECT_THAT(
+      problems("vllm-0.33", "compressed-tensors", model, 8),
+      ElementsAre(AllOf(HasSubstr("down_proj has 160 inputs on each of 8 devices"),
+                        HasSubstr("groups of 128"), HasSubstr("tensor_parallel = 5 would do"),
+                        HasSubstr("smaller group"))));
   one(model, "down_proj").in = 1284;
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 8),
               ElementsAre(HasSubstr("cannot share evenly")));
@@ -367,7 +374,8 @@ TEST(TensorParallel, LeavesBlocksWhole) {
 
 TEST(TensorParallel, LeavesHeadsWholeAndRepeatsThoseOfKeys) {
   ServedModel model = dense({integers(4, true, 64)});
-  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 16), IsEmpty());  // 8 heads of keys
+  EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 16),
+              IsEmpty());  // 8 heads of keys
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 12),
               Contains(HasSubstr("does not divide the 16 heads")));
   model.kv_heads = 6;
@@ -402,7 +410,8 @@ TEST(ServedByVllm32, HasNoHumming) {
 TEST(ServedByOthers, AsTheirProfilesSay) {
   EXPECT_TRUE(serves("sglang-0.5", "gptq", {integers(3, false)}));
   EXPECT_FALSE(serves("sglang-0.5", "compressed-tensors", {integers(4, false)}));
-  EXPECT_TRUE(serves("sglang-0.5", "modelopt", {of("nvfp4"), {{"format", "nvfp4"}, {"dynamic", false}}}));
+  EXPECT_TRUE(
+      serves("sglang-0.5", "modelopt", {of("nvfp4"), {{"format", "nvfp4"}, {"dynamic", false}}}));
   EXPECT_TRUE(serves("tensorrt-llm-1", "modelopt", {integers(4)}));
   EXPECT_FALSE(serves("tensorrt-llm-1", "modelopt", {integers(4, true, 64)}));
   EXPECT_FALSE(serves("tensorrt-llm-1", "compressed-tensors", {integers(4)}));
@@ -417,17 +426,20 @@ TEST(ServedByOthers, AsTheirProfilesSay) {
 }
 
 TEST(ServedByTransformers, ExpertsHaveOneSchemeInTheWholeModel) {
-  EXPECT_THAT(problems("transformers-5.23", "compressed-tensors", experts({integers(4)})), IsEmpty());
+  EXPECT_THAT(problems("transformers-5.23", "compressed-tensors", experts({integers(4)})),
+              IsEmpty());
   EXPECT_THAT(problems("transformers-5.23", "compressed-tensors", experts({integers(4, false)})),
               ElementsAre(HasSubstr("symmetric = true")));
   EXPECT_THAT(problems("transformers-5.23", "compressed-tensors", experts({of("nvfp4")})),
               ElementsAre(HasSubstr("nvfp4")));
   ServedModel model = experts({integers(4)});
-  model.linears.push_back(linear("model.layers.1.mlp.experts.0.up_proj", 1024, 1024, {integers(8)}));
+  model.linears.push_back(
+      linear("model.layers.1.mlp.experts.0.up_proj", 1024, 1024, {integers(8)}));
   EXPECT_THAT(problems("transformers-5.23", "compressed-tensors", model),
               ElementsAre(HasSubstr("as experts")));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model), IsEmpty());
-  EXPECT_THAT(problems("transformers-5.23", "modelopt", model), ElementsAre(HasSubstr("without scales")));
+  EXPECT_THAT(problems("transformers-5.23", "modelopt", model),
+              ElementsAre(HasSubstr("without scales")));
 }
 
 TEST(ServedByTransformers, GptqMayHaveActOrder) {
@@ -442,7 +454,8 @@ TEST(ServedByLmdeploy, TakesOneSchemeWithScalesInFp16) {
               ElementsAre(HasSubstr("scale_dtype = \"fp16\"")));
   for (ServedLinear& linear : model.linears) linear.scale_type = "fp16";
   EXPECT_THAT(problems("lmdeploy", "compressed-tensors", model), IsEmpty());
-  one(model, "down_proj") = linear(one(model, "down_proj").name, 1024, 4096, {integers(4, true, 32)});
+  one(model, "down_proj") =
+      linear(one(model, "down_proj").name, 1024, 4096, {integers(4, true, 32)});
   one(model, "down_proj").scale_type = "fp16";
   EXPECT_THAT(problems("lmdeploy", "compressed-tensors", model),
               ElementsAre(HasSubstr("one scheme for all")));
