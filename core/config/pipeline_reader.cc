@@ -246,9 +246,8 @@ std::optional<ServeSpec> PipelineReader::read_serve(const Entry& entry) {
     for (const char* key : {"tensor_parallel", "device"}) {
       if (!entry.keys.at(key).is_null())
         problems_.add(place(key), absl::StrCat("\"", key,
-                                               "\" says how an engine serves the export; "
-                                               "name the engine too, such as serve = \"vllm-0.33\" "
-                                               "(swage help engines)"));
+                                               "\" says how an engine serves the export; name the "
+                                               "engine too: serve = \"…\" (swage help engines)"));
     }
     return std::nullopt;
   }

@@ -55,9 +55,9 @@ struct SplitRules {
 
 // An engine of one version: what it loads, as a file <name>.engine.toml says (docs/serving.md).
 struct EngineProfile {
-  std::string name;  // "vllm-0.33": of the file
+  std::string name;  // of the file
   std::string file;
-  std::string engine, summary;                  // "vLLM 0.33", as messages call it
+  std::string engine, summary;                  // as messages call it
   std::vector<std::string> never;               // globs: linears that stay in floats
   std::vector<std::vector<std::string>> fused;  // last words of names beside each other
   std::string experts;  // the module whose numbered children are computed together

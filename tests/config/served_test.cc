@@ -140,7 +140,7 @@ const Value::Table kFp8Groups = {{"format", "fp8-e4m3"}, {"granularity", "group"
 
 TEST(EngineProfiles, AllAreValid) {
   EXPECT_THAT(engine_names({engines_folder()}),
-              ElementsAre("lightllm", "llama.cpp", "lmdeploy", "mlx", "sglang-0.5",
+              ElementsAre("lightllm", "llama.cpp", "lmdeploy", "mlc", "mlx", "sglang-0.5",
                           "tensorrt-llm-1", "transformers-5.23", "vllm-0.32", "vllm-0.33"));
   for (const std::string& name : engine_names({engines_folder()})) {
     const EngineProfile profile = engine(name);
@@ -446,6 +446,14 @@ TEST(ServedByTransformers, GptqMayHaveActOrder) {
   ServedModel model = dense({integers(4)});
   one(model, "o_proj").act_order = true;
   EXPECT_THAT(problems("transformers-5.23", "gptq", model), IsEmpty());
+}
+
+TEST(ServedByMlc, TakesAwqOfTheWholeModel) {
+  ServedModel model = dense({integers(4)});
+  EXPECT_THAT(problems("mlc", "awq", model), IsEmpty());
+  one(model, "down_proj").kept = true;
+  EXPECT_THAT(problems("mlc", "awq", model),
+              ElementsAre(HasSubstr("down_proj is kept in floats, but all linears")));
 }
 
 TEST(ServedByLmdeploy, TakesOneSchemeWithScalesInFp16) {
