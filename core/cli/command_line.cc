@@ -214,7 +214,8 @@ void CommandLine::add_reading_verbs() {
   flag(verb("plugins"), "--json", &arguments_.json, "Print JSON");
   verb("help")
       .add_option("TOPIC", arguments_.target,
-                  "A component, a verb, \"pipeline\" or \"architectures\"")
+                  "A component, an engine, a verb, \"pipeline\", \"scheme\", \"architectures\" or "
+                  "\"engines\"")
       ->type_name("");
   verb("schema");
   verb("completion")

@@ -66,7 +66,7 @@ std::string quoted(const std::string& text) {
 // The names of plugins' components, of one kind or all: asked for when they are wanted.
 const char kNames[] =
     R"(swage plugins 2>/dev/null | awk -v kind="$1" '
-    $1 ~ /^(model|algorithm|evaluator|exporter|format)$/ && (kind == "" || $1 == kind) { print $2 }')";
+    $1 ~ /^(model|algorithm|evaluator|exporter|format|engine)$/ && (kind == "" || $1 == kind) { print $2 }')";
 
 std::string bash_words(Kind kind, const std::vector<VerbDescription>& command) {
   switch (kind) {
@@ -81,7 +81,7 @@ std::string bash_words(Kind kind, const std::vector<VerbDescription>& command) {
       return absl::StrCat("compopt -o nospace; COMPREPLY=($(compgen -W ",
                           quoted(absl::StrJoin(pipeline_keys(), " ")), " -- \"$word\"))");
     case Kind::kTopic:
-      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline scheme architectures ",
+      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline scheme architectures engines ",
                           absl::StrJoin(verb_names(command), " "),
                           " $(_swage_names)\" -- \"$word\"))");
     case Kind::kAdapter:
@@ -152,7 +152,7 @@ std::string zsh_action(Kind kind, const std::vector<VerbDescription>& command) {
     case Kind::kKey:
       return "_swage_keys";
     case Kind::kTopic:
-      return absl::StrCat("{compadd pipeline scheme architectures ",
+      return absl::StrCat("{compadd pipeline scheme architectures engines ",
                           absl::StrJoin(verb_names(command), " "), " $(_swage_names)}");
     case Kind::kAdapter:
       return "{compadd $(_swage_names model)}";
@@ -219,7 +219,7 @@ std::string fish_action(Kind kind, const std::vector<VerbDescription>& command) 
     case Kind::kKey:
       return absl::StrCat(" -x -a ", quoted(absl::StrJoin(pipeline_keys(), " ")));
     case Kind::kTopic:
-      return absl::StrCat(" -x -a 'pipeline scheme architectures ",
+      return absl::StrCat(" -x -a 'pipeline scheme architectures engines ",
                           absl::StrJoin(verb_names(command), " "), " (_swage_names \"\")'");
     case Kind::kAdapter:
       return " -x -a '(_swage_names model)'";
@@ -233,7 +233,8 @@ std::string fish_script(const std::vector<VerbDescription>& command) {
   std::string text = absl::StrCat(
       "# Completes swage in fish. Made by `swage completion fish`.\nfunction _swage_names\n  "
       "swage plugins 2>/dev/null | awk -v kind=\"$argv[1]\" '\n    $1 ~ "
-      "/^(model|algorithm|evaluator|exporter|format)$/ && (kind == \"\" || $1 == kind) { print $2 "
+      "/^(model|algorithm|evaluator|exporter|format|engine)$/ && (kind == \"\" || $1 == kind) { "
+      "print $2 "
       "}'\nend\n"
       "complete -c swage -f\n");
   for (const VerbDescription& verb : command) {

@@ -10,6 +10,7 @@
 #include "core/config/formats.h"
 #include "core/config/keys.h"
 #include "core/config/param_check.h"
+#include "core/serve/engine_search.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -176,6 +177,21 @@ void print_architectures(const Catalog& catalog) {
     absl::PrintF("  %-40s %s\n", architecture, adapter);
 }
 
+void print_engines(const Catalog& catalog) {
+  const std::vector<std::string> folders = engine_search_path(catalog);
+  const Formats formats(catalog);
+  absl::PrintF(
+      "`serve = \"NAME\"` in [[export]] names what will serve a checkpoint: what that engine would "
+      "refuse or\nmisread is then an error before any work (swage help NAME tells its rules):\n\n");
+  for (const std::string& name : engine_names(folders)) {
+    const auto profile = find_engine(name, folders, &formats);
+    absl::PrintF(
+        "  %-18s %s\n", name,
+        profile.ok() ? profile->summary : absl::StrCat("not usable: ", profile.status().message()));
+  }
+  absl::PrintF("\nProfiles are files NAME.engine.toml in %s\n", absl::StrJoin(folders, ", "));
+}
+
 void print_overview(const Catalog& catalog) {
   absl::PrintF("%s", kFirstRun);
   for (const Verb& verb : verbs()) absl::PrintF("  %-10s %s\n", verb.name, verb.summary);
@@ -190,6 +206,7 @@ void print_overview(const Catalog& catalog) {
   }
   absl::PrintF(
       "\nEvery key of the file: swage help pipeline. Number formats: swage help scheme.\n"
+      "Engines that exports are checked for: swage help engines.\n"
       "Options of a verb: swage VERB --help. "
       "Every model that is served: swage help architectures.\n");
 }
@@ -203,9 +220,10 @@ absl::Status help(const Arguments& arguments) {
   if (topic == "pipeline") return print_pipeline_keys(), absl::OkStatus();
   if (topic == "scheme") return print_schemes(catalog), absl::OkStatus();
   if (topic == "architectures") return print_architectures(catalog), absl::OkStatus();
+  if (topic == "engines") return print_engines(catalog), absl::OkStatus();
   if (const std::string text = verb_help(topic); !text.empty())
     return absl::PrintF("%s", text), absl::OkStatus();
-  std::vector<std::string> known = {"pipeline", "scheme", "architectures"};
+  std::vector<std::string> known = {"pipeline", "scheme", "architectures", "engines"};
   bool found = false;
   for (const Verb& verb : verbs()) known.push_back(verb.name);
   for (const PluginEntry& plugin : catalog.plugins()) {
@@ -216,6 +234,16 @@ absl::Status help(const Arguments& arguments) {
       print_component(plugin, component);
       found = true;
     }
+  }
+  const std::vector<std::string> folders = engine_search_path(catalog);
+  for (const std::string& name : engine_names(folders)) {
+    known.push_back(name);
+    if (name != topic) continue;
+    const Formats formats(catalog);
+    SWAGE_ASSIGN_OR_RETURN(const EngineProfile profile, find_engine(name, folders, &formats));
+    if (found) absl::PrintF("\n");
+    absl::PrintF("%s", describe(profile));
+    found = true;
   }
   if (found) return absl::OkStatus();
   return with_exit_code(absl::NotFoundError(absl::StrCat("there is no help on \"", topic, "\"",

@@ -1,10 +1,12 @@
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "core/base/plain_output.h"
 #include "core/catalog/catalog.h"
 #include "core/cli/verbs.h"
+#include "core/serve/engine_search.h"
 
 namespace swage {
 namespace {
@@ -44,7 +46,9 @@ void print_for_programs(const Catalog& catalog) {
   Value::List plugins;
   for (const PluginEntry& plugin : catalog.plugins()) plugins.push_back(to_value(plugin));
   const auto& folders = catalog.directories();
+  const std::vector<std::string> engines = engine_names(engine_search_path(catalog));
   const Value all(Value::Table{{"plugins", std::move(plugins)},
+                               {"engines", Value::List(engines.begin(), engines.end())},
                                {"directories", Value::List(folders.begin(), folders.end())}});
   print_json(to_json(all));
 }
@@ -63,12 +67,24 @@ void print_usable(const Catalog& catalog) {
   }
 }
 
+void print_engines(const Catalog& catalog) {
+  const std::vector<std::string> folders = engine_search_path(catalog);
+  const Formats formats(catalog);
+  for (const std::string& name : engine_names(folders)) {
+    const auto profile = find_engine(name, folders, &formats);
+    absl::PrintF(
+        "%-10s %-20s %s\n", "engine", name,
+        profile.ok() ? profile->summary : absl::StrCat("not usable: ", profile.status().message()));
+  }
+}
+
 }  // namespace
 
 absl::Status plugins(const Arguments& arguments) {
   const Catalog catalog = Catalog::scan(plugin_search_path(arguments.plugin_path, {}));
   if (arguments.json) return print_for_programs(catalog), absl::OkStatus();
   print_usable(catalog);
+  print_engines(catalog);
   for (const PluginEntry& plugin : catalog.plugins()) {
     if (plugin.state == PluginState::kCompatible) continue;
     absl::PrintF("\n%s: %s\n    %s\n", name_of(plugin.state), place_of(plugin),

@@ -116,7 +116,21 @@ std::vector<Section> make_sections() {
                  true,
                  "exporter",
                  {key("use", "string", Value(), kUse), optional("name", "string", kName),
-                  key("path", "string", Value(), "Folder to write, relative to the current one.")},
+                  key("path", "string", Value(), "Folder to write, relative to the current one."),
+                  optional("serve", "string",
+                           "Engine profile of what will serve it: what that engine would refuse or "
+                           "misread is an error before any work. `swage help engines` lists them."),
+                  [] {
+                    ParamManifest param =
+                        optional("tensor_parallel", "int",
+                                 "Devices that share every matrix when it is served; with serve.");
+                    param.minimum = 1;
+                    param.maximum = 1024;
+                    return param;
+                  }(),
+                  optional("device", "string",
+                           "Device that it is served on, such as \"sm90\" or \"cpu\"; with serve. "
+                           "Absent: any that the engine runs on.")},
                  {}});
   all.push_back({"plugins",
                  "Where plugins are looked for, beside the usual places.",

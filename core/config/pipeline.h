@@ -8,6 +8,7 @@
 #include "core/catalog/catalog.h"
 #include "core/config/formats.h"
 #include "core/config/toml_reader.h"
+#include "core/serve/served.h"
 #include "swage/params.h"
 #include "swage/scheme.h"
 
@@ -55,10 +56,18 @@ struct EvaluateSpec {
   SourceLocation where;
 };
 
+// Who will serve an export.
+struct ServeSpec {
+  std::shared_ptr<const EngineProfile> engine;
+  Serving serving;
+  SourceLocation where;
+};
+
 struct ExportSpec {
   std::string use, name, path;
   Params params;
   SourceLocation where;
+  std::optional<ServeSpec> serve;  // none: nothing is asked of it but what its format holds
 };
 
 struct RunSpec {

@@ -41,6 +41,13 @@ Value calibration_value(const std::optional<CalibrationSpec>& spec) {
                             {"expert_tokens", spec->expert_tokens}});
 }
 
+Value serve_value(const ServeSpec& spec) {
+  Value::Table table = {{"engine", spec.engine->name},
+                        {"tensor_parallel", spec.serving.tensor_parallel}};
+  if (spec.serving.device) table["device"] = text_of(*spec.serving.device);
+  return Value(std::move(table));
+}
+
 // Without threads, micro_batch and reference_cache: no result depends on them, so a run may go on
 // with others.
 Value run_value(const RunSpec& run) {
@@ -79,10 +86,12 @@ Value effective_value(const Pipeline& pipeline) {
         Value::Table{{"use", spec.use}, {"name", spec.name}, {"params", spec.params.values()}});
   }
   for (const ExportSpec& spec : pipeline.exports) {
-    exports.push_back(Value::Table{{"use", spec.use},
-                                   {"name", spec.name},
-                                   {"path", spec.path},
-                                   {"params", spec.params.values()}});
+    Value::Table one{{"use", spec.use},
+                     {"name", spec.name},
+                     {"path", spec.path},
+                     {"params", spec.params.values()}};
+    if (spec.serve) one["serve"] = serve_value(*spec.serve);
+    exports.push_back(std::move(one));
   }
   Value::Table model = {{"path", pipeline.model_path}, {"towers", texts(pipeline.towers)}};
   if (!pipeline.adapter.empty()) model["adapter"] = pipeline.adapter;

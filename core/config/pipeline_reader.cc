@@ -11,6 +11,7 @@
 #include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/places.h"
+#include "core/serve/engine_search.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -226,11 +227,46 @@ std::optional<PipelineReader::Entry> PipelineReader::read_entry(const std::strin
 
 void PipelineReader::read_exports() {
   for (Entry& entry : read_entries("export")) {
-    ExportSpec spec{entry.use, entry.name, "", std::move(entry.params), entry.where};
+    ExportSpec spec{entry.use, entry.name, "", std::move(entry.params), entry.where, {}};
     const std::string path = text_or(entry.keys, "path", "");
     if (!path.empty()) spec.path = absolute_path(path);
+    spec.serve = read_serve(entry);
     pipeline_.exports.push_back(std::move(spec));
   }
+}
+
+std::optional<ServeSpec> PipelineReader::read_serve(const Entry& entry) {
+  const auto place = [&](const char* key) -> const SourceLocation& {
+    return document_.place(join_path(entry.path, key)).value;
+  };
+  const std::string name = text_or(entry.keys, "serve", "");
+  const Value& devices = entry.keys.at("tensor_parallel");
+  const std::string device = text_or(entry.keys, "device", "");
+  if (entry.keys.at("serve").is_null()) {
+    for (const char* key : {"tensor_parallel", "device"}) {
+      if (!entry.keys.at(key).is_null())
+        problems_.add(place(key), absl::StrCat("\"", key,
+                                               "\" says how an engine serves the export; name the "
+                                               "engine too: serve = \"…\" (swage help engines)"));
+    }
+    return std::nullopt;
+  }
+  ServeSpec spec;
+  spec.where = place("serve");
+  auto profile = find_engine(name, engine_search_path(catalog_), formats_.get());
+  if (!profile.ok()) {
+    problems_.add(spec.where, absl::StrCat("\"serve\": ", profile.status().message()));
+    return std::nullopt;
+  }
+  spec.engine = std::make_shared<const EngineProfile>(*std::move(profile));
+  if (devices.integer() != nullptr) spec.serving.tensor_parallel = *devices.integer();
+  if (entry.keys.at("device").is_null()) return spec;
+  auto parsed = parse_device(device);
+  if (!parsed.ok())
+    problems_.add(place("device"), absl::StrCat("\"device\": ", parsed.status().message()));
+  else
+    spec.serving.device = *std::move(parsed);
+  return spec;
 }
 
 }  // namespace swage

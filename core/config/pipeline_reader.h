@@ -37,6 +37,7 @@ class PipelineReader {
   void read_calibration();
   void read_run();
   void read_exports();
+  std::optional<ServeSpec> read_serve(const Entry& entry);
 
   // pipeline_steps.cc
   void read_steps();

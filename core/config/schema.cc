@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/config/formats.h"
 #include "core/config/keys.h"
+#include "core/serve/engine_search.h"
 
 namespace swage {
 namespace {
@@ -161,9 +162,17 @@ Value override_schema(const std::vector<std::string>& tables) {
             {"items", std::move(schema).value("Other schemes for some linears of the step.")}});
 }
 
-Value component_schema(const Section& section, const ComponentManifest& component) {
+// `engines`: what `serve` may name.
+Value component_schema(const Section& section, const ComponentManifest& component,
+                       const std::vector<std::string>& engines) {
   TableSchema schema;
-  for (const ParamManifest& key : section.keys) schema.add(key);
+  for (ParamManifest key : section.keys) {
+    if (key.name == "serve" && !engines.empty()) {
+      key.type = "choice";
+      key.choices = engines;
+    }
+    schema.add(key);
+  }
   for (const ParamManifest& param : component.params) schema.add(param);
   const std::vector<std::string> tables = tables_of(section, component);
   for (const std::string& table : tables) schema.add(table, reference(table));
@@ -175,6 +184,7 @@ Value component_schema(const Section& section, const ComponentManifest& componen
 // `use` decides which table an entry is, so that an editor reports a mistake at its key instead of
 // saying that none of many tables fits.
 Value entries(const Section& section, const Catalog& catalog) {
+  const std::vector<std::string> engines = engine_names(engine_search_path(catalog));
   Value::List names, rules;
   for (const PluginEntry& plugin : catalog.plugins()) {
     if (plugin.state != PluginState::kCompatible) continue;
@@ -183,7 +193,7 @@ Value entries(const Section& section, const Catalog& catalog) {
       names.push_back(component.name);
       const Table use{{"properties", Table{{"use", Table{{"const", component.name}}}}},
                       {"required", Value::List{"use"}}};
-      rules.push_back(Table{{"if", use}, {"then", component_schema(section, component)}});
+      rules.push_back(Table{{"if", use}, {"then", component_schema(section, component, engines)}});
     }
   }
   Table items{{"type", "object"}, {"required", Value::List{"use"}}};

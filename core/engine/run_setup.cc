@@ -13,6 +13,7 @@
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
+#include "core/engine/served_export.h"
 #include "core/engine/side_file_digests.h"
 #include "core/engine/width_check.h"
 #include "swage/border.h"
@@ -186,6 +187,7 @@ absl::Status make_exporters(RunSetup& setup) {
     setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);
     const RemarkLog said;
     SWAGE_RETURN_IF_ERROR(setup.writers.back().check(planned));
+    SWAGE_RETURN_IF_ERROR(check_serve(spec, planned, *setup.model));
     for (const std::string& text : said.texts())
       setup.remarks.push_back(absl::StrCat("export \"", spec.name, "\": ", printable(text)));
   }

@@ -11,3 +11,8 @@ foreach(entry IN ITEMS transformers-small transformers-model vllm-model)
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
 set_tests_properties(readers/vllm-model PROPERTIES RUN_SERIAL TRUE)
+
+# What an engine profile says of ten checkpoints is what vLLM does: most of a minute each.
+add_test(NAME readers/vllm-contract COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh vllm small contract)
+set_tests_properties(readers/vllm-contract PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
+  SKIP_RETURN_CODE 77 RESOURCE_LOCK readers RUN_SERIAL TRUE TIMEOUT 1800)
