@@ -125,7 +125,7 @@ TEST_F(GptqForeign, FirstFormatWithZeroPoints) {
   write(R"({"bits": 3, "group": 32, "symmetric": false})", kSecond);
   config_["checkpoint_format"] = "gptq";
   tensor("qzeros").fill_(-1);
-  EXPECT_THAT(message(), HasSubstr("qzeros is a field of 7, expected less"));
+  EXPECT_TRUE(must(read()).part("zeros").eq(-4).all().item<bool>()) << "field by field";
 }
 
 TEST_F(GptqForeign, GroupsInPiecesAreReadExactly) {

@@ -32,17 +32,13 @@ at::Tensor ones_of(int bits, int64_t count) {
   return pack(at::zeros({1, count}, at::kChar) + (1 - (1 << (bits - 1))), bits);
 }
 
-// Zero points of the first format. Where fields fill words, one is added to words: a zero point of
-// zero, which GPTQModel writes so, borrows from its neighbour.
-absl::StatusOr<at::Tensor> add_one(const StoredModule& module, const at::Tensor& words, int bits,
-                                   int64_t out) {
+// Zero points of the first format. A zero point of zero lies there as GPTQModel writes it: where
+// fields fill words it takes one from whole words, which borrows from the neighbour, else from each
+// field.
+at::Tensor add_one(const at::Tensor& words, int bits, int64_t out) {
   if (kWordBits % bits == 0) return unpack(words.add(ones_of(bits, out)), bits, out);
-  const at::Tensor fields = unpack(words, bits, out);
-  const int greatest = (1 << (bits - 1)) - 1;
-  if (fields.eq(greatest).any().item<bool>())
-    return module.wrong("qzeros", absl::StrCat("a field of ", (1 << bits) - 1),
-                        "less: it stands for a zero point of zero or for none, as readers will");
-  return fields.add(1);
+  const int half = 1 << (bits - 1);
+  return unpack(words, bits, out).add(half + 1).bitwise_and(2 * half - 1).sub(half);
 }
 
 // What is read of one linear.
@@ -71,10 +67,8 @@ struct Reading {
     SWAGE_ASSIGN_OR_RETURN(
         const at::Tensor packed,
         module.read("qzeros", {at::kInt}, {groups(), packed_words(out, bits())}));
-    at::Tensor points = unpack(packed, bits(), out);
-    if (form.zeros_less_one) {
-      SWAGE_ASSIGN_OR_RETURN(points, add_one(module, packed, bits(), out));
-    }
+    const at::Tensor points =
+        form.zeros_less_one ? add_one(packed, bits(), out) : unpack(packed, bits(), out);
     zeros = points.t().contiguous();
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor stored,
                            module.read("scales", float_types(), {groups(), out}));
