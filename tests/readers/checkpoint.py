@@ -146,13 +146,14 @@ def sliced(source, folder, layers):
         json.dump({**config(source), "num_hidden_layers": layers}, file)
 
 
-def flipped(source, folder, part, bit):
-    """A copy in which one bit of the first `part` of a linear is another; counted from the lowest of its first number."""
+def flipped(source, folder, part, bit, mark="weight_scale"):
+    """A copy in which one bit of the first `part` of a linear is another; counted from the lowest of its first number.
+    A linear is what has a `mark`."""
     shutil.copytree(source, folder)
     for path in files(folder):
         entries = header(path)
         for name, (_, _, first, _) in entries.items():
-            if name.endswith("." + part) and name.rpartition(".")[0] + ".weight_scale" in entries:
+            if name.endswith("." + part) and name.rpartition(".")[0] + "." + mark in entries:
                 with open(path, "r+b") as file:
                     file.seek(first + bit // 8)
                     byte = file.read(1)[0]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# read.sh READER MODEL [WHAT]: lets one reader read what Swage exports of `small` (a toy) or `model` (SWAGE_TEST_MODEL).
-# WHAT: with_READER_WHAT.py instead of with_READER.py.
+# read.sh READER MODEL [SCRIPT]: lets one reader read what Swage exports of `small` (a toy) or `model` (SWAGE_TEST_MODEL).
+# SCRIPT: another one that works in the reader's environment.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 skip() { echo "skipped: $*"; exit 77; }
@@ -19,7 +19,7 @@ trap 'rm -rf "$folder"' EXIT INT TERM
 [ "$1" = vllm ] || export OMP_NUM_THREADS=1  # beside other tests
 export HF_HUB_OFFLINE=1 HF_HOME="$folder/hub" TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=1
 mkdir "$folder/work"
-"$python" "$here/with_$1${3:+_$3}.py" "$2" "$folder/work" 2>"$folder/stderr" || {
+"$python" "$here/${3:-with_$1}.py" "$2" "$folder/work" 2>"$folder/stderr" || {
   status=$?
   tr '\r' '\n' <"$folder/stderr" | grep -v '%|' | tail -60
   exit "$status"

@@ -4,15 +4,22 @@
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
-foreach(entry IN ITEMS transformers-small transformers-model vllm-model)
+foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transformers-model vllm-model)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
+# What takes too long beside everything else: `ctest -L readers-long`, and not without that label.
+foreach(entry IN ITEMS gptqmodel-small)
+  string(REPLACE "-" ";" arguments ${entry})
+  add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
+  set_tests_properties(readers/${entry} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
+    SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 3600)
+endforeach()
 set_tests_properties(readers/vllm-model PROPERTIES RUN_SERIAL TRUE)
 
 # What an engine profile says of ten checkpoints is what vLLM does: most of a minute each.
-add_test(NAME readers/vllm-contract COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh vllm small contract)
+add_test(NAME readers/vllm-contract COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh vllm small with_vllm_contract)
 set_tests_properties(readers/vllm-contract PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
   SKIP_RETURN_CODE 77 RESOURCE_LOCK readers RUN_SERIAL TRUE TIMEOUT 1800)

@@ -6,7 +6,7 @@ os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1"
 import torch
 from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
-import checkpoint, vllm_kernels
+import checkpoint, gptq_files, vllm_kernels
 from comparison import Table, divergence, perplexity
 from recipe import ALL, Workbench
 
@@ -58,6 +58,18 @@ def compare_weights(case, scales, bench, table):
     shutil.rmtree(folder)
 
 
+def compare_gptq(case, bench, table):
+    """GPTQ's files; joined matrices are found by the rules of `dynamic`."""
+    folder = gptq_files.write(bench, case)
+    own = bench.logits(folder + "/packed")[:, :-1]
+    table.logits(case, divergence(own, logits(folder + "/packed", bench.ids, "float16")), 1e-4)
+    if ALL:
+        checkpoint.flipped(folder + "/packed", folder + "/flipped", "scales", 11, "qweight")
+        table.must_fail(f"{case} with one bit of one scale flipped", lambda: table.logits(
+            case, divergence(own, logits(folder + "/flipped", bench.ids[:1], "float16")), 1e-4))
+    shutil.rmtree(folder)
+
+
 def compare_activations(case, bench, table, saturate):
     folder, _ = bench.run(case, "auto")
     # On processors without fp8 oneDNN multiplies such numbers one by one.
@@ -82,6 +94,8 @@ def main(kind, folder):
     if hasattr(torch.ops._C, "cpu_gemm_wna16"):
         for case, scales in WEIGHTS:
             compare_weights(case, scales, bench, table)
+        for case in ("gptq-w4-rules", *["gptq-w4-v2", "auto-round-w4", "auto-round-w4-rules"] * ALL):
+            compare_gptq(case, bench, table)
     else:  # its library for processors with AVX2 alone is built without that kernel
         unread.update({case: "weights alone on a processor without AVX-512" for case, _ in WEIGHTS})
     saturate = vllm_kernels.products_saturate()

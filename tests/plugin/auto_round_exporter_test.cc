@@ -1,0 +1,192 @@
+#include <ATen/ops/equal.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "export_support.h"
+#include "swage/remark.h"
+
+namespace swage {
+namespace {
+
+using namespace testing_support;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const char kLinear[] = "model.layers.0.mlp.up_proj";
+const Value::Table kParams = {{"shard_size", 5000}};
+
+std::string layer(int index, const std::string& linear) {
+  return "model.layers." + std::to_string(index) + "." + linear;
+}
+
+const Value& block(const Export& run) { return run.config()["quantization_config"]; }
+
+TEST(AutoRoundExporter, FilesDecodeToWhatWasEncoded) {
+  for (int bits = 2; bits <= 8; ++bits) {
+    for (const char* rest : {R"("group": 32)", R"("group": 96)", R"("granularity": "channel")",
+                             R"("group": 16, "symmetric": false)",
+                             R"("granularity": "channel", "symmetric": false)"}) {
+      for (const at::ScalarType scales : {at::kBFloat16, at::kHalf}) {
+        const std::string json = absl::StrCat(R"({"bits": )", bits, ", ", rest, "}");
+        SCOPED_TRACE(json);
+        const Result linear = quantized(kLinear, 64, 96, scheme(json), scales);
+        Export run("auto_round", kParams);
+        run.add(linear);
+        run.finish();
+        const Result back = must(run.decode(kLinear));
+        EXPECT_EQ(digest(back), digest(linear));
+        EXPECT_TRUE(at::equal(decode(back), decode(linear)));
+        const bool symmetric = json.find("symmetric") == std::string::npos;
+        EXPECT_EQ(*block(run)["packing_format"].text(),
+                  symmetric ? "auto_round:auto_gptq" : "auto_round");
+      }
+    }
+  }
+}
+
+TEST(AutoRoundExporter, WritesTheTensorsOfGptqWithoutGroups) {
+  Export run("auto_round", kParams);
+  run.add(quantized(kLinear, 32, 64, scheme(R"({"group": 32})")));
+  run.finish();
+  const std::string name = kLinear;
+  EXPECT_THAT(run.files().names(),
+              ElementsAre(name + ".qweight", name + ".qzeros", name + ".scales"));
+  const at::Tensor zeros = must(run.files().read(name + ".qzeros"));
+  EXPECT_EQ(zeros.sizes(), at::IntArrayRef({2, 4}));
+  EXPECT_TRUE(zeros.eq(0x77777777).all().item<bool>());
+}
+
+TEST(AutoRoundExporter, NamesWhateverIsNotLikeTheOthers) {
+  Export run("auto_round", kParams);
+  std::vector<Result> linears;
+  const auto add = [&](const std::string& name, const std::string& json) {
+    linears.push_back(quantized(name, 32, 64, scheme(json)));
+    run.add(linears.back());
+  };
+  for (const int i : {0, 1}) add(layer(i, "mlp.up_proj"), R"({"group": 32})");
+  add(layer(0, "mlp.down_proj"), R"({"bits": 8, "granularity": "channel"})");
+  add("lm_head", R"({"group": 32})");
+  run.keep(layer(1, "mlp.down_proj"), at::randn({64, 8}).to(at::kBFloat16));
+  run.keep("vision.layers.0.fc", at::randn({64, 8}).to(at::kBFloat16));
+  run.add_parameter("model.layers.1.mlp.gate.weight", at::randn({4, 8}));
+  run.finish();
+  EXPECT_EQ(
+      to_json(block(run), -1),
+      R"({"bits":4,"block_name_to_quantize":"model.layers","data_type":"int","extra_config":{)"
+      R"("lm_head":{"bits":4,"group_size":32,"sym":true},)"
+      R"("model.layers.0.mlp.down_proj":{"bits":8,"group_size":-1,"sym":true},)"
+      R"("model.layers.1.mlp.down_proj":{"bits":16},"model.layers.1.mlp.gate":{"bits":16}},)"
+      R"("group_size":32,"packing_format":"auto_round:auto_gptq","quant_method":"auto-round",)"
+      R"("swage_scale_dtype":"bfloat16","sym":true})");
+  EXPECT_EQ(run.text("quantization_config.json"), to_json(block(run)) + "\n");
+  for (const Result& linear : linears)
+    EXPECT_EQ(digest(must(run.decode(linear.name()))), digest(linear)) << linear.name();
+  EXPECT_EQ(run.decode(layer(1, "mlp.down_proj")).status().code(), absl::StatusCode::kNotFound);
+}
+
+std::string refusal(const std::vector<Result>& linears) {
+  Export run("auto_round", kParams);
+  std::vector<LinearSummary> planned;
+  for (const Result& linear : linears) planned.push_back(summary(linear));
+  return std::string(run.exporter().check(planned).message());
+}
+
+TEST(AutoRoundExporter, RefusesWhatFilesCannotHold) {
+  EXPECT_EQ(
+      refusal({quantized(kLinear, 40, 64, scheme(R"({"group": 32})"))}),
+      "model.layers.0.mlp.up_proj: AutoRound's format cannot hold w4 g32 symmetric: AutoRound "
+      "reads multiples of 32 inputs and outputs, found 64 and 40; keep this linear");
+  EXPECT_THAT(refusal({quantized(kLinear, 32, 64, scheme(R"({"format": "nvfp4"})"))}),
+              HasSubstr("no place for \"nvfp4\""));
+  const Result symmetric = quantized(layer(0, "a"), 32, 64, scheme(R"({"group": 32})"));
+  const Result other =
+      quantized(layer(0, "b"), 32, 64, scheme(R"({"group": 32, "symmetric": false})"));
+  EXPECT_THAT(refusal({symmetric, other}), HasSubstr("one format of zero points for all"));
+  const RemarkLog log;
+  EXPECT_EQ(refusal({symmetric}), "");
+  EXPECT_TRUE(log.texts().empty());
+  EXPECT_EQ(refusal({other}), "");
+  EXPECT_THAT(log.texts(), ElementsAre(HasSubstr("vLLM 0.33 loads AutoRound checkpoints of 4")));
+}
+
+class AutoRoundForeign : public testing::Test {
+ protected:
+  explicit AutoRoundForeign(const char* json = R"({"group": 32})")
+      : linear_(quantized(kLinear, 32, 96, scheme(json), at::kHalf)), run_("auto_round", kParams) {
+    run_.add(linear_);
+    run_.finish();
+    config_ = *block(run_).table();
+  }
+  absl::StatusOr<Result> read() {
+    return run_.exporter().decode(kLinear, run_.store(),
+                                  Value(Value::Table{{"quantization_config", config_}}));
+  }
+  std::string with(const std::string& key, const std::string& json) {
+    const Value::Table before = config_;
+    config_[key] = must(parse_json(json, "test"));
+    const auto result = read();
+    config_ = before;
+    return result.ok() ? digest(*result) : std::string(result.status().message());
+  }
+  Result linear_;
+  Export run_;
+  Value::Table config_;
+};
+
+TEST_F(AutoRoundForeign, ReadsItsSpellings) {
+  const std::string whole = digest(linear_);
+  for (const char* json :
+       {R"({"bits": 4, "group_size": 32, "sym": true, "quant_method": "auto-round"})",
+        R"({"bits": 4, "group_size": 32, "sym": true, "quant_method": "intel/auto-round",
+            "backend": "auto_round:gptq:exllamav2", "scale_dtype": "torch.float16"})",
+        R"({"bits": 4, "group_size": 32, "sym": true, "quant_method": "auto-round", "iters": 0,
+            "autoround_version": "0.16.1", "packing_format": "auto_round:auto_gptq",
+            "data_type": "int", "act_bits": 16, "enable_quanted_input": false})"}) {
+    config_ = *must(parse_json(json, "test")).table();
+    EXPECT_EQ(digest(must(read())), whole) << json;
+  }
+  EXPECT_NE(with("packing_format", "\"auto_round:gptqmodel\""), whole) << "zero points of seven";
+  const std::string own = R"({"bits": 4, "group_size": 32})";
+  config_["bits"] = 8;
+  config_["group_size"] = 128;
+  EXPECT_EQ(with("extra_config", R"({"model.layers.0.mlp.up_proj": )" + own + "}"), whole);
+  EXPECT_EQ(with("extra_config", R"({".*mlp\\.up.*": )" + own + "}"), whole);
+  EXPECT_EQ(with("extra_config", R"({"mlp.up_proj": )" + own + R"(, "down": {"bits": 16}})"),
+            whole);
+  EXPECT_THAT(with("extra_config", R"({"mlp.up": )" + own + R"(, ".*up_.*": {"bits": 2}})"),
+              HasSubstr("several expressions for model.layers.0.mlp.up_proj that differ"));
+}
+
+TEST_F(AutoRoundForeign, IsReportedByKeyOfTheConfig) {
+  EXPECT_EQ(with("bits", "9"),
+            "config.json: quantization_config.bits is 9, expected one of 2, 3, 4, 5, 6, 7, 8");
+  EXPECT_THAT(with("bits", "null"), HasSubstr("bits is null"));
+  EXPECT_THAT(with("bits", "8"), HasSubstr("qzeros is [3, 4], expected [2, 8]"));
+  EXPECT_THAT(with("group_size", "[128, 128]"), HasSubstr("group_size is [128,128]"));
+  EXPECT_THAT(with("sym", "\"yes\""), HasSubstr("sym is \"yes\""));
+  EXPECT_THAT(with("packing_format", "\"auto_round:auto_awq\""),
+              HasSubstr("packing_format is \"auto_round:auto_awq\", expected"));
+  EXPECT_THAT(with("data_type", "\"mx_fp\""), HasSubstr("data_type is \"mx_fp\""));
+  EXPECT_THAT(with("act_bits", "8"), HasSubstr("act_bits is 8, expected 16"));
+  EXPECT_THAT(with("rotation_config", R"({"a": 1})"), HasSubstr("rotation_config is"));
+  EXPECT_THAT(with("quant_method", "\"awq\""), HasSubstr("quant_method is \"awq\""));
+  EXPECT_THAT(with("swage_scale_dtype", "\"bfloat16\""), HasSubstr("scales is of other values"));
+  EXPECT_THAT(with("extra_config", "[]"), HasSubstr("extra_config is [], expected a table"));
+  EXPECT_THAT(with("extra_config", R"({"model.layers.0.mlp.up_proj": {"bits": 16}})"),
+              HasSubstr("bits is 16, expected fewer: there is model.layers.0.mlp.up_proj.qweight"));
+  EXPECT_THAT(with("extra_config", R"({"(": {}})"), HasSubstr("is not understood"));
+}
+
+TEST_F(AutoRoundForeign, EveryValueCounts) {
+  const TensorStore stored = run_.store();
+  for (const char* part : {"qweight", "qzeros", "scales"}) {
+    at::Tensor& tensor = run_.store().tensors[std::string(kLinear) + "." + part];
+    tensor = tensor.clone();
+    static_cast<uint8_t*>(tensor.mutable_data_ptr())[0] ^= 1;
+    EXPECT_NE(digest(must(read())), digest(linear_)) << part;
+    run_.store() = stored;
+  }
+}
+
+}  // namespace
+}  // namespace swage
