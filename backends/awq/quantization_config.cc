@@ -31,17 +31,20 @@ bool is_part_of_any(const std::string& text, const std::vector<std::string>& nam
                      [&](const std::string& name) { return absl::StrContains(name, text); });
 }
 
-// Shortest first: one word of the path, then the path up to some module, then the whole name. What
-// is left as a whole is named as a whole, since readers join linears and call what they get
+// The path up to some module, the shortest that no compressed linear's name holds; "" if all do.
+// What is left as a whole is named as a whole, since readers join linears and call what they get
 // otherwise.
-std::vector<std::string> ways_to_name(const std::string& module) {
-  const std::vector<std::string> words = absl::StrSplit(module, '.');
-  std::vector<std::string> ways;
-  for (const std::string& word : words)
-    if (!is_number(word)) ways.push_back(word);
-  for (size_t count = 2; count <= words.size(); ++count)
-    ways.push_back(absl::StrJoin(words.begin(), words.begin() + count, "."));
-  return ways;
+std::string shortest_path(const std::vector<std::string>& words,
+                          const std::vector<std::string>& compressed) {
+  for (size_t count = 1; count <= words.size(); ++count) {
+    std::string path = absl::StrJoin(words.begin(), words.begin() + count, ".");
+    if (!is_part_of_any(path, compressed)) return path;
+  }
+  return "";
+}
+
+void add_once(const std::string& name, std::vector<std::string>* names) {
+  if (std::find(names->begin(), names->end(), name) == names->end()) names->push_back(name);
 }
 
 absl::Status read_list(const Value& config, Description* description) {
@@ -117,21 +120,18 @@ absl::StatusOr<std::vector<std::string>> names_to_leave(
     const std::vector<std::string>& floats, const std::vector<std::string>& compressed) {
   std::vector<std::string> names;
   for (const std::string& module : floats) {
-    const bool named = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-      return absl::StrContains(module, name);
-    });
-    if (named) continue;
-    const std::vector<std::string> ways = ways_to_name(module);
-    const auto way = std::find_if(ways.begin(), ways.end(), [&](const std::string& candidate) {
-      return !is_part_of_any(candidate, compressed);
-    });
-    if (way == ways.end())
+    const std::vector<std::string> words = absl::StrSplit(module, '.');
+    const std::string path = shortest_path(words, compressed);
+    if (path.empty())
       return refused(absl::StrCat(
           module,
-          " stays in floats, and its name is part of that of a compressed linear, which "
-          "readers of AWQ would leave too; keep that linear, or export with use = "
-          "\"compressed-tensors\""));
-    names.push_back(*way);
+          " stays in floats, and its name is part of that of a compressed linear, which readers of "
+          "AWQ would leave too; keep that linear, or export with use = \"compressed-tensors\""));
+    add_once(path, &names);
+    // Some readers put other words in front of it.
+    for (const absl::string_view word : absl::StrSplit(path, '.'))
+      if (!is_number(std::string(word)) && !is_part_of_any(std::string(word), compressed))
+        add_once(std::string(word), &names);
   }
   return names;
 }

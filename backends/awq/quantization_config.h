@@ -24,9 +24,9 @@ absl::StatusOr<Description> describe(const LinearSummary& linear);
 // InvalidArgument: two linears that are described differently.
 absl::Status check_alike(const std::vector<LinearSummary>& compressed);
 
-// Parts of names that match all of `floats` and none of `compressed`: readers leave a module whose
-// name holds one of them. InvalidArgument: the name of a module that is left is part of a
-// compressed one's.
+// Parts of names that match all of `floats` and none of `compressed`: most readers leave a module
+// whose name holds one of them, transformers one whose name begins or ends with it.
+// InvalidArgument: the name of a module that is left is part of a compressed one's.
 absl::StatusOr<std::vector<std::string>> names_to_leave(const std::vector<std::string>& floats,
                                                         const std::vector<std::string>& compressed);
 

@@ -103,10 +103,11 @@ TEST(AwqExporter, DescribesWhatStaysInFloats) {
   run.add_parameter("lm_head.weight", at::zeros({4, 8}));
   run.add_parameter("model.embed_tokens.weight", at::zeros({4, 8}));
   run.finish(Value(Value::Table{{"model_type", "llama"}, {"torch_dtype", "bfloat16"}}));
-  EXPECT_EQ(to_json(block(run), -1),
-            R"({"bits":4,"group_size":-1,"modules_to_not_convert":["up_proj","self_attn","visual",)"
-            R"("lm_head","model.layers.1.mlp.gate"],"quant_method":"awq",)"
-            R"("scale_dtype":"bfloat16","version":"gemm","zero_point":true})");
+  EXPECT_EQ(
+      to_json(block(run), -1),
+      R"({"bits":4,"group_size":-1,"modules_to_not_convert":["model.layers.0","model.visual",)"
+      R"("visual","lm_head","model.layers.1.mlp.gate"],"quant_method":"awq",)"
+      R"("scale_dtype":"bfloat16","version":"gemm","zero_point":true})");
   EXPECT_EQ(run.config()["torch_dtype"], Value("bfloat16"));
   EXPECT_EQ(run.text("tokenizer.json"), "{}");
   for (const char* left : {"model.layers.0.mlp.up_proj", "model.visual.blocks.1.attn.qkv"})
