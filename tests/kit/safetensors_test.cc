@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "swage/io/checkpoint.h"
+#include "swage/io/joined_tensors.h"
 
 namespace swage::io {
 namespace {
@@ -203,6 +204,44 @@ TEST_F(Safetensors, ShardACheckpointWithoutPartingAModule) {
   EXPECT_TRUE(last.count("layers.2.weight") && last.count("layers.10.scale"));
   const Value index = *parse_json(*read_file(path("out/model.safetensors.index.json")), "index");
   EXPECT_EQ(*index["metadata"]["total_size"].integer(), 4 * 100);
+  const auto checkpoint = *open_checkpoint(path("out"));
+  for (const auto& [name, tensor] : tensors)
+    EXPECT_TRUE(at::equal(*checkpoint->weights().read(name), tensor));
+}
+
+TEST_F(Safetensors, JoinTensorsAcrossModules) {
+  Tensors tensors;
+  JoinedTensors joined;
+  for (const int64_t layer : {0, 1}) {
+    const auto add = [&](const char* module, int64_t rows) {
+      const std::string name = absl::StrCat("layers.", layer, ".", module);
+      tensors.emplace_back(name + ".codes",
+                           at::full({rows, 4}, static_cast<double>(rows), at::kInt));
+      tensors.emplace_back(name + ".scale", at::full({rows}, 0.5, at::kHalf));
+    };
+    add("k", 1), add("norm", 2), add("o", 3), add("q", 4), add("v", 5);
+    for (const char* part : {".codes", ".scale"}) {
+      std::vector<std::string>& list = joined.emplace_back();
+      for (const char* module : {"q", "k", "v"})
+        list.push_back(absl::StrCat("layers.", layer, ".", module, part));
+    }
+  }
+  const auto weights = source(tensors);
+  // A shard has no room for the ten modules, nor for q, k, v beside two others.
+  ASSERT_TRUE(write_joined_checkpoint(path("out"), *weights, tiny_config(), {}, 250, joined).ok());
+  ASSERT_GT(checkpoint_files(path("out"))->size(), 1u);
+  std::map<std::string, std::pair<std::string, TensorInfo>> found;
+  const auto written = *read_checkpoint_files(path("out"));
+  for (const CheckpointFile& file : written) {
+    for (const auto& [name, info] : file.header) found[name] = {file.path, info};
+  }
+  ASSERT_EQ(found.size(), tensors.size());
+  for (const auto& list : joined) {
+    for (size_t i = 1; i < list.size(); ++i) {
+      EXPECT_EQ(found[list[i]].first, found[list[0]].first);
+      EXPECT_EQ(found[list[i]].second.begin, found[list[i - 1]].second.end) << list[i];
+    }
+  }
   const auto checkpoint = *open_checkpoint(path("out"));
   for (const auto& [name, tensor] : tensors)
     EXPECT_TRUE(at::equal(*checkpoint->weights().read(name), tensor));

@@ -9,6 +9,7 @@ from vllm.platforms import current_platform
 import checkpoint, gptq_files, vllm_kernels
 from comparison import Table, divergence, perplexity
 from recipe import ALL, Workbench
+from vllm_awq import compare_awq
 
 UNREAD = {"w3-asymmetric": "3 bits", "w8": "8 bits of weights alone", "mixed": "8 bits of weights alone",
           "int4-dynamic": "4 bits of activations",
@@ -96,6 +97,7 @@ def main(kind, folder):
             compare_weights(case, scales, bench, table)
         for case in ("gptq-w4-rules", *["gptq-w4-v2", "auto-round-w4", "auto-round-w4-rules"] * ALL):
             compare_gptq(case, bench, table)
+        compare_awq(bench, table, logits)
     else:  # its library for processors with AVX2 alone is built without that kernel
         unread.update({case: "weights alone on a processor without AVX-512" for case, _ in WEIGHTS})
     saturate = vllm_kernels.products_saturate()

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "swage/io/joined_tensors.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 
@@ -21,13 +22,15 @@ struct Item {
   StoredType type;
   std::vector<int64_t> shape;
   int64_t bytes = 0;
+  std::string anchor;  // where it lies in a file: behind others of this name
+  size_t place = 0;
 };
 
 absl::StatusOr<Item> describe(const std::string& name, at::ScalarType type,
                               std::vector<int64_t> shape) {
   auto stored = to_stored_type(type);
   if (!stored.ok()) return annotate(stored.status(), absl::StrCat("tensor \"", name, "\""));
-  Item item{name, *stored, std::move(shape), byte_size(*stored)};
+  Item item{name, *stored, std::move(shape), byte_size(*stored), name};
   for (int64_t size : item.shape) item.bytes *= size;
   return item;
 }
@@ -36,7 +39,8 @@ absl::StatusOr<Item> describe(const std::string& name, at::ScalarType type,
 // official writer does.
 void sort_for_file(std::vector<Item>* items) {
   std::sort(items->begin(), items->end(), [](const Item& a, const Item& b) {
-    return std::tuple(-byte_size(a.type), a.name) < std::tuple(-byte_size(b.type), b.name);
+    return std::tuple(-byte_size(a.type), a.anchor, a.place) <
+           std::tuple(-byte_size(b.type), b.anchor, b.place);
   });
 }
 
@@ -104,24 +108,56 @@ std::vector<std::pair<int64_t, std::string>> natural_key(const std::string& name
 
 std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
 
+// Which tensors stay together, and how they lie.
+class Places {
+ public:
+  explicit Places(const JoinedTensors& joined) {
+    for (const auto& list : joined) {
+      for (size_t i = 0; i < list.size(); ++i) {
+        owners_.emplace(module_of(list[i]), module_of(list[0]));
+        anchors_.emplace(list[i], std::pair(list[0], i));
+      }
+    }
+  }
+  // What a shard holds as a whole: a module, or several under the name of one.
+  std::string owner(const std::string& tensor) const {
+    const auto found = owners_.find(module_of(tensor));
+    return found == owners_.end() ? module_of(tensor) : found->second;
+  }
+  std::vector<std::pair<int64_t, std::string>> key(const std::string& tensor) const {
+    const std::string name = owner(tensor);
+    return natural_key(name == module_of(tensor) ? tensor : absl::StrCat(name, ".", tensor));
+  }
+  void set(Item* item) const {
+    const auto found = anchors_.find(item->name);
+    if (found != anchors_.end()) std::tie(item->anchor, item->place) = found->second;
+  }
+
+ private:
+  std::map<std::string, std::string> owners_;
+  std::map<std::string, std::pair<std::string, size_t>> anchors_;
+};
+
 // Fills shards in order; the tensors of a module stay together, since some readers take one file at
 // a time.
 absl::StatusOr<std::vector<std::vector<Item>>> plan_shards(const WeightSource& source,
-                                                           int64_t shard_bytes) {
+                                                           int64_t shard_bytes,
+                                                           const Places& places) {
   std::vector<std::string> names = source.names();
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    return natural_key(a) < natural_key(b);
+  std::sort(names.begin(), names.end(), [&](const std::string& a, const std::string& b) {
+    return places.key(a) < places.key(b);
   });
   std::vector<std::vector<Item>> shards(1);
   int64_t filled = 0;
   for (size_t i = 0; i < names.size();) {
     std::vector<Item> module;
     int64_t bytes = 0;
-    for (const std::string owner = module_of(names[i]);
-         i < names.size() && module_of(names[i]) == owner; ++i) {
+    for (const std::string owner = places.owner(names[i]);
+         i < names.size() && places.owner(names[i]) == owner; ++i) {
       SWAGE_ASSIGN_OR_RETURN(const at::ScalarType type, source.dtype(names[i]));
       SWAGE_ASSIGN_OR_RETURN(std::vector<int64_t> shape, source.shape(names[i]));
       SWAGE_ASSIGN_OR_RETURN(Item item, describe(names[i], type, std::move(shape)));
+      places.set(&item);
       bytes += item.bytes;
       module.push_back(std::move(item));
     }
@@ -150,8 +186,10 @@ class Cleanup {
   std::vector<std::string> files_;
 };
 
-absl::Status write_weights(const WeightSource& source, int64_t shard_bytes, Cleanup* files) {
-  SWAGE_ASSIGN_OR_RETURN(std::vector<std::vector<Item>> shards, plan_shards(source, shard_bytes));
+absl::Status write_weights(const WeightSource& source, int64_t shard_bytes, const Places& places,
+                           Cleanup* files) {
+  SWAGE_ASSIGN_OR_RETURN(std::vector<std::vector<Item>> shards,
+                         plan_shards(source, shard_bytes, places));
   if (shards.size() == 1)
     return copy_file(files->path("model.safetensors"), source, std::move(shards[0]));
   int64_t total = 0;
@@ -194,13 +232,20 @@ absl::Status write_hf_checkpoint(const std::string& directory, const WeightSourc
                                  const Value& config,
                                  const std::vector<std::pair<std::string, std::string>>& side_files,
                                  int64_t shard_bytes) {
+  return write_joined_checkpoint(directory, source, config, side_files, shard_bytes, {});
+}
+
+absl::Status write_joined_checkpoint(
+    const std::string& directory, const WeightSource& source, const Value& config,
+    const std::vector<std::pair<std::string, std::string>>& side_files, int64_t shard_bytes,
+    const JoinedTensors& joined) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   if (error)
     return absl::FailedPreconditionError(
         absl::StrCat(directory, ": cannot be created (", error.message(), ")"));
   Cleanup files(directory);
-  SWAGE_RETURN_IF_ERROR(write_weights(source, shard_bytes, &files));
+  SWAGE_RETURN_IF_ERROR(write_weights(source, shard_bytes, Places(joined), &files));
   SWAGE_RETURN_IF_ERROR(write_file_atomically(files.path("config.json"), to_json(config) + "\n"));
   for (const auto& [name, content] : side_files) {
     const std::filesystem::path relative(name);

@@ -76,8 +76,13 @@ absl::Status HfExporter::finish(ExportContext& context) {
   }
   SWAGE_ASSIGN_OR_RETURN(SideFiles files, context.side_files());
   SWAGE_RETURN_IF_ERROR(complete(context, &config, &files));
-  return io::write_hf_checkpoint(context.directory(), context.tensors(), Value(std::move(config)),
-                                 files, shard_bytes_);
+  return lay_out(context, Value(std::move(config)), files);
+}
+
+absl::Status HfExporter::lay_out(const ExportContext& context, const Value& config,
+                                 const SideFiles& files) const {
+  return io::write_hf_checkpoint(context.directory(), context.tensors(), config, files,
+                                 shard_bytes_);
 }
 
 absl::Status HfExporter::complete(const ExportContext&, Value::Table*, SideFiles*) const {

@@ -47,6 +47,10 @@ class SWAGE_API HfExporter : public Exporter {
   virtual absl::Status complete(const ExportContext& context, Value::Table* config,
                                 SideFiles* files) const;
 
+  // Writes the folder. Default: a Hugging Face checkpoint in shards.
+  virtual absl::Status lay_out(const ExportContext& context, const Value& config,
+                               const SideFiles& files) const;
+
   // One linear of a checkpoint; module.plain() where it is not compressed. The base validates it.
   virtual absl::StatusOr<Result> read(const StoredModule& module, const Value& config) const = 0;
 
