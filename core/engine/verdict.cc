@@ -14,6 +14,7 @@
 #include "core/engine/process.h"
 #include "core/engine/side_file_digests.h"
 #include "swage/border.h"
+#include "swage/io/gguf_header.h"
 #include "swage/one_piece.h"
 #include "swage/result.h"
 #include "swage/status.h"
@@ -46,9 +47,16 @@ void count(const StoredItem& item, Held held, Verdict* verdict) {
   if (held == Held::kBits) ++(item.is_linear ? verdict->linears : verdict->tensors);
 }
 
-// A format that describes models in its own words has no place for what they compute without.
+// Is config.json made of another description of the model? Then it says what that does, in the
+// spelling of one family, and lacks the rest.
+bool has_made_config(const io::Checkpoint& checkpoint) {
+  const auto files = io::gguf_files(checkpoint.path());
+  return files.ok() && !files->empty();
+}
+
+// Such a format has no place for what they compute without.
 bool may_lack(const RunSetup& setup, const StoredItem& item, const io::Checkpoint& checkpoint) {
-  return checkpoint.has_made_config() && !item.is_linear &&
+  return has_made_config(checkpoint) && !item.is_linear &&
          setup.model->ledger().carried.count(item.name) > 0 &&
          !checkpoint.weights().has(item.name);
 }
@@ -113,7 +121,7 @@ absl::Status compare_files(const RunSetup& setup, const io::Checkpoint& checkpoi
   for (std::string& difference : export_file_differences(setup.side_files, found))
     differences.push_back(std::move(difference));
   const Value given = config_of_export(*setup.model, checkpoint.weights());
-  const auto found_in = checkpoint.has_made_config() ? number_differences : config_differences;
+  const auto found_in = has_made_config(checkpoint) ? number_differences : config_differences;
   for (const std::string& difference : found_in(given, checkpoint.config()))
     differences.push_back("config.json: " + difference);
   return absl::OkStatus();

@@ -235,7 +235,6 @@ class GgufCheckpoint final : public Checkpoint {
   const WeightSource& weights() const override { return *weights_; }
   const std::string& path() const override { return weights_->path(); }
   std::string identity() const override { return weights_->file().digest; }
-  bool has_made_config() const override { return true; }
 
   absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const override {
     std::map<std::string, std::string> all;

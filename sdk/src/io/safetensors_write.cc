@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "swage/io/checkpoint.h"
+#include "swage/io/gguf.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
 

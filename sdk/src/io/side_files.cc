@@ -5,7 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "swage/io/checkpoint.h"
+#include "swage/io/gguf.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 

@@ -12,7 +12,7 @@
 namespace swage::io {
 
 // A model on disk: a Hugging Face folder (config.json and *.safetensors, single or with an index)
-// or a GGUF file, which may be split.
+// or one GGUF file.
 class SWAGE_API Checkpoint {
  public:
   virtual ~Checkpoint();
@@ -23,18 +23,9 @@ class SWAGE_API Checkpoint {
   // chat_template.jinja, …; only those there are.
   virtual absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const = 0;
   virtual const std::string& path() const = 0;
-  // Is config.json made from another description of the model? Then it says what that does, in the
-  // spelling of one family, and lacks the rest.
-  virtual bool has_made_config() const { return false; }
   // Digest of headers, sizes and config: what a run records to notice that its input changed.
   virtual std::string identity() const = 0;
 };
-
-// Writes files beside the weights: name, which may lie in folders below, and content. `written` gets
-// their paths, of one that fails too.
-SWAGE_API absl::Status write_side_files(
-    const std::string& directory, const std::vector<std::pair<std::string, std::string>>& files,
-    std::vector<std::string>* written);
 
 // Reads headers only. Errors name the file, the tensor and what is wrong with it.
 SWAGE_API absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path);

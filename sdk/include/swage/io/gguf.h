@@ -42,6 +42,10 @@ struct SWAGE_API GgufEntry {
 // long or stand there twice, rows that are no blocks, a key whose value is not of its type.
 SWAGE_API absl::Status write_gguf(const std::string& path, const std::vector<GgufKey>& keys,
                                   const std::vector<GgufEntry>& entries);
+// Files beside it: name, which may lie in folders below, and content. `written` gets their paths, of
+// one that fails too.
+SWAGE_API absl::Status write_side_files(const std::string& directory, const SideFiles& files,
+                                        std::vector<std::string>* written);
 // `directory`/`stem`.gguf, or parts of at most `part_bytes` as llama.cpp's gguf-split makes them.
 SWAGE_API absl::Status write_split_gguf(const std::string& directory, const std::string& stem,
                                         std::vector<GgufKey> keys,

@@ -41,10 +41,10 @@ using Header = std::map<std::string, TensorInfo, std::less<>>;
 // without holes or overlap, unique names.
 SWAGE_API absl::StatusOr<Header> read_header(const std::string& path);
 
-// The safetensors files of a checkpoint folder (model.safetensors, or what the index names), or its
-// GGUF files, or those that belong to a GGUF file. The index must not lead out of the folder, every
-// named file must exist. *.bin alone: an error with advice.
-SWAGE_API absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& path);
+// The safetensors files of a checkpoint folder (model.safetensors, or what the index names). The
+// index must not lead out of the folder, every named file must exist. *.bin alone: an error with
+// advice.
+SWAGE_API absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder);
 
 // The same files with their headers, in which lie the tensors that the index says.
 struct SWAGE_API CheckpointFile {
@@ -54,7 +54,7 @@ struct SWAGE_API CheckpointFile {
 SWAGE_API absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(
     const std::string& folder);
 
-// Tensor name -> dtype and shape of a whole checkpoint (folder, or a GGUF file, decoded).
+// Tensor name -> dtype and shape of a whole checkpoint (folder, or a GGUF file).
 SWAGE_API absl::StatusOr<Header> read_checkpoint_header(const std::string& path);
 
 // Whole small files. Writing goes to path.tmp, fsync, rename, fsync of the folder: old content or

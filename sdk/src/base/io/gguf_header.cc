@@ -121,11 +121,15 @@ absl::Status place_tensors(const GgufReader& reader, int64_t alignment,
   return absl::OkStatus();
 }
 
-// Of matrices alone: vectors are F32 in every file.
+// Of the matrices; vectors and routers are F32 in every file.
 StoredType storage_of(const GgufFile& file) {
   std::set<uint32_t> types;
-  for (const auto& [name, tensor] : file.tensors) {
-    if (tensor.shape.size() > 1) types.insert(tensor.type);
+  for (const GgufPlan& plan : file.plans) {
+    if (plan.plain || plan.shape.size() < 2) continue;
+    for (const GgufSource& source : plan.sources) {
+      const auto tensor = file.tensors.find(source.name);
+      if (tensor != file.tensors.end()) types.insert(tensor->second.type);
+    }
   }
   if (types.count(kGgufF32) > 0) return StoredType::kF32;
   return types == std::set<uint32_t>{kGgufF16} ? StoredType::kF16 : StoredType::kBF16;
@@ -181,11 +185,11 @@ absl::Status understand(GgufFile* file) {
   for (const auto& [name, tensor] : file->tensors)
     if (!is_factor(*file, name)) contents.tensors[name] = tensor.shape;
   contents.values = [file](const std::string& name) { return values_of(*file, name); };
-  file->storage = storage_of(*file);
   SWAGE_ASSIGN_OR_RETURN(file->config, config_of_gguf(contents));
   if (file->config.table() == nullptr) return absl::InternalError("config.json is no table");
-  (*file->config.table())["torch_dtype"] = torch_dtype(file->storage);
   SWAGE_ASSIGN_OR_RETURN(file->plans, plan_hugging_face(contents, file->config));
+  file->storage = storage_of(*file);
+  (*file->config.table())["torch_dtype"] = torch_dtype(file->storage);
   return absl::OkStatus();
 }
 
