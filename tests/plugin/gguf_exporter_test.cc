@@ -21,7 +21,7 @@ constexpr int64_t kHidden = 256, kWords = 32;
 const char kUp[] = "model.layers.0.mlp.up_proj";
 
 Value::Table params(const char* floats = "checkpoint", int64_t shard_size = 48000) {
-  return {{"floats", floats}, {"name", "tiny"}, {"shard_size", shard_size}};
+  return {{"floats", floats}, {"file", "tiny"}, {"shard_size", shard_size}};
 }
 
 Value source() {
