@@ -70,7 +70,7 @@ struct SWAGE_API GgufPlan {
   bool plain = false;         // llama.cpp wants F32: vectors, routers
   std::vector<float> values;  // no sources: made of config.json (factors of a scaled rotation)
 
-  // One source, all of its rows, none moved: its bytes are this tensor's.
+  // One run of rows of one source, values as they are: their bytes are this tensor's.
   bool is_copy() const;
 };
 
