@@ -140,7 +140,7 @@ constexpr Component kComponents[] = {
     {"exporter", "compressed_tensors", "use = \"compressed-tensors\""},
     {"exporter", "gptq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
     {"exporter", "awq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
-    {"exporter", "gguf", "use = \"huggingface\"; llama.cpp's converter makes a GGUF of that"}};
+    {"exporter", "llama.cpp", "use = \"gguf\""}};
 
 constexpr const char* kDataSets[] = {
     "wikitext", "wikitext2", "wikitext-2", "wikitext-103", "c4",     "pileval",

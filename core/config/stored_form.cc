@@ -21,6 +21,7 @@ constexpr Method kMethods[] = {{"gptq", "GPTQ"},
                                {"compressed-tensors", "compressed-tensors"},
                                {"modelopt", "ModelOpt"},
                                {"hqq", "HQQ"},
+                               {"gguf", "GGUF"},
                                {"aqlm", "AQLM"},
                                {"quanto", "Quanto"},
                                {"eetq", "EETQ"},
@@ -33,9 +34,9 @@ constexpr Method kMethods[] = {{"gptq", "GPTQ"},
                                {"exl2", "EXL2"},
                                {"exl3", "EXL3"}};
 
-// Ends of tensor names that only packed weights have, and who writes them.
+// What only names of packed weights have in them, and who writes them.
 struct Mark {
-  const char* end;
+  const char* mark;
   const char* name;
 };
 constexpr Mark kMarks[] = {{".qweight", "GPTQ or AWQ"},
@@ -46,7 +47,8 @@ constexpr Mark kMarks[] = {{".qweight", "GPTQ or AWQ"},
                            {".Qidxs", "QuIP#"},
                            {".trellis", "EXL3"},
                            {".q_weight", "EXL2"},
-                           {"_proj_blocks", "MXFP4"}};
+                           {"_proj_blocks", "MXFP4"},
+                           {".gguf_", "GGUF"}};
 
 // What the tensors tell.
 struct Signs {
@@ -60,7 +62,10 @@ Signs signs_of(const io::Header& header) {
   Signs signs;
   for (const auto& [name, info] : header) {
     for (const Mark& mark : kMarks) {
-      if (!signs.packed.empty() || !absl::EndsWith(name, mark.end)) continue;
+      const bool there = absl::string_view(mark.mark).back() == '_'
+                             ? absl::StrContains(name, mark.mark)
+                             : absl::EndsWith(name, mark.mark);
+      if (!signs.packed.empty() || !there) continue;
       signs.packed = name;
       signs.packed_by = mark.name;
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "core/config/pipeline.h"
 #include "core/engine/side_file_digests.h"
 #include "swage/status.h"
@@ -89,6 +90,23 @@ std::vector<std::string> export_file_differences(const Value& model, const Value
     if (model.has(name) || is_served(name)) counted[name] = digest;
   }
   return file_differences(model, Value(std::move(counted)));
+}
+
+std::vector<std::string> number_differences(const Value& given, const Value& found) {
+  std::vector<std::string> differences;
+  if (given.table() == nullptr || found.table() == nullptr) return differences;
+  for (const auto& [key, value] : *given.table()) {
+    const Value& other = found[key];
+    double a = 0, b = 0;
+    bool same = true;
+    if (value.boolean() != nullptr && other.boolean() != nullptr) same = value == other;
+    if (value.number(&a) && other.number(&b))
+      same = a == b || static_cast<float>(a) == static_cast<float>(b);
+    if (!same)
+      differences.push_back(
+          absl::StrCat(key, " is ", to_json(other, -1), ", expected ", to_json(value, -1)));
+  }
+  return differences;
 }
 
 std::vector<std::string> config_differences(const Value& given, const Value& found) {

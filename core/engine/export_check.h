@@ -37,5 +37,8 @@ std::vector<std::string> export_file_differences(const Value& model, const Value
 
 // Of config.json, but for what says how weights are stored.
 std::vector<std::string> config_differences(const Value& given, const Value& found);
+// Of one that was made from another description: numbers and switches that both name. The numbers
+// may have been fp32 meanwhile.
+std::vector<std::string> number_differences(const Value& given, const Value& found);
 
 }  // namespace swage

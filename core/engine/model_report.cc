@@ -38,7 +38,8 @@ Value architectures(const Value& config) {
 // By the types of the file; those of GGUF are finer than what its tensors are handed out in.
 absl::StatusOr<std::map<std::string, ModelSummary::Size>> stored_sizes(
     const std::string& path, const ModelSummary& summary) {
-  if (!std::filesystem::is_regular_file(path)) return summary.types;
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, io::gguf_files(path));
+  if (gguf.empty()) return summary.types;
   SWAGE_ASSIGN_OR_RETURN(const io::GgufFile file, io::read_gguf(path));
   std::map<std::string, ModelSummary::Size> sizes;
   for (const auto& [name, tensor] : file.tensors) {

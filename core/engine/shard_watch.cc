@@ -56,10 +56,7 @@ absl::StatusOr<ShardWatch::Stamp> ShardWatch::stamp_of(const std::string& path) 
 }
 
 absl::StatusOr<std::unique_ptr<ShardWatch>> ShardWatch::of_model(const std::string& path) {
-  std::vector<std::string> files = {path};
-  if (fs::is_directory(path)) {
-    SWAGE_ASSIGN_OR_RETURN(files, io::checkpoint_files(path));
-  }
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> files, io::checkpoint_files(path));
   std::unique_ptr<ShardWatch> watch(new ShardWatch());
   for (const std::string& file : files) {
     SWAGE_ASSIGN_OR_RETURN(const Stamp stamp, stamp_of(file));

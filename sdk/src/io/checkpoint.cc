@@ -114,7 +114,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& p
         absl::StrCat(path, ": is a file of a model; give the folder that it lies in, \"",
                      fs::path(path).parent_path().string(), "\""));
   }
-  return fs::is_directory(path, error) ? open_folder(path) : open_gguf(path);
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, gguf_files(path));
+  return gguf.empty() ? open_folder(path) : open_gguf(path, GgufView::kBlocks);
 }
 
 }  // namespace swage::io

@@ -157,6 +157,28 @@ void decode_mxfp4(const uint8_t* b, float* out) {
   decode_nibbles(b + 1, kValues, std::ldexp(1.f, int{b[0]} - 128), out);
 }
 
+// e4m3 without sign; its two patterns that are no numbers are 0, as llama.cpp has it.
+float unsigned_e4m3(uint8_t byte) {
+  const int exponent = byte >> 3 & 15, mantissa = byte & 7;
+  if (byte == 0x7F || byte == 0xFF) return 0;
+  return exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                       : std::ldexp(1 + static_cast<float>(mantissa) / 8, exponent - 7);
+}
+
+// Four sub-blocks of 16 columns; the matrix's factor is not part of a block.
+void decode_nvfp4(const uint8_t* b, float* out) {
+  static constexpr float kValues[] = {0, .5f,  1,  1.5f,  2,  3,  4,  6,
+                                      0, -.5f, -1, -1.5f, -2, -3, -4, -6};
+  for (int s = 0; s < 4; ++s) {
+    const float scale = unsigned_e4m3(b[s]);
+    for (int j = 0; j < 8; ++j) {
+      const uint8_t pair = b[4 + 8 * s + j];
+      out[16 * s + j] = scale * kValues[pair & 15];
+      out[16 * s + j + 8] = scale * kValues[pair >> 4];
+    }
+  }
+}
+
 using Decode = void (*)(const uint8_t*, float*);
 Decode decoder_of(uint32_t type) {
   switch (type) {
@@ -190,6 +212,8 @@ Decode decoder_of(uint32_t type) {
       return decode_bf16;
     case 39:
       return decode_mxfp4;
+    case 40:
+      return decode_nvfp4;
     default:
       return nullptr;
   }

@@ -3,44 +3,18 @@
 #include "../text/sentencepiece.h"
 #include "../text/unicode.h"
 #include "absl/strings/str_cat.h"
+#include "gguf_cutters.h"
 #include "swage/status.h"
 
 namespace swage::io {
 namespace {
 
 constexpr int64_t kControl = 3, kUserDefined = 4;  // token types
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
 Value byte_level(bool use_regex, bool add_prefix_space) {
   return Value::Table{{"type", "ByteLevel"},
                       {"add_prefix_space", add_prefix_space},
                       {"trim_offsets", true},
                       {"use_regex", use_regex}};
-}
-
-Value chain(Value first, Value second) {
-  return Value::Table{{"type", "Sequence"},
-                      {"pretokenizers", Value::List{std::move(first), std::move(second)}}};
-}
-
-// How llama.cpp cuts text by the name in "tokenizer.ggml.pre".
-absl::StatusOr<Value> pre_tokenizer(const std::string& name) {
-  if (name == "default" || name == "gpt-2") return byte_level(true, false);
-  if (name == "smollm" || name == "starcoder" || name == "refact" || name == "command-r") {
-    return chain(Value::Table{{"type", "Digits"}, {"individual_digits", true}},
-                 byte_level(true, false));
-  }
-  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") {
-    return chain(Value::Table{{"type", "Split"},
-                              {"pattern", Value::Table{{"Regex", kLlama3Pattern}}},
-                              {"behavior", "Isolated"},
-                              {"invert", false}},
-                 byte_level(false, false));
-  }
-  return absl::UnimplementedError(
-      absl::StrCat("the pre-tokenizer \"", name,
-                   "\" is not known; use the safetensors checkpoint with its tokenizer.json"));
 }
 
 class Writer {
@@ -175,8 +149,13 @@ class Writer {
   absl::StatusOr<Value> make_tokenizer() const {
     if (sentencepiece_) return make_from_pieces();
     const std::string pre = metadata_.str("tokenizer.ggml.pre", "default");
-    const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
-    SWAGE_ASSIGN_OR_RETURN(Value cutter, pre_tokenizer(pre));
+    const GgufCutter* const cutter = gguf_cutter(pre);
+    if (cutter == nullptr) {
+      return absl::UnimplementedError(
+          absl::StrCat("the pre-tokenizer \"", pre,
+                       "\" is not known; use the safetensors checkpoint with its tokenizer.json"));
+    }
+    const bool llama3 = cutter->whole_words;
     SWAGE_ASSIGN_OR_RETURN(Value vocabulary, make_vocabulary());
     const Value::Table model = {{"type", "BPE"},
                                 {"dropout", Value()},
@@ -193,7 +172,7 @@ class Writer {
                               {"padding", Value()},
                               {"added_tokens", added_tokens()},
                               {"normalizer", Value()},
-                              {"pre_tokenizer", std::move(cutter)},
+                              {"pre_tokenizer", pre_tokenizer_of(*cutter)},
                               {"post_processor", post_processor(llama3)},
                               {"decoder", byte_level(true, true)},
                               {"model", model}});
@@ -242,7 +221,7 @@ class Writer {
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> make_side_files(
     const GgufFile& file) {
-  if (!file.metadata.has("tokenizer.ggml.model"))
+  if (file.metadata.str("tokenizer.ggml.model", "none") == "none")
     return std::vector<std::pair<std::string, std::string>>();
   try {
     return Writer(file).run();

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "swage/io/gguf.h"
 #include "swage/io/joined_tensors.h"
 #include "swage/io/safetensors.h"
 #include "swage/status.h"
@@ -179,6 +180,7 @@ class Cleanup {
   std::string path(const std::string& file) {
     return files_.emplace_back((std::filesystem::path(directory_) / file).string());
   }
+  std::vector<std::string>* paths() { return &files_; }
   void keep() { files_.clear(); }
 
  private:
@@ -247,17 +249,7 @@ absl::Status write_joined_checkpoint(
   Cleanup files(directory);
   SWAGE_RETURN_IF_ERROR(write_weights(source, shard_bytes, Places(joined), &files));
   SWAGE_RETURN_IF_ERROR(write_file_atomically(files.path("config.json"), to_json(config) + "\n"));
-  for (const auto& [name, content] : side_files) {
-    const std::filesystem::path relative(name);
-    if (relative.is_absolute() || relative.lexically_normal() != relative ||
-        *relative.begin() == "..") {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the side file \"", name, "\" leads out of ", directory));
-    }
-    const std::filesystem::path file = files.path(name);
-    std::filesystem::create_directories(file.parent_path(), error);
-    SWAGE_RETURN_IF_ERROR(write_file_atomically(file.string(), content));
-  }
+  SWAGE_RETURN_IF_ERROR(write_side_files(directory, side_files, files.paths()));
   files.keep();
   return absl::OkStatus();
 }

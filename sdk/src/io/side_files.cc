@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "swage/io/gguf.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
@@ -146,6 +147,25 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> read_side_files
     files.emplace_back(name, std::move(content));
   }
   return files;
+}
+
+absl::Status write_side_files(const std::string& directory,
+                              const std::vector<std::pair<std::string, std::string>>& files,
+                              std::vector<std::string>* written) {
+  for (const auto& [name, content] : files) {
+    const fs::path relative(name);
+    if (relative.is_absolute() || relative.lexically_normal() != relative ||
+        *relative.begin() == "..") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the side file \"", name, "\" leads out of ", directory));
+    }
+    const fs::path file = fs::path(directory) / relative;
+    written->push_back(file.string());
+    std::error_code error;  // what it stops, the file says
+    fs::create_directories(file.parent_path(), error);
+    SWAGE_RETURN_IF_ERROR(write_file_atomically(file.string(), content));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace swage::io

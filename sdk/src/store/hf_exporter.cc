@@ -32,9 +32,9 @@ const char* name_of_end(LinearPlace place) {
 }  // namespace
 
 HfExporter::HfExporter(std::string format, const Params& params)
-    : format_(std::move(format)), shard_bytes_(params.i64("shard_size") << 20) {}
+    : PackedExporter(std::move(format)), shard_bytes_(params.i64("shard_size") << 20) {}
 
-absl::Status HfExporter::check(const std::vector<LinearSummary>& planned) {
+absl::Status PackedExporter::check(const std::vector<LinearSummary>& planned) {
   const std::vector<LinearSummary> compressed = compressed_of(planned);
   for (const LinearSummary& linear : compressed) {
     const auto refused = [&](absl::string_view why) {
@@ -53,11 +53,11 @@ absl::Status HfExporter::check(const std::vector<LinearSummary>& planned) {
   return fit_together(planned);
 }
 
-absl::Status HfExporter::fit_together(const std::vector<LinearSummary>&) const {
+absl::Status PackedExporter::fit_together(const std::vector<LinearSummary>&) const {
   return absl::OkStatus();
 }
 
-absl::Status HfExporter::encode(const Result& linear, TensorSink& sink) {
+absl::Status PackedExporter::encode(const Result& linear, TensorSink& sink) {
   if (const char* const what = beside(linear))
     return absl::InvalidArgumentError(absl::StrCat(linear.name(), ": the result has ", what,
                                                    ", which ", format_, " has no place for"));
@@ -89,8 +89,8 @@ absl::Status HfExporter::complete(const ExportContext&, Value::Table*, SideFiles
   return absl::OkStatus();
 }
 
-absl::StatusOr<Result> HfExporter::decode(const std::string& linear, const WeightSource& tensors,
-                                          const Value& config) {
+absl::StatusOr<Result> PackedExporter::decode(const std::string& linear,
+                                              const WeightSource& tensors, const Value& config) {
   const StoredModule module(linear, tensors);
   SWAGE_ASSIGN_OR_RETURN(Result result, read(module, config));
   SWAGE_RETURN_IF_ERROR(validate(result));

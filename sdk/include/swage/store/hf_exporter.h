@@ -11,23 +11,18 @@
 
 namespace swage::store {
 
-// The base of exporters that write a Hugging Face folder: config.json with a quantization_config,
-// safetensors files, side files as they are. A format says what it can hold, how one linear is
-// stored and read, and what config.json says of all of them. Its manifest has the parameter
-// `shard_size` (MiB).
-class SWAGE_API HfExporter : public Exporter {
+// The base of exporters of compressed linears, whatever the files: what all of them refuse, and the
+// messages. A format says what it can hold, and how one linear is stored and read.
+class SWAGE_API PackedExporter : public Exporter {
  public:
-  using SideFiles = std::vector<std::pair<std::string, std::string>>;  // name and content
-
   absl::Status check(const std::vector<LinearSummary>& planned) final;
   absl::Status encode(const Result& linear, TensorSink& sink) final;
-  absl::Status finish(ExportContext& context) final;
   absl::StatusOr<Result> decode(const std::string& linear, const WeightSource& tensors,
                                 const Value& config) final;
 
  protected:
   // `format`: what messages call it, "GPTQ".
-  HfExporter(std::string format, const Params& params);
+  explicit PackedExporter(std::string format) : format_(std::move(format)) {}
   const std::string& format() const { return format_; }
 
   // May an embedding or a head be stored so? Default: linears of blocks alone.
@@ -41,6 +36,25 @@ class SWAGE_API HfExporter : public Exporter {
 
   // Tensors of one linear, which has no sides, mask or transform and was found valid.
   virtual absl::Status write(const Result& linear, TensorSink& sink) const = 0;
+  // One linear of a checkpoint; module.plain() where it is not compressed. The base validates it.
+  virtual absl::StatusOr<Result> read(const StoredModule& module, const Value& config) const = 0;
+
+ private:
+  const std::string format_;
+};
+
+// The base of those that write a Hugging Face folder: config.json with a quantization_config,
+// safetensors files, side files as they are. A format adds what config.json says of all linears.
+// Its manifest has the parameter `shard_size` (MiB).
+class SWAGE_API HfExporter : public PackedExporter {
+ public:
+  using SideFiles = std::vector<std::pair<std::string, std::string>>;  // name and content
+
+  absl::Status finish(ExportContext& context) final;
+
+ protected:
+  HfExporter(std::string format, const Params& params);
+
   // quantization_config. Asked for only where something is compressed.
   virtual absl::StatusOr<Value> quantization(const ExportContext& context) const = 0;
   // Last changes to config.json, which has its quantization_config, and files of the format's own.
@@ -51,11 +65,7 @@ class SWAGE_API HfExporter : public Exporter {
   virtual absl::Status lay_out(const ExportContext& context, const Value& config,
                                const SideFiles& files) const;
 
-  // One linear of a checkpoint; module.plain() where it is not compressed. The base validates it.
-  virtual absl::StatusOr<Result> read(const StoredModule& module, const Value& config) const = 0;
-
  private:
-  const std::string format_;
   const int64_t shard_bytes_;
 };
 

@@ -33,19 +33,16 @@ absl::Status lora_adapter(const std::string& folder) {
 absl::Status no_weights(const std::string& folder) {
   std::error_code error;
   if (fs::exists(fs::path(folder) / "adapter_config.json", error)) return lora_adapter(folder);
-  std::vector<std::string> pickles, ggufs, others;
+  std::vector<std::string> pickles, others;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const fs::directory_entry& entry = *it;
     const std::string file = entry.path().filename().string(),
                       type = entry.path().extension().string();
     if (type == ".bin" || type == ".pt" || type == ".pth") pickles.push_back(file);
-    if (type == ".gguf") ggufs.push_back(file);
     if (type == ".safetensors") others.push_back(file);
   }
   std::string advice;
-  if (!ggufs.empty())
-    advice = absl::StrCat("; it holds ", examples(ggufs), ": give that file as the model");
-  else if (!others.empty())
+  if (!others.empty())
     advice = absl::StrCat("; it holds ", examples(others), ", but shards need their index");
   else if (!pickles.empty())
     advice = absl::StrCat(
@@ -120,18 +117,20 @@ absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::str
   return files;
 }
 
-absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& folder) {
-  SWAGE_ASSIGN_OR_RETURN(const Layout layout, layout_of(folder));
+absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> gguf, gguf_files(path));
+  if (!gguf.empty()) return gguf;
+  SWAGE_ASSIGN_OR_RETURN(const Layout layout, layout_of(path));
   if (layout.index.empty()) return std::vector<std::string>{layout.single};
   std::vector<std::string> paths;
   for (const auto& [name, tensors] : layout.shards)
-    paths.push_back((fs::path(folder) / name).string());
+    paths.push_back((fs::path(path) / name).string());
   return paths;
 }
 
 absl::StatusOr<Header> read_checkpoint_header(const std::string& path) {
-  std::error_code error;
-  if (fs::is_regular_file(path, error)) return read_gguf_header(path);
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, gguf_files(path));
+  if (!gguf.empty()) return read_gguf_header(path);
   SWAGE_ASSIGN_OR_RETURN(std::vector<CheckpointFile> files, read_checkpoint_files(path));
   Header all;
   for (CheckpointFile& file : files) {

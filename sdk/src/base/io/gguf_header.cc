@@ -7,8 +7,9 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
-#include "gguf_names.h"
+#include "absl/strings/strip.h"
 #include "gguf_reader.h"
+#include "posix_file.h"
 #include "swage/status.h"
 
 namespace swage::io {
@@ -16,25 +17,25 @@ namespace {
 
 constexpr uint32_t kMagic = 0x46554747, kVersion = 3;
 constexpr uint64_t kMaxKeys = 1 << 16, kMaxTensors = 1 << 20;
-constexpr uint32_t kF32 = 0, kF16 = 1;
-
 struct TypeInfo {
   uint32_t id;
   const char* name;
   GgufBlock block;
 };
 constexpr TypeInfo kTypes[] = {
-    {kF32, "F32", {1, 4}},    {kF16, "F16", {1, 2}},    {2, "Q4_0", {32, 18}},
+    {kGgufF32, "F32", {1, 4}}, {kGgufF16, "F16", {1, 2}}, {2, "Q4_0", {32, 18}},
     {3, "Q4_1", {32, 20}},    {6, "Q5_0", {32, 22}},    {7, "Q5_1", {32, 24}},
     {8, "Q8_0", {32, 34}},    {10, "Q2_K", {256, 84}},  {11, "Q3_K", {256, 110}},
     {12, "Q4_K", {256, 144}}, {13, "Q5_K", {256, 176}}, {14, "Q6_K", {256, 210}},
-    {20, "IQ4_NL", {32, 18}}, {30, "BF16", {1, 2}},     {39, "MXFP4", {32, 17}}};
+    {20, "IQ4_NL", {32, 18}}, {kGgufBF16, "BF16", {1, 2}}, {39, "MXFP4", {32, 17}},
+    {kGgufNvfp4, "NVFP4", {64, 36}}};
 
 // Types that are not read, for messages (ggml's numbers).
 constexpr std::pair<uint32_t, const char*> kOtherTypes[] = {
     {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
     {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},     {26, "I32"},
-    {27, "I64"},   {28, "F64"},   {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {40, "NVFP4"}};
+    {27, "I64"},   {28, "F64"},   {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {41, "Q1_0"},
+    {42, "Q2_0"}};
 
 const TypeInfo* find_type(uint32_t type) {
   const auto* it = std::find_if(std::begin(kTypes), std::end(kTypes),
@@ -120,34 +121,24 @@ absl::Status place_tensors(const GgufReader& reader, int64_t alignment,
   return absl::OkStatus();
 }
 
-StoredType storage_of(const std::vector<GgufTensor>& tensors) {
+// Of the matrices; vectors and routers are F32 in every file.
+StoredType storage_of(const GgufFile& file) {
   std::set<uint32_t> types;
-  for (const GgufTensor& tensor : tensors) {
-    if (tensor.shape.size() > 1) types.insert(tensor.type);
+  for (const GgufPlan& plan : file.plans) {
+    if (plan.plain || plan.shape.size() < 2) continue;
+    for (const GgufSource& source : plan.sources) {
+      const auto tensor = file.tensors.find(source.name);
+      if (tensor != file.tensors.end()) types.insert(tensor->second.type);
+    }
   }
-  if (types.count(kF32) > 0) return StoredType::kF32;
-  return types == std::set<uint32_t>{kF16} ? StoredType::kF16 : StoredType::kBF16;
+  if (types.count(kGgufF32) > 0) return StoredType::kF32;
+  return types == std::set<uint32_t>{kGgufF16} ? StoredType::kF16 : StoredType::kBF16;
 }
 
-absl::Status name_tensors(std::vector<GgufTensor> tensors, GgufFile* file) {
-  const int64_t blocks = file->metadata.i64("llama.block_count", 0);
-  const int64_t heads = file->metadata.i64("llama.attention.head_count", 1);
-  const int64_t kv_heads = file->metadata.i64("llama.attention.head_count_kv", heads);
-  for (GgufTensor& tensor : tensors) {
-    SWAGE_ASSIGN_OR_RETURN(const std::string name, hugging_face_name(tensor.name, blocks));
-    if (tensor.name.find(".attn_q.") != std::string::npos) tensor.heads = heads;
-    if (tensor.name.find(".attn_k.") != std::string::npos) tensor.heads = kv_heads;
-    if (tensor.heads != 0 && (tensor.heads < 0 || tensor.shape[0] % (2 * tensor.heads) != 0)) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor \"", tensor.name, "\" has ",
-                                                     tensor.shape[0], " rows for ", tensor.heads,
-                                                     " heads"));
-    }
-    if (!file->tensors.emplace(name, tensor).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor \"", tensor.name, "\" stands there twice"));
-    }
-  }
-  return absl::OkStatus();
+const char* torch_dtype(StoredType storage) {
+  return storage == StoredType::kF32   ? "float32"
+         : storage == StoredType::kF16 ? "float16"
+                                       : "bfloat16";
 }
 
 absl::StatusOr<std::string> header_digest(const std::string& path, int64_t header_bytes,
@@ -161,15 +152,44 @@ absl::StatusOr<std::string> header_digest(const std::string& path, int64_t heade
                       absl::Hex(hash.low64, absl::kZeroPad16));
 }
 
-absl::Status understand(std::vector<GgufTensor> tensors, GgufFile* file) {
-  const std::string architecture = file->metadata.str("general.architecture", "");
-  if (architecture != "llama") {
-    return absl::UnimplementedError(absl::StrCat("the architecture is \"", architecture,
-                                                 "\", only \"llama\" is read from GGUF"));
+// Values of a small tensor that says how others are meant.
+absl::StatusOr<std::vector<float>> values_of(const GgufFile& file, const std::string& name) {
+  constexpr int64_t kMaxBytes = 1 << 20;
+  const auto found = file.tensors.find(name);
+  if (found == file.tensors.end() || found->second.type != kGgufF32 ||
+      found->second.end - found->second.begin > kMaxBytes)
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor \"", name, "\" is no small one in F32, as is expected"));
+  const GgufTensor& tensor = found->second;
+  SWAGE_ASSIGN_OR_RETURN(const InputFile input, InputFile::open(file.paths[tensor.file]));
+  std::vector<float> values(static_cast<size_t>((tensor.end - tensor.begin) / 4));
+  SWAGE_RETURN_IF_ERROR(input.read(tensor.begin, tensor.end - tensor.begin, values.data()));
+  return values;
+}
+
+// Factors of NVFP4 matrices (and of their inputs, which are not used here) are no tensors of the
+// model.
+bool is_factor(const GgufFile& file, const std::string& name) {
+  for (const absl::string_view end : {".scale", ".input_scale"}) {
+    absl::string_view base = name;
+    if (!absl::ConsumeSuffix(&base, end)) continue;
+    const auto found = file.tensors.find(absl::StrCat(base, ".weight"));
+    if (found != file.tensors.end() && found->second.type == kGgufNvfp4) return true;
   }
-  file->storage = storage_of(tensors);
-  SWAGE_RETURN_IF_ERROR(name_tensors(std::move(tensors), file));
-  SWAGE_ASSIGN_OR_RETURN(file->config, make_config(*file));
+  return false;
+}
+
+absl::Status understand(GgufFile* file) {
+  GgufContents contents;
+  contents.metadata = file->metadata;
+  for (const auto& [name, tensor] : file->tensors)
+    if (!is_factor(*file, name)) contents.tensors[name] = tensor.shape;
+  contents.values = [file](const std::string& name) { return values_of(*file, name); };
+  SWAGE_ASSIGN_OR_RETURN(file->config, config_of_gguf(contents));
+  if (file->config.table() == nullptr) return absl::InternalError("config.json is no table");
+  SWAGE_ASSIGN_OR_RETURN(file->plans, plan_hugging_face(contents, file->config));
+  file->storage = storage_of(*file);
+  (*file->config.table())["torch_dtype"] = torch_dtype(file->storage);
   return absl::OkStatus();
 }
 
@@ -181,7 +201,16 @@ absl::StatusOr<int64_t> alignment_of(const GgufReader& reader, const Value& meta
   return alignment;
 }
 
-absl::StatusOr<GgufFile> read_checked(const std::string& path) {
+// Is it the part of that number?
+absl::Status check_part(const Value& metadata, size_t number, const std::string& path) {
+  const int64_t said = metadata.i64("split.no", static_cast<int64_t>(number));
+  if (said == static_cast<int64_t>(number)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": \"split.no\" is ", said, ", expected ", number));
+}
+
+// Adds what one file holds; metadata of the first one counts.
+absl::Status read_part(const std::string& path, GgufFile* file) {
   SWAGE_ASSIGN_OR_RETURN(GgufReader reader, GgufReader::open(path));
   SWAGE_ASSIGN_OR_RETURN(const uint32_t magic, reader.number<uint32_t>());
   if (magic != kMagic)
@@ -208,12 +237,43 @@ absl::StatusOr<GgufFile> read_checked(const std::string& path) {
     SWAGE_ASSIGN_OR_RETURN(GgufTensor tensor, read_tensor(&reader));
     tensors.push_back(std::move(tensor));
   }
-  GgufFile file;
-  file.metadata = std::move(metadata);
-  SWAGE_ASSIGN_OR_RETURN(const int64_t alignment, alignment_of(reader, file.metadata));
+  const Value own(std::move(metadata));
+  SWAGE_ASSIGN_OR_RETURN(const int64_t alignment, alignment_of(reader, own));
   SWAGE_RETURN_IF_ERROR(place_tensors(reader, alignment, &tensors));
-  SWAGE_ASSIGN_OR_RETURN(file.digest, header_digest(path, reader.position(), reader.size()));
-  SWAGE_RETURN_IF_ERROR(annotate(understand(std::move(tensors), &file), path));
+  SWAGE_ASSIGN_OR_RETURN(const std::string digest,
+                         header_digest(path, reader.position(), reader.size()));
+  file->digest += digest;
+  SWAGE_RETURN_IF_ERROR(check_part(own, file->paths.size(), path));
+  for (GgufTensor& tensor : tensors) {
+    tensor.file = file->paths.size();
+    const std::string name = tensor.name;
+    if (!file->tensors.emplace(name, std::move(tensor)).second)
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor \"", name, "\" stands there twice"));
+  }
+  if (file->paths.empty()) file->metadata = own;
+  file->paths.push_back(path);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<GgufFile> read_checked(const std::string& path) {
+  SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> paths, gguf_files(path));
+  if (paths.empty()) paths = {path};
+  GgufFile file;
+  for (const std::string& part : paths) SWAGE_RETURN_IF_ERROR(read_part(part, &file));
+  const int64_t parts = file.metadata.i64("split.count", 1);
+  if (parts > 1 && parts != static_cast<int64_t>(paths.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": \"split.count\" is ", parts, ", and there are ", paths.size(),
+                     " files; parts of a split file are called NAME-00001-of-00002.gguf"));
+  }
+  const int64_t all = file.metadata.i64("split.tensors.count", -1);
+  if (all >= 0 && all != static_cast<int64_t>(file.tensors.size())) {
+    return absl::DataLossError(absl::StrCat(path, ": \"split.tensors.count\" is ", all,
+                                            ", and the parts hold ", file.tensors.size(),
+                                            " tensors"));
+  }
+  SWAGE_RETURN_IF_ERROR(annotate(understand(&file), path));
   return file;
 }
 
@@ -243,9 +303,15 @@ absl::StatusOr<GgufFile> read_gguf(const std::string& path) {
 
 absl::StatusOr<Header> read_gguf_header(const std::string& path) {
   SWAGE_ASSIGN_OR_RETURN(const GgufFile file, read_gguf(path));
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<GgufOffer> offers,
+                         gguf_offers(file, GgufView::kFloats));
   Header header;
-  for (const auto& [name, tensor] : file.tensors) {
-    header[name] = {file.storage, tensor.shape, tensor.begin, tensor.end};
+  int64_t at = 0;
+  for (const GgufOffer& offer : offers) {
+    int64_t bytes = byte_size(offer.type);
+    for (const int64_t size : offer.shape) bytes *= size;
+    header[offer.name] = {offer.type, offer.shape, at, at + bytes};
+    at += bytes;
   }
   return header;
 }
