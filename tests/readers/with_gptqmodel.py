@@ -3,7 +3,7 @@ import glob, os, shutil, sys
 
 os.environ.update(TORCHDYNAMO_DISABLE="1", GPTQMODEL_CPU_WORKERS="2", TRANSFORMERS_VERBOSITY="error")
 import torch
-from gptqmodel import GPTQModel, QuantizeConfig
+from gptqmodel import BACKEND, GPTQModel, QuantizeConfig
 from gptqmodel.utils.model_dequant import dequantize_model
 from transformers import AutoModelForCausalLM
 import checkpoint, gptq_files
@@ -18,6 +18,12 @@ WRITTEN = {  # by GPTQModel; its own reader of files is asked what they mean
     "3-bits": {"bits": 3},
     "dynamic": {"dynamic": {r"+:.*\.down_proj": {"bits": 8, "group_size": 16}, r"-:.*\.0\..*o_proj": {}}},
 }
+ROUNDED = {  # by AutoRound: bits, symmetric, format
+    "symmetric": (4, True, "auto_round"),
+    "3-bits-asymmetric": (3, False, "auto_round"),
+    "gptqmodel": (4, False, "auto_round:gptqmodel"),
+    "auto-gptq": (4, False, "auto_round:auto_gptq"),
+}
 
 
 def quantized(folder):
@@ -28,7 +34,12 @@ def quantized(folder):
 
 
 def by_gptqmodel(folder):
-    """It leaves code times scale in fp32."""
+    """Its reader of files, which leaves code times scale in fp32 and knows no rules; else the model that it opens."""
+    if "dynamic" in checkpoint.config(folder)["quantization_config"]:
+        names, kind = quantized(folder)
+        dtype = torch.bfloat16 if kind == "BF16" else torch.float16
+        model = GPTQModel.load(folder, device="cpu", backend=BACKEND.GPTQ_TORCH, dtype=dtype).model
+        return {name: model.get_submodule(name[:-7]).dequantize_weight().T.float().numpy() for name in names}
     dequantize_model(folder, folder + "-dense", target_dtype=torch.float32)
     read, (names, kind) = checkpoint.decoded(folder + "-dense"), quantized(folder)
     shutil.rmtree(folder + "-dense")
@@ -62,20 +73,22 @@ def write_gptq(bench, name, keys):
     folder = bench.folder + "/" + name
     torch.manual_seed(7)
     windows = torch.randint(3, 256, (64, 64)).tolist()
-    model = GPTQModel.load(bench.model, QuantizeConfig(**{"bits": 4, "group_size": 32, "desc_act": False, "pack_impl": "original", **keys}), device="cpu")
+    # Its own packer compiles C++ for a minute.
+    config = QuantizeConfig(**{"bits": 4, "group_size": 32, "desc_act": False, "pack_impl": "original", **keys})
+    model = GPTQModel.load(bench.model, config, device="cpu")
     model.quantize([{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in windows], batch_size=8)
     model.save(folder)
     return folder
 
 
-def write_auto_round(bench, name, symmetric):
+def write_auto_round(bench, name, bits, symmetric, form):
     from auto_round import AutoRound
     from transformers import PreTrainedTokenizerFast
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=bench.model + "/tokenizer.json")
     model = AutoModelForCausalLM.from_pretrained(bench.model, dtype=torch.bfloat16)
-    rounder = AutoRound(model, tokenizer, bits=4, group_size=32, sym=symmetric, iters=0, device_map="cpu",
+    rounder = AutoRound(model, tokenizer, bits=bits, group_size=32, sym=symmetric, iters=0, device_map="cpu",
                         disable_opt_rtn=True)
-    rounder.quantize_and_save(bench.folder + "/" + name, format="auto_round")
+    rounder.quantize_and_save(bench.folder + "/" + name, format=form)
     return glob.glob(bench.folder + "/" + name + "/**/config.json", recursive=True)[0].rpartition("/")[0]
 
 
@@ -99,8 +112,8 @@ def main(kind, folder):
     for name, keys in WRITTEN.items():
         path = write_gptq(bench, name, keys)
         compare_written("GPTQModel " + name, path, bench, table, by_gptqmodel(path))
-    for name, symmetric in (("symmetric", True), ("asymmetric", False)):
-        compare_written("AutoRound " + name, write_auto_round(bench, "auto-round-" + name, symmetric), bench, table)
+    for name, keys in ROUNDED.items():
+        compare_written("AutoRound " + name, write_auto_round(bench, "rounded-" + name, *keys), bench, table)
     return table.finish()
 
 
