@@ -1,4 +1,5 @@
-# Other programs read what Swage exports: transformers with compressed-tensors, and vLLM. Each in its own virtual
+# Other programs read what Swage exports: transformers with compressed-tensors, vLLM, and decoders of layouts that no
+# program reads without a GPU, in the environment of transformers. Each in its own virtual
 # environment under .cache/readers, made at the first run (5 GB and under a minute each); where one cannot be made, its
 # entries skip and say why. vLLM binds its threads to cores and wants them for itself.
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
