@@ -1,7 +1,6 @@
 #include "mlc_model.h"
 
 #include <algorithm>
-#include <map>
 #include <set>
 
 #include "absl/strings/match.h"

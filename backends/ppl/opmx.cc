@@ -1,7 +1,6 @@
 #include "opmx.h"
 
 #include <algorithm>
-#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"

@@ -37,8 +37,13 @@ def lmdeploy(parts, config, name):
     return product(checkpoint.floats(*parts["weight"]), parts["scale"][1], "F32")
 
 
+def group_quantized(codes, scales):
+    """MLC's value; of negated scales a zero is negative, which equals the other."""
+    return product(nibbles(codes) - 7, grouped(scales, 32), "F16") + np.float32(0)
+
+
 def mlc(parts, config, name):
-    return product(nibbles(parts["q_weight"][1]) - 7, grouped(parts["q_scale"][1], 32), "F16")
+    return group_quantized(parts["q_weight"][1], parts["q_scale"][1])
 
 
 def halves(rows, size):
@@ -70,8 +75,8 @@ def decoded(folder):
             module, _, part = name.rpartition(".")
             modules.setdefault(module, {})[part] = value
     for name, parts in modules.items():
-        dense.update({f"{name}.{part}": checkpoint.floats(*parts[part]) for part in ("weight", "bias")
-                      if part in parts and parts[part][0] not in ("I8", "F8_E4M3")})
+        floats = [part for part in parts if mark not in parts or part == "bias"]
+        dense.update({f"{name}.{part}": checkpoint.floats(*parts[part]) for part in floats})
         if mark in parts:
             dense[name + ".weight"] = decode(parts, config, name)
     return dense
@@ -106,7 +111,7 @@ def mlc_llama(folder, layers):
             dense[name] = values.astype(np.float32)
             continue
         module = name[:-len(".q_weight")]
-        weight = product(nibbles(values) - 7, grouped(parameters[module + ".q_scale"], 32), "F16")
+        weight = group_quantized(values, parameters[module + ".q_scale"])
         tail = ".".join(module.split(".")[-2:])
         first = 0
         for member, rows in joined.get(tail, ((tail, len(weight)),)):

@@ -1,4 +1,4 @@
-"""AWQ checkpoints in vLLM's CPU backend, which takes 4 bits with zero points."""
+"""AWQ checkpoints of two blocks in vLLM's CPU backend, which takes 4 bits with zero points."""
 import os, shutil, subprocess
 import checkpoint
 from comparison import divergence
@@ -22,7 +22,7 @@ def compare_awq(bench, table, logits):
         folder = os.path.join(bench.folder, f"awq-symmetric-{symmetric}")
         os.mkdir(folder)
         with open(folder + "/recipe.toml", "w") as file:
-            file.write(RECIPE.format(model=bench.model, group=bench.group, symmetric=symmetric, folder=folder))
+            file.write(RECIPE.format(model=bench.slice, group=bench.group, symmetric=symmetric, folder=folder))
         subprocess.run([bench.swage, "run", folder + "/recipe.toml", "--quiet"], check=True, stdout=subprocess.DEVNULL)
         name, own = f"awq symmetric={symmetric}", bench.logits(folder + "/awq")[:, :-1]
         table.logits(name, divergence(own, logits(folder + "/awq", bench.ids, "float16")), 1e-4)

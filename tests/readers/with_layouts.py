@@ -1,5 +1,5 @@
 """Exports of awq, lmdeploy, mlc and ppl in decoders of their own, and AWQ in compressed-tensors' converter."""
-import os, shutil, subprocess, sys
+import json, os, shutil, subprocess, sys
 
 os.environ.update(TRANSFORMERS_VERBOSITY="error", LOGURU_LEVEL="ERROR")
 from compressed_tensors.entrypoints.convert import AutoAWQConverter, convert_checkpoint
@@ -79,6 +79,19 @@ def converted(folder):
     return checkpoint.decoded(folder + "-converted")
 
 
+def foreign(folder):
+    """A copy whose config.json says what AutoAWQ's own does, in its older words."""
+    copy = folder + "-foreign"
+    shutil.copytree(folder, copy)
+    config = checkpoint.config(folder)
+    own = config["quantization_config"]
+    config["quantization_config"] = {"quant_method": "awq", "w_bit": 4, "q_group_size": own["group_size"], "zero_point": True, "version": "GEMM",
+                                     "modules_to_not_convert": own["modules_to_not_convert"]}
+    with open(copy + "/config.json", "w") as file:
+        json.dump(config, file)
+    return copy
+
+
 def compare(case, bench, table):
     folder = exported(case, bench)
     packed, expected = folder + "/packed", dense(folder + "/dense")
@@ -87,6 +100,7 @@ def compare(case, bench, table):
         table.weights("mlc, its parameters", expected, layouts.mlc_llama(packed, checkpoint.config(packed)["num_hidden_layers"]))
     if case in ("awq", "awq-asymmetric"):
         table.weights(case + ", converted", expected, converted(packed))
+        table.logits(case + ", foreign", divergence(bench.logits(folder + "/dense"), bench.logits(foreign(packed))), 1e-9)
     # Dense, inputs are in floats.
     if not case.startswith("lmdeploy"):
         table.logits(case, divergence(bench.logits(folder + "/dense"), bench.logits(packed)), 1e-9)
