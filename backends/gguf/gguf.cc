@@ -62,8 +62,7 @@ class Gguf final : public store::PackedExporter {
     SWAGE_ASSIGN_OR_RETURN(const io::GgufPlans plans, io::plan_gguf(config, stored.shapes()));
     SWAGE_ASSIGN_OR_RETURN(const std::vector<io::GgufEntry> entries,
                            entries_of(plans, stored, floats_));
-    SWAGE_ASSIGN_OR_RETURN(std::vector<io::GgufKey> keys,
-                           io::gguf_keys(config, stored.shapes()));
+    SWAGE_ASSIGN_OR_RETURN(std::vector<io::GgufKey> keys, io::gguf_keys(config, stored.shapes()));
     SWAGE_ASSIGN_OR_RETURN(const auto tokenizer, io::gguf_tokenizer(config, files));
     SWAGE_ASSIGN_OR_RETURN(const auto results, result_keys(context));
     for (const auto& more : {general_keys(name_, entries), tokenizer, results})

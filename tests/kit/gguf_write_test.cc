@@ -18,10 +18,10 @@
 namespace swage::io {
 namespace {
 
-using testing_gguf::Writer;
-using testing_text::read_text;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing_gguf::Writer;
+using testing_text::read_text;
 
 GgufEntry entry(const std::string& name, const std::vector<int64_t>& shape, uint32_t type,
                 std::vector<at::Tensor> pieces) {
@@ -143,9 +143,9 @@ TEST(GgufRows, MoveAsThePlanSays) {
   GgufPlan plan;
   plan.sources = {{"a", 0}, {"b", 0}};
   plan.rows = {{0, 0, 1}, {0, 3, 1}, {0, 1, 1}, {0, 4, 2}, {1, 2, 4}, {0, 2, 1}};
-  EXPECT_TRUE(at::equal(made(plan), at::cat({a[0], a[3], a[1], a[4], a[5], b[2], b[3], b[4], b[5],
-                                             a[2]})
-                                        .view({-1, 2})));
+  EXPECT_TRUE(at::equal(
+      made(plan),
+      at::cat({a[0], a[3], a[1], a[4], a[5], b[2], b[3], b[4], b[5], a[2]}).view({-1, 2})));
 }
 
 TEST(GgufRows, TurnMatricesAround) {

@@ -39,7 +39,8 @@ class Pieces {
         const int64_t low = std::min(first, rows.begin),
                       high = std::max(last, rows.begin + rows.count);
         // Rows between them that are not wanted would be read for nothing.
-        if (i > begin && (high - low > 2 * (count + rows.count) || high - low > kRowsAtATime)) break;
+        if (i > begin && (high - low > 2 * (count + rows.count) || high - low > kRowsAtATime))
+          break;
         count += rows.count;
         first = low;
         last = high;
@@ -82,8 +83,7 @@ class Pieces {
       SWAGE_ASSIGN_OR_RETURN(const at::Tensor rows, read_(from.name, 0, -1));
       if (rows.size(0) % from.transposed != 0)
         return absl::InvalidArgumentError(absl::StrCat(from.name, " has ", rows.size(0),
-                                                       " rows for ", from.transposed,
-                                                       " matrices"));
+                                                       " rows for ", from.transposed, " matrices"));
       whole_ = transposed(rows, from.transposed);
       whole_of_ = source;
     }
@@ -114,8 +114,8 @@ absl::Status each_piece(const GgufPlan& plan, const GgufRead& read, const Visit&
   }));
   const at::Tensor rows = at::cat(pieces, 0);
   if (rows.size(0) % plan.transposed != 0)
-    return absl::InvalidArgumentError(absl::StrCat(plan.name, " has ", rows.size(0), " rows for ",
-                                                   plan.transposed, " matrices"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(plan.name, " has ", rows.size(0), " rows for ", plan.transposed, " matrices"));
   return visit(transposed(rows, plan.transposed));
 }
 
