@@ -39,7 +39,8 @@ class Pieces {
         const int64_t low = std::min(first, rows.begin),
                       high = std::max(last, rows.begin + rows.count);
         // Rows between them that are not wanted would be read for nothing.
-        if (i > begin && (high - low > 2 * (count + rows.count) || high - low > kRowsAtATime)) break;
+        if (i > begin && (high - low > 2 * (count + rows.count) || high - low > kRowsAtATime))
+          break;
         count += rows.count;
         first = low;
         last = high;
@@ -82,8 +83,7 @@ class Pieces {
       SWAGE_ASSIGN_OR_RETURN(const at::Tensor rows, read_(from.name, 0, -1));
       if (rows.size(0) % from.transposed != 0)
         return absl::InvalidArgumentError(absl::StrCat(from.name, " has ", rows.size(0),
-                                                       " rows for ", from.transposed,
-                                                       " matrices"));
+                                                       " rows for ", from.transposed, " matrices"));
       whole_ = transposed(rows, from.transposed);
       whole_of_ = source;
     }
@@ -106,7 +106,15 @@ absl::Status each_piece(const GgufPlan& plan, const GgufRead& read, const Visit&
     if (rows.source >= plan.sources.size() || rows.begin < 0 || rows.count < 1)
       return absl::InternalError(absl::StrCat("the plan of ", plan.name, " is damaged"));
   }
-  if (plan.transposed == 0) return Pieces(plan, read).each(visit);
+  if (plan.transposed == 0) {
+    const int64_t width = plan.shape.size() > 1 ? plan.shape.back() : 1;
+    return Pieces(plan, read).each([&](const at::Tensor& piece) {
+      // Vectors that become rows, and rows that become vectors. Blocks have widths of their own.
+      const bool other = piece.size(1) != width && (piece.size(1) == 1 || width == 1) &&
+                         piece.numel() % width == 0;
+      return visit(other ? piece.reshape({-1, width}) : piece);
+    });
+  }
   std::vector<at::Tensor> pieces;
   SWAGE_RETURN_IF_ERROR(Pieces(plan, read).each([&](const at::Tensor& piece) {
     pieces.push_back(piece);
@@ -114,8 +122,8 @@ absl::Status each_piece(const GgufPlan& plan, const GgufRead& read, const Visit&
   }));
   const at::Tensor rows = at::cat(pieces, 0);
   if (rows.size(0) % plan.transposed != 0)
-    return absl::InvalidArgumentError(absl::StrCat(plan.name, " has ", rows.size(0), " rows for ",
-                                                   plan.transposed, " matrices"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(plan.name, " has ", rows.size(0), " rows for ", plan.transposed, " matrices"));
   return visit(transposed(rows, plan.transposed));
 }
 
