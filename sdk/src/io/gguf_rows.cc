@@ -106,7 +106,15 @@ absl::Status each_piece(const GgufPlan& plan, const GgufRead& read, const Visit&
     if (rows.source >= plan.sources.size() || rows.begin < 0 || rows.count < 1)
       return absl::InternalError(absl::StrCat("the plan of ", plan.name, " is damaged"));
   }
-  if (plan.transposed == 0) return Pieces(plan, read).each(visit);
+  if (plan.transposed == 0) {
+    const int64_t width = plan.shape.size() > 1 ? plan.shape.back() : 1;
+    return Pieces(plan, read).each([&](const at::Tensor& piece) {
+      // Vectors that become rows, and rows that become vectors. Blocks have widths of their own.
+      const bool other = piece.size(1) != width && (piece.size(1) == 1 || width == 1) &&
+                         piece.numel() % width == 0;
+      return visit(other ? piece.reshape({-1, width}) : piece);
+    });
+  }
   std::vector<at::Tensor> pieces;
   SWAGE_RETURN_IF_ERROR(Pieces(plan, read).each([&](const at::Tensor& piece) {
     pieces.push_back(piece);

@@ -42,8 +42,9 @@ struct SWAGE_API GgufKey {
 using TensorShapes = std::map<std::string, std::vector<int64_t>, std::less<>>;
 using SideFiles = std::vector<std::pair<std::string, std::string>>;  // name, content
 
-// Rows `begin` to `begin + count` of the source of that number. A row is what lies along the last
-// dimension; one with a single dimension has rows of one value.
+// Rows `begin` to `begin + count` of the source of that number. A row is what lies along the
+// source's last dimension; one with a single dimension has rows of one value. Where vectors become
+// rows of a matrix, or rows vectors, the values of rows follow each other.
 struct SWAGE_API GgufRows {
   size_t source = 0;
   int64_t begin = 0, count = 0;

@@ -21,7 +21,8 @@ Architecture make_stablelm() {
   a.name = "stablelm";
   a.families = {{"StableLmForCausalLM", "stablelm",
                  R"({"num_key_value_heads": 32, "max_position_embeddings": 4096,
-                     "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.25})"}};
+                     "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.25,
+                     "use_parallel_residual": false})"}};
   a.epsilon = "layer_norm_eps";
   a.rotary = "linear yarn";
   a.free_head_dim = false;

@@ -339,7 +339,7 @@ class Reverser {
 struct Piece {
   int64_t begin, count;  // rows of the Hugging Face tensor
   const GgufPlan* plan;
-  int64_t from;  // row of the file's tensor
+  int64_t from, taken;  // rows of the file's tensor
 };
 
 absl::StatusOr<GgufPlan> join(const std::string& name, const std::vector<int64_t>& shape,
@@ -358,7 +358,7 @@ absl::StatusOr<GgufPlan> join(const std::string& name, const std::vector<int64_t
       ++source;
     if (source == result.sources.size())
       result.sources.push_back({piece.plan->name, piece.plan->transposed});
-    append(source, piece.from, piece.count, &result.rows);
+    append(source, piece.from, piece.taken, &result.rows);
     result.added = -piece.plan->added;
     result.plain = piece.plan->plain;
   }
@@ -371,9 +371,14 @@ absl::StatusOr<std::vector<GgufPlan>> invert(const std::vector<GgufPlan>& plans,
                                              const TensorShapes& shapes) {
   std::map<std::string, std::vector<Piece>> pieces;
   for (const GgufPlan& plan : plans) {
-    int64_t at = 0;
+    int64_t at = 0, all = 0;
+    for (const GgufRows& rows : plan.rows) all += rows.count;
+    // Vectors that became rows: each is one.
+    const bool stacked = plan.transposed == 0 && !plan.rows.empty() && all != rows_of(plan.shape);
+    const int64_t unit = stacked ? all / rows_of(plan.shape) : 1;
     for (const GgufRows& rows : plan.rows) {
-      pieces[plan.sources[rows.source].name].push_back({rows.begin, rows.count, &plan, at});
+      pieces[plan.sources[rows.source].name].push_back(
+          {rows.begin, rows.count, &plan, at / unit, rows.count / unit});
       at += rows.count;
     }
   }
