@@ -27,10 +27,12 @@ class ProfileReader {
   absl::StatusOr<EngineProfile> read() {
     EngineProfile profile;
     const Value& root = document_.root;
-    check_keys(root, "",
-               {"engine", "summary", "never", "fused", "experts", "tensor_parallel", "export"});
+    check_keys(
+        root, "",
+        {"engine", "summary", "family", "never", "fused", "experts", "tensor_parallel", "export"});
     profile.engine = text(root, "", "engine");
     profile.summary = text(root, "", "summary");
+    if (root.has("family")) profile.family = text(root, "", "family");
     profile.never = globs(root, "", "never");
     read_fused(root, &profile);
     read_experts(root["experts"], &profile);

@@ -57,8 +57,9 @@ struct SplitRules {
 struct EngineProfile {
   std::string name;  // of the file
   std::string file;
-  std::string engine, summary;                  // as messages call it
-  std::vector<std::string> never;               // globs: linears that stay in floats
+  std::string engine, summary;     // as messages call it
+  std::string family;              // of devices that are meant where none is named: "sm"; "": any
+  std::vector<std::string> never;  // globs: linears that stay in floats
   std::vector<std::vector<std::string>> fused;  // last words of names beside each other
   std::string experts;  // the module whose numbered children are computed together
   // Which of them: those of a layer, those of one projection in a layer, or all of the model.

@@ -10,7 +10,7 @@ namespace swage {
 namespace {
 
 // How far a mismatch is from fitting: another format is further than another group.
-constexpr int kFormat = 100, kPlace = 60, kOtherInputs = 30, kKey = 10, kInputKey = 6, kDevice = 8,
+constexpr int kFormat = 100, kPlace = 60, kOtherInputs = 30, kKey = 10, kInputKey = 6, kDevice = 20,
               kScale = 4, kWidth = 5;
 
 std::string plain(const Value& value) {
@@ -98,6 +98,14 @@ std::vector<Misfit> compare_inputs(const AcceptRule& rule, const ServedLinear& l
   return best;
 }
 
+// Where no device is named, rules are about the engine's usual ones.
+bool runs_on(const AcceptRule& rule, const EngineProfile& profile, const Serving& serving) {
+  if (rule.devices.empty() || (!serving.device && profile.family.empty())) return true;
+  return std::any_of(rule.devices.begin(), rule.devices.end(), [&](const DeviceRange& range) {
+    return serving.device ? range.covers(*serving.device) : range.first.family == profile.family;
+  });
+}
+
 void compare_width(const char* what, int64_t size, int64_t multiple, std::vector<Misfit>* out) {
   if (size % multiple == 0) return;
   out->push_back({kWidth, absl::StrCat(size, " ", what, " on one device"),
@@ -132,13 +140,13 @@ std::vector<Misfit> misfits(const EngineProfile& profile, const AcceptRule& rule
     compare(rule.joined, linear.weight, "weight", linear.in, kKey, &all);
   const std::vector<Misfit> inputs = compare_inputs(rule, linear);
   all.insert(all.end(), inputs.begin(), inputs.end());
-  const auto covers = [&](const DeviceRange& range) { return range.covers(*serving.device); };
-  if (serving.device && !rule.devices.empty() &&
-      std::none_of(rule.devices.begin(), rule.devices.end(), covers)) {
+  if (!runs_on(rule, profile, serving)) {
     const std::string names =
         absl::StrJoin(rule.devices, ", ",
                       [](std::string* out, const DeviceRange& range) { out->append(range.text); });
-    all.push_back({kDevice, absl::StrCat("device \"", text_of(*serving.device), "\""),
+    all.push_back({kDevice,
+                   serving.device ? absl::StrCat("device \"", text_of(*serving.device), "\"")
+                                  : absl::StrCat("a device of family ", profile.family),
                    "that on " + names, "a device among " + names});
   }
   const auto& types = rule.scale_types;

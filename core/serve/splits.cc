@@ -33,16 +33,18 @@ Cut cut_of(const EngineProfile& profile, const ServedModel& model, int64_t devic
   return cut;
 }
 
-// Greatest number of devices up to `devices` that leaves whole units; 1 always does.
-int64_t devices_that_do(int64_t size, int64_t unit, int64_t devices) {
+// Greatest number of devices up to `devices` that leaves whole units and whole heads; 1 always
+// does.
+int64_t devices_that_do(const ServedModel& model, int64_t size, int64_t unit, int64_t devices) {
   for (int64_t n = devices; n > 1; --n) {
-    if (size % (n * unit) == 0) return n;
+    if (size % (n * unit) == 0 && model.heads % n == 0) return n;
   }
   return 1;
 }
 
-std::string remedy(int64_t size, int64_t unit, int64_t devices) {
-  return absl::StrCat("; tensor_parallel = ", devices_that_do(size, unit, devices), " would do");
+std::string remedy(const ServedModel& model, int64_t size, int64_t unit, int64_t devices) {
+  return absl::StrCat("; tensor_parallel = ", devices_that_do(model, size, unit, devices),
+                      " would do");
 }
 
 std::string unit_text(const ServedLinear& linear, int64_t unit) {
@@ -52,18 +54,19 @@ std::string unit_text(const ServedLinear& linear, int64_t unit) {
   return absl::StrCat("units of ", unit);
 }
 
-std::string cut_problem(const ServedLinear& linear, const Cut& cut, bool joined, int64_t devices) {
+std::string cut_problem(const ServedModel& model, const ServedLinear& linear, const Cut& cut,
+                        bool joined, int64_t devices) {
   const int64_t rows = linear.rows_together, columns = linear.columns_together;
   if (cut.rows && cut.out < 0)
     return absl::StrCat("has ", linear.out, " outputs, which ", devices,
-                        " devices cannot share evenly", remedy(linear.out, 1, devices));
+                        " devices cannot share evenly", remedy(model, linear.out, 1, devices));
   if (cut.columns && cut.in < 0)
     return absl::StrCat("has ", linear.in, " inputs, which ", devices,
-                        " devices cannot share evenly", remedy(linear.in, 1, devices));
+                        " devices cannot share evenly", remedy(model, linear.in, 1, devices));
   if (cut.rows && cut.out % rows != 0)
     return absl::StrCat("has ", cut.out, " outputs on each of ", devices,
                         " devices, which cuts blocks of ", rows, " rows",
-                        remedy(linear.out, rows, devices), ", or blocks of fewer rows");
+                        remedy(model, linear.out, rows, devices), ", or blocks of fewer rows");
   if (joined && linear.out % rows != 0)
     return absl::StrCat("has ", linear.out,
                         " outputs and is computed in one matrix with others, "
@@ -73,7 +76,8 @@ std::string cut_problem(const ServedLinear& linear, const Cut& cut, bool joined,
                         "or granularity = \"channel\"");
   if (cut.columns && cut.in % columns != 0)
     return absl::StrCat("has ", cut.in, " inputs on each of ", devices, " devices, which cuts ",
-                        unit_text(linear, columns), " columns", remedy(linear.in, columns, devices),
+                        unit_text(linear, columns), " columns",
+                        remedy(model, linear.in, columns, devices),
                         linear.weight.has("group") ? ", or a smaller group" : "");
   return "";
 }
@@ -121,7 +125,7 @@ Share share_of(const EngineProfile& profile, const ServedModel& model, const Ser
   Share share{{}, cut.out, cut.in};
   const auto found = joined.find(linear.name);
   if (found != joined.end()) share.joined = found->second;
-  *problem = cut_problem(linear, cut, !share.joined.empty(), devices);
+  *problem = cut_problem(model, linear, cut, !share.joined.empty(), devices);
   if (share.joined.empty() || !problem->empty()) return share;
   share.out = 0;
   for (const ServedLinear* member : share.joined)
@@ -132,14 +136,14 @@ Share share_of(const EngineProfile& profile, const ServedModel& model, const Ser
 std::string heads_problem(const ServedModel& model, int64_t devices) {
   if (model.heads > 0 && model.heads % devices != 0)
     return absl::StrCat("tensor_parallel = ", devices, " does not divide the ", model.heads,
-                        " heads of attention; ", devices_that_do(model.heads, 1, devices),
+                        " heads of attention; ", devices_that_do(model, model.heads, 1, devices),
                         " would do");
   const bool even =
       model.kv_heads == 0 || model.kv_heads % devices == 0 || devices % model.kv_heads == 0;
   if (!even)
     return absl::StrCat("tensor_parallel = ", devices, " and ", model.kv_heads,
                         " heads of keys and values: neither divides the other; ",
-                        devices_that_do(model.kv_heads, 1, devices), " would do");
+                        devices_that_do(model, model.kv_heads, 1, devices), " would do");
   return "";
 }
 

@@ -167,9 +167,16 @@ TEST(ServedByVllm33, IntegersOf2To8BitsWithOrWithoutZeroPoints) {
 TEST(ServedByVllm33, NeedsComputeCapability75ForThem) {
   EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {integers(3)}, "sm75"));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", dense({integers(3)}), 1, "sm70"),
-              ElementsAre(HasSubstr("device = \"sm70\"")));
+              ElementsAre(AllOf(HasSubstr("device \"sm70\""), HasSubstr("sm75+"))));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", dense({integers(3)}), 1, "cpu"),
               ElementsAre(AllOf(HasSubstr("bits = 3"), HasSubstr("write weight = { bits = 4 }"))));
+}
+
+TEST(ServedByVllm33, ADeviceThatNoRuleKnowsIsRefused) {
+  EXPECT_THAT(problems("vllm-0.33", "gptq", dense({integers(4)}), 1, "gfx942"),
+              ElementsAre(AllOf(HasSubstr("device = \"gfx942\""), HasSubstr("cpu, sm75+"))));
+  // Without a device its cards are meant: on CPUs groups of 256 do.
+  EXPECT_TRUE(serves("vllm-0.33", "gptq", {integers(4, true, 256)}, "cpu"));
 }
 
 TEST(ServedByVllm33, PackedWeightsTakeDynamicSymmetricInputsOf8Or4Bits) {
@@ -327,7 +334,7 @@ TEST(ServedByVllm33, ExpertsOfALayerHaveOneScheme) {
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", experts({fp8("channel"), kFp8Tokens})),
               IsEmpty());
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", experts({integers(4), kTokens})),
-              ElementsAre(HasSubstr("is of kind expert")));
+              ElementsAre(HasSubstr("write no activation scheme")));
 }
 
 TEST(ServedByVllm33, RoutersHeadsAndEmbeddingsStayInFloats) {
@@ -357,7 +364,7 @@ TEST(TensorParallel, LeavesGroupsWhole) {
   EXPECT_THAT(
       problems("vllm-0.33", "compressed-tensors", model, 8),
       ElementsAre(AllOf(HasSubstr("down_proj has 160 inputs on each of 8 devices"),
-                        HasSubstr("groups of 128"), HasSubstr("tensor_parallel = 5 would do"),
+                        HasSubstr("groups of 128"), HasSubstr("tensor_parallel = 2 would do"),
                         HasSubstr("smaller group"))));
   one(model, "down_proj").in = 1284;
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", model, 8),
