@@ -1,5 +1,6 @@
 #!/bin/sh
-# read.sh READER MODEL: lets one reader read what Swage exports of `small` (a toy) or `model` (SWAGE_TEST_MODEL).
+# read.sh READER MODEL [ENVIRONMENT]: lets one reader read what Swage exports of `small` (a toy) or `model`
+# (SWAGE_TEST_MODEL), in the environment of its name or another's.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 skip() { echo "skipped: $*"; exit 77; }
@@ -9,7 +10,7 @@ if [ "$2" = model ]; then
   [ -n "${SWAGE_TEST_DATA:-}" ] || skip "SWAGE_TEST_DATA names no folder with wikitext-2"
 fi
 started=$(date +%s)
-python=$("$here/environment.sh" "$1" 2>&1) || skip "$python"
+python=$("$here/environment.sh" "${3:-$1}" 2>&1) || skip "$python"
 echo "environment ready after $(($(date +%s) - started)) s"
 
 folder=$(mktemp -d)

@@ -4,10 +4,15 @@
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
-foreach(entry IN ITEMS transformers-small transformers-model vllm-model)
+# READER-MODEL, and -ENVIRONMENT where that is another reader's.
+foreach(entry IN ITEMS transformers-small transformers-model vllm-model fp8-small-transformers fp8-model-transformers)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
 set_tests_properties(readers/vllm-model PROPERTIES RUN_SERIAL TRUE)
+# Those of tools that CI does not install.
+add_test(NAME readers/modelopt-small COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh modelopt small)
+set_tests_properties(readers/modelopt-small PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
+  SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)

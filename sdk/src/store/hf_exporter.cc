@@ -1,5 +1,6 @@
 #include "swage/store/hf_exporter.h"
 
+#include <limits>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -33,6 +34,9 @@ const char* name_of_end(LinearPlace place) {
 
 HfExporter::HfExporter(std::string format, const Params& params)
     : format_(std::move(format)), shard_bytes_(params.i64("shard_size") << 20) {}
+
+HfExporter::HfExporter(std::string format)
+    : format_(std::move(format)), shard_bytes_(std::numeric_limits<int64_t>::max()) {}
 
 absl::Status HfExporter::check(const std::vector<LinearSummary>& planned) {
   const std::vector<LinearSummary> compressed = compressed_of(planned);
@@ -76,8 +80,13 @@ absl::Status HfExporter::finish(ExportContext& context) {
   }
   SWAGE_ASSIGN_OR_RETURN(SideFiles files, context.side_files());
   SWAGE_RETURN_IF_ERROR(complete(context, &config, &files));
-  return io::write_hf_checkpoint(context.directory(), context.tensors(), Value(std::move(config)),
-                                 files, shard_bytes_);
+  return lay_out(context, Value(std::move(config)), files);
+}
+
+absl::Status HfExporter::lay_out(const ExportContext& context, const Value& config,
+                                 const SideFiles& files) const {
+  return io::write_hf_checkpoint(context.directory(), context.tensors(), config, files,
+                                 shard_bytes_);
 }
 
 absl::Status HfExporter::complete(const ExportContext&, Value::Table*, SideFiles*) const {

@@ -28,6 +28,8 @@ class SWAGE_API HfExporter : public Exporter {
  protected:
   // `format`: what messages call it, "GPTQ".
   HfExporter(std::string format, const Params& params);
+  // Of a format whose lay_out() knows no `shard_size`.
+  explicit HfExporter(std::string format);
   const std::string& format() const { return format_; }
 
   // May an embedding or a head be stored so? Default: linears of blocks alone.
@@ -46,6 +48,10 @@ class SWAGE_API HfExporter : public Exporter {
   // Last changes to config.json, which has its quantization_config, and files of the format's own.
   virtual absl::Status complete(const ExportContext& context, Value::Table* config,
                                 SideFiles* files) const;
+
+  // Writes the folder. Default: a Hugging Face checkpoint in shards.
+  virtual absl::Status lay_out(const ExportContext& context, const Value& config,
+                               const SideFiles& files) const;
 
   // One linear of a checkpoint; module.plain() where it is not compressed. The base validates it.
   virtual absl::StatusOr<Result> read(const StoredModule& module, const Value& config) const = 0;
