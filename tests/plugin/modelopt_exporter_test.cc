@@ -1,6 +1,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,7 +57,11 @@ std::string said(const std::vector<LinearSummary>& planned) {
 }
 LinearSummary planned(const std::string& name, const std::string& weight, const std::string& input,
                       at::ScalarType scales = at::kFloat) {
-  LinearSummary linear = summary(quantized(name, 46, 96, scheme(weight), scales));
+  LinearSummary linear;
+  linear.name = name;
+  linear.out = 46;
+  linear.in = 96;
+  linear.weight = scheme(weight);
   linear.scale_dtype = scales;
   if (!input.empty()) linear.activation = activation(input).codec;
   return linear;
@@ -133,23 +138,17 @@ TEST(ModelOpt, WritesNvfp4UnderMultipliers) {
   EXPECT_EQ(decode(linear)[0][1].item<float>(), (scale[0][0] * -6).to(at::kBFloat16).item<float>());
 }
 
-// What a multiplier serves is what was measured: it is no reciprocal of the divisor's numbers.
+// What is served is what was measured: codes under the multiplier itself.
 TEST(ModelOpt, ComputesWithTheMultiplierThatIsStored) {
-  at::manual_seed(7);
-  const at::Tensor x = at::randn({4, 96});
-  int other = 0;
-  for (int i = 0; i < 20; ++i) {
-    const ActivationQuantizer inputs = activation(kNvfp4Inputs);
-    const at::Tensor seen = inputs.apply(x);
-    EXPECT_LT((seen - x).abs().max().item<float>(), 1.0f);
-    const Result linear = make(kinds()[3]);
-    const at::Tensor outer = linear.part("outer_scales");
-    other += at::equal(outer.reciprocal().reciprocal(), outer) ? 0 : 1;
-    const at::Tensor scales = linear.part("scales").to(at::kFloat) * outer;
-    const at::Tensor wide = scales.repeat_interleave(16, 1);
-    EXPECT_LE((decode(linear) / wide).abs().max().item<float>(), 6.05f);
-  }
-  EXPECT_GT(other, 0);
+  const Result linear = make(kinds()[3]);
+  const at::Tensor outer = linear.part("outer_scales");
+  const at::Tensor scales = linear.part("scales").to(at::kFloat) * outer;
+  const at::Tensor wide = scales.repeat_interleave(16, 1);
+  EXPECT_LE((decode(linear) / wide).abs().max().item<float>(), 6.05f);
+  const at::Tensor x = at::rand({4, 96}) * 8 - 3;  // as calibration saw
+  const at::Tensor seen = activation(kNvfp4Inputs).apply(x);
+  EXPECT_LE((seen - x).abs().max().item<float>(), 5.0f / 6 + 0.1f);
+  EXPECT_FALSE(at::equal(seen, x));
 }
 
 TEST(ModelOpt, MixesBySingleLinears) {
