@@ -41,8 +41,8 @@ class TrtLlm final : public store::HfExporter, public FolderReader {
     const bool pairs = quantization.kind == Kind::kInt4;
     const auto whole = [&](int64_t side, int64_t unit, const char* what) {
       if (side % (unit * ranks_) == 0) return absl::OkStatus();
-      return refused(absl::StrCat(side, " ", what, " do not make whole ",
-                                  unit == 1 ? "numbers" : "units", " of ", unit, " on ", ranks_,
+      const std::string units = unit > 1 ? absl::StrCat(" in units of ", unit) : "";
+      return refused(absl::StrCat(side, " ", what, units, " do not divide by ", ranks_,
                                   " ranks (tensor_parallel)"));
     };
     SWAGE_RETURN_IF_ERROR(whole(linear.out, pairs ? 2 : 1, "rows"));

@@ -304,7 +304,8 @@ TEST_F(TrtLlm, RefusesWhatItHasNoPlaceFor) {
   EXPECT_THAT(said({planned(up, {int4.weight, "", "", at::kBFloat16})}),
               HasSubstr("scale_dtype = \"fp16\""));
   EXPECT_THAT(said({planned(up, int8, 33)}, 2), HasSubstr("33 rows"));
-  EXPECT_THAT(said({planned(up, int4)}, 8), HasSubstr("32 columns do not make whole units of 8"));
+  EXPECT_THAT(said({planned(up, int4)}, 8),
+              HasSubstr("32 columns in units of 8 do not divide by 8 ranks"));
   EXPECT_THAT(said({planned(up, int8), kept(std::string(kMlp) + "down_proj", 32, 32)}),
               HasSubstr("compress both"));
   EXPECT_THAT(said({planned(up, int8), planned(std::string(kMlp) + "down_proj", int4)}),

@@ -55,7 +55,7 @@ def compare_int4(bench, table):
         if "weight_scale" not in parts:
             continue
         packed, scale = parts["weight"][1], torch_of(*parts["weight_scale"])
-        group = 2 * packed.shape[1] // 2 // scale.shape[1]
+        group = packed.shape[1] // scale.shape[1]
         weight = torch.from_numpy(row_pairs(np.array(packed))) * scale.repeat_interleave(group, 1)
         own = pack_int4_in_uint8(weight, scale, group).numpy()
         differing, count = differing + (own != packed).sum(), count + packed.size
