@@ -56,6 +56,8 @@ Arguments scaled_floats(int64_t bits, int64_t group_size, const char* strategy,
 absl::Status check_unsaid(const Value& keys, bool inputs) {
   if (keys.str("decoded", "bf16") != "bf16")
     return no_words("its readers round code times scale to bf16; use decoded = \"bf16\"");
+  if (keys.str("tensor_scale", "divides") != "divides")
+    return no_words("it stores a divisor for the tensor; use tensor_scale = \"divides\"");
   const std::string rule = keys.str("scale_rule", keys.has("dynamic") ? "even" : "floor");
   if (rule == "four-thirds")
     return no_words("its scales are powers of two, not thirds of them; use another scale_rule");

@@ -8,13 +8,16 @@
 #include "core/base/exit_codes.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/end_block.h"
+#include "core/engine/export_folder.h"
 #include "core/engine/loaded_check.h"
 #include "core/engine/shape_source.h"
 #include "core/engine/source_header.h"
 #include "core/load/adapter.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
+#include "swage/io/fp8.h"
 #include "swage/io/gguf.h"
+#include "swage/io/stored_checkpoint.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -70,9 +73,9 @@ Params default_params(const ComponentManifest& component) {
 }
 
 absl::StatusOr<std::unique_ptr<io::Checkpoint>> open_stored(const std::string& path,
-                                                            OpenedModel::Matrices matrices) {
+                                                            OpenedModel::Use use) {
   SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
-  if (matrices == OpenedModel::Matrices::kAsStored) return checkpoint;
+  if (use == OpenedModel::Use::kMeasure) return checkpoint;
   SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, io::gguf_files(path));
   return gguf.empty() ? std::move(checkpoint) : io::open_gguf(path, io::GgufView::kFloats);
 }
@@ -94,8 +97,22 @@ absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, con
 
 absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Catalog& catalog,
                                               Loader& loader, const LoadOptions& options,
-                                              Compare compare, Matrices matrices) {
-  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, open_stored(path, matrices));
+                                              Compare compare, Use use) {
+  if (use == Use::kMeasure) {
+    SWAGE_ASSIGN_OR_RETURN(auto stored, io::open_stored_checkpoint(path));
+    if (io::is_fp8(stored->config())) {
+      auto served = open(std::move(stored), catalog, loader, options, compare);
+      if (served.ok() && served->check_whole().ok() && !served->holds_fp8()) return served;
+    }
+  }
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, open_stored(path, use));
+  return open(std::move(checkpoint), catalog, loader, options, compare);
+}
+
+absl::StatusOr<OpenedModel> OpenedModel::open(std::unique_ptr<io::Checkpoint> checkpoint,
+                                              const Catalog& catalog, Loader& loader,
+                                              const LoadOptions& options, Compare compare) {
+  const std::string path = checkpoint->path();
   SWAGE_ASSIGN_OR_RETURN(io::Header header, header_of(checkpoint->weights()));
   const StoredForm form = stored_form(checkpoint->config(), header);
   std::shared_ptr<Exporter> reader;
@@ -126,7 +143,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Cat
 absl::StatusOr<OpenedModel> OpenedModel::open_with(const std::string& path, const Catalog& catalog,
                                                    Loader& loader, const LoadOptions& options,
                                                    std::shared_ptr<Exporter> reader) {
-  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, open_export(*reader, path));
   return assemble(std::move(checkpoint), catalog, loader, options, std::move(reader));
 }
 
@@ -149,6 +166,13 @@ absl::StatusOr<OpenedModel> OpenedModel::assemble(std::unique_ptr<io::Checkpoint
   model.find_decoded_ends();
   model.decoded_ = decoded_source(*model.checkpoint_, *model.reader_, model.decoded_modules());
   return model;
+}
+
+bool OpenedModel::holds_fp8() const {
+  return std::any_of(header_.begin(), header_.end(), [](const auto& tensor) {
+    const io::StoredType type = tensor.second.type;
+    return type == io::StoredType::kF8E4M3 || type == io::StoredType::kF8E5M2;
+  });
 }
 
 // An end that is stored as floats alone is one in floats, even where a rule for all linears of the

@@ -30,16 +30,17 @@ class OpenedModel {
   // Whether a stored head that config.json ties to the embedding has values of its own is seen by
   // comparing some rows, or all.
   enum class Compare { kSampled, kWhole };
-  // kDecoded: what is no compressed checkpoint by a config.json of its own, blocks of GGUF, is read
-  // as floats.
-  enum class Matrices { kAsStored, kDecoded };
+  // A checkpoint published in fp8, and blocks of GGUF, are floats for whatever starts from them.
+  // What is measured is what engines serve of it, inputs quantized too, where an exporter reads all
+  // that it holds.
+  enum class Use { kStart, kMeasure };
   // Errors: no checkpoint, no adapter, no reader for its quantization_config, a key of config.json
   // that the adapter refuses.
   static absl::StatusOr<OpenedModel> open(const std::string& path, const Catalog& catalog,
                                           Loader& loader, const LoadOptions& options,
-                                          Compare compare = Compare::kWhole,
-                                          Matrices matrices = Matrices::kAsStored);
-  // The checkpoint in `path` as `reader` decodes it, whatever its config says: verification.
+                                          Compare compare = Compare::kWhole, Use use = Use::kStart);
+  // The export in `path` as its exporter `reader` opens and decodes it, whatever its config says:
+  // verification.
   static absl::StatusOr<OpenedModel> open_with(const std::string& path, const Catalog& catalog,
                                                Loader& loader, const LoadOptions& options,
                                                std::shared_ptr<Exporter> reader);
@@ -109,6 +110,10 @@ class OpenedModel {
   absl::Status set_result(LinearPlace place, Part& part) const;
   void find_decoded_ends();
   std::vector<std::string> decoded_modules() const;  // globs of what the reader is asked for
+  static absl::StatusOr<OpenedModel> open(std::unique_ptr<io::Checkpoint> checkpoint,
+                                          const Catalog& catalog, Loader& loader,
+                                          const LoadOptions& options, Compare compare);
+  bool holds_fp8() const;  // that nobody decodes
   static absl::StatusOr<OpenedModel> assemble(std::unique_ptr<io::Checkpoint> checkpoint,
                                               const Catalog& catalog, Loader& loader,
                                               const LoadOptions& options,

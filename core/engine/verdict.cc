@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "core/engine/decoded_source.h"
 #include "core/engine/export_check.h"
+#include "core/engine/export_folder.h"
 #include "core/engine/passage.h"
 #include "core/engine/process.h"
 #include "core/engine/side_file_digests.h"
@@ -208,11 +209,10 @@ Value to_value(const Verdict& verdict) {
 absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter& writer,
                                       const std::vector<StoredItem>& items, Reporter& reporter) {
   Verdict verdict;
-  SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
-  const ReadLog tensors(checkpoint->weights());
   Exporter& exporter = *writer.exporter();
-  SWAGE_RETURN_IF_ERROR(
-      compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
+  SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, open_export(exporter, writer.spec().path));
+  const ReadLog tensors(checkpoint->weights());
+  SWAGE_RETURN_IF_ERROR(compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
   if (verdict.ok()) find_foreign(items, tensors, &verdict);
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(try_other_values(items, exporter, *checkpoint, &verdict));
   SWAGE_RETURN_IF_ERROR(compare_files(setup, *checkpoint, &verdict));

@@ -2,6 +2,7 @@
 #include "swage/algorithm.h"
 #include "swage/evaluator.h"
 #include "swage/exporter.h"
+#include "swage/folder_reader.h"
 #include "swage/io/checkpoint.h"
 #include "swage/model.h"
 #include "swage/status.h"
@@ -27,6 +28,7 @@ Evaluator::~Evaluator() = default;
 TensorSink::~TensorSink() = default;
 ExportContext::~ExportContext() = default;
 Exporter::~Exporter() = default;
+FolderReader::~FolderReader() = default;
 io::Checkpoint::~Checkpoint() = default;
 
 EmbeddingSites Embedding::residual_sites() {

@@ -14,14 +14,19 @@ fail() { echo "$recipe: $*"; exit 1; }
 
 set -- --set model.path=model
 # The model is 64 and 96 wide: what a recipe groups by 64 or 128 is grouped by 32 here.
-if grep -q 'group = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.weight.group=32; fi
+if grep -q 'weight.*group = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.weight.group=32; fi
+if grep -q 'activation.*group = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.activation.group=32; fi
 if grep -q 'activation.*group = 128' "$SWAGE_SOURCE_DIR/configs/$recipe"; then set -- "$@" --set scheme.activation.group=32; fi
+if grep -q 'block_rows = 64' "$SWAGE_SOURCE_DIR/configs/$recipe"; then
+  set -- "$@" --set scheme.weight.block_rows=32 --set scheme.weight.block_columns=32
+fi
 "$SWAGE_BUILD_DIR/bin/swage" check "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 "$SWAGE_BUILD_DIR/bin/swage" run "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 set -- "runs/$name/result.json"
 if grep -q '^\[\[export\]\]' "$SWAGE_SOURCE_DIR/configs/$recipe"; then
   weights=model.safetensors
   if grep -q '^use = "gguf"' "$SWAGE_SOURCE_DIR/configs/$recipe"; then weights=$name.gguf; fi
+  if grep -q 'use = "trtllm"' "$SWAGE_SOURCE_DIR/configs/$recipe"; then weights=rank0.safetensors; fi
   set -- "$@" "out/$name/config.json" "out/$name/$weights" "out/$name/tokenizer.json"
 fi
 for file in "$@"; do

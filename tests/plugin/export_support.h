@@ -95,10 +95,14 @@ class Export final : public ExportContext {
   void add_parameter(const std::string& name, const at::Tensor& value) {
     expect(exporter_->encode_parameter({name, value.to(at::kFloat), value.scalar_type()}, store_));
   }
-  void finish(const Value& source_config = Value(Value::Table{{"model_type", "llama"}})) {
+  // Writes the folder; what reads it is the caller's.
+  void write(const Value& source_config) {
     source_config_ = source_config;
     expect(exporter_->check(linears_));
     expect(exporter_->finish(*this));
+  }
+  void finish(const Value& source_config = Value(Value::Table{{"model_type", "llama"}})) {
+    write(source_config);
     std::vector<std::string> files;
     for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
       if (entry.path().extension() == ".safetensors") files.push_back(entry.path().string());

@@ -4,8 +4,8 @@
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
-foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transformers-small-with_layouts transformers-model
-    vllm-model gguf-small gguf-model)
+foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transformers-small-with_layouts
+    transformers-small-with_fp8 transformers-model transformers-model-with_fp8 vllm-model gguf-small gguf-model)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
@@ -24,3 +24,7 @@ set_tests_properties(readers/vllm-model PROPERTIES RUN_SERIAL TRUE)
 add_test(NAME readers/vllm-contract COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh vllm small with_vllm_contract)
 set_tests_properties(readers/vllm-contract PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
   SKIP_RETURN_CODE 77 RESOURCE_LOCK readers RUN_SERIAL TRUE TIMEOUT 1800)
+# Those of tools that CI does not install.
+add_test(NAME readers/modelopt-small COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh modelopt small)
+set_tests_properties(readers/modelopt-small PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
+  SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)

@@ -1,5 +1,6 @@
-// NVFP4: e2m1 under e4m3 for 16 columns, these under one fp32 number for the tensor, which is
-// stored as compressed-tensors has it: a divisor.
+// NVFP4: e2m1 under e4m3 for 16 columns, these under one fp32 number for the tensor: a divisor, as
+// compressed-tensors stores it, or a multiplier, as ModelOpt does. No reciprocal is exact, so a run
+// computes with the one that is stored.
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/where.h>
 
@@ -45,7 +46,8 @@ class Nvfp4 final : public quant::ScalarCodec {
   explicit Nvfp4(const Params& params)
       : ScalarCodec(e2m1(), nvfp4_layout()),
         keys_(params.values()),
-        decoded_(decoded_type_of(keys_)) {}
+        decoded_(decoded_type_of(keys_)),
+        multiplies_(keys_.str("tensor_scale", "divides") == "multiplies") {}
 
  private:
   std::string do_describe() const override {
@@ -53,21 +55,24 @@ class Nvfp4 final : public quant::ScalarCodec {
     return absl::StrCat("a-", format(), is_dynamic(keys_) ? "" : " static");
   }
   std::string do_form() const override {
-    return absl::StrCat(format(), " as ", c10::toString(decoded_));
+    return absl::StrCat(format(), " as ", c10::toString(decoded_),
+                        multiplies_ ? ", a multiplier for the tensor" : "");
   }
 
   template <class T>
-  static Level<T> level_at(double stored, const LevelStorage& storage) {
+  Level<T> level_at(double stored, const LevelStorage& storage) const {
+    const auto scale = static_cast<float>(stored), outer = static_cast<float>(storage.outer);
     Level<T> level;
     level.stored = T(stored);
-    level.scale = static_cast<float>(stored) / static_cast<float>(storage.outer);
+    level.scale = multiplies_ ? scale * outer : scale / outer;
     return level;
   }
   template <class T>
   Level<T> level_as(T low, T high, const LevelStorage& storage) const {
     const T magnitude = std::max(std::abs(low), std::abs(high));
     if (magnitude == 0) return level_at<T>(kZeroBlock, storage);
-    const T wanted = magnitude / T(kGreatestElement) * T(storage.outer);
+    const T element = magnitude / T(kGreatestElement), outer = T(storage.outer);
+    const T wanted = multiplies_ ? element / outer : element * outer;
     if (std::isnan(wanted)) return {wanted, T(0), wanted};
     // A block that lies below all scales is not zero yet.
     const uint8_t code = std::max<uint8_t>(scales().code_of(wanted), 1);
@@ -88,13 +93,21 @@ class Nvfp4 final : public quant::ScalarCodec {
   at::ScalarType do_scale_type(at::ScalarType) const override { return at::kFloat8_e4m3fn; }
   at::Tensor outer_scales(const at::Tensor& low, const at::Tensor& high,
                           at::ScalarType) const override {
+    constexpr double kGreatest = kGreatestScale * kGreatestElement;
     const at::Tensor magnitude = low.abs().maximum(high.abs());
-    const at::Tensor divisor = (kGreatestScale * kGreatestElement / magnitude).to(at::kFloat);
+    if (multiplies_) {
+      const at::Tensor multiplier = (magnitude / kGreatest).to(at::kFloat);
+      return at::where(magnitude.eq(0), at::full_like(multiplier, 1),
+                       multiplier.clamp_min(std::numeric_limits<float>::min()));
+    }
+    const at::Tensor divisor = (kGreatest / magnitude).to(at::kFloat);
     return at::where(magnitude.eq(0), at::full_like(divisor, 1),
                      divisor.clamp_max(std::numeric_limits<float>::max()));
   }
   at::Tensor effective_scales(const Parts& levels) const override {
-    return part(levels, "scales").to(at::kFloat) / part(levels, "outer_scales").to(at::kFloat);
+    const at::Tensor scales = part(levels, "scales").to(at::kFloat),
+                     outer = part(levels, "outer_scales").to(at::kFloat);
+    return multiplies_ ? scales * outer : scales / outer;
   }
   at::ScalarType do_decoded_type(const Parts&) const override { return decoded_; }
 
@@ -103,11 +116,12 @@ class Nvfp4 final : public quant::ScalarCodec {
     const PartCheck check(parts);
     SWAGE_RETURN_IF_ERROR(check.type("outer_scales", at::kFloat));
     if (part(parts, "outer_scales").gt(0).all().item<bool>()) return absl::OkStatus();
-    return check.wrong("outer_scales", "zero or negative", "a number to divide by");
+    return check.wrong("outer_scales", "zero or negative", "a number above 0");
   }
 
   const Value keys_;
   const at::ScalarType decoded_;
+  const bool multiplies_;
 };
 
 }  // namespace

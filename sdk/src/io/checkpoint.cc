@@ -12,6 +12,7 @@
 #include "swage/io/gguf.h"
 #include "swage/io/safetensors.h"
 #include "swage/io/safetensors_header.h"
+#include "swage/io/stored_checkpoint.h"
 #include "swage/status.h"
 
 namespace swage::io {
@@ -62,7 +63,9 @@ class HuggingFaceCheckpoint final : public Checkpoint {
   std::string identity_;
 };
 
-absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path) {
+enum class Fp8 { kAsFloats, kAsStored };
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path, Fp8 fp8) {
   const std::string config_file = (fs::path(path) / "config.json").string();
   std::error_code error;
   if (!fs::exists(config_file, error)) {
@@ -88,7 +91,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
   std::shared_ptr<const Header> header;
   SWAGE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights,
                          open_safetensors(std::move(files), &header));
-  if (is_fp8(config)) {
+  if (fp8 == Fp8::kAsFloats && is_fp8(config)) {
     auto floats = dequantized_source(std::move(weights), header, config);
     if (!floats.ok()) return annotate(floats.status(), path);
     weights = *std::move(floats);
@@ -100,9 +103,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_folder(const std::string& path)
                                                  std::move(identity));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Checkpoint>> open(const std::string& path, Fp8 fp8) {
   std::error_code error;
   if (!fs::exists(path, error)) {
     return absl::NotFoundError(absl::StrCat(path, ": there is no such folder or file",
@@ -115,7 +116,22 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& p
                      fs::path(path).parent_path().string(), "\""));
   }
   SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, gguf_files(path));
-  return gguf.empty() ? open_folder(path) : open_gguf(path, GgufView::kBlocks);
+  return gguf.empty() ? open_folder(path, fp8) : open_gguf(path, GgufView::kBlocks);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path) {
+  return open(path, Fp8::kAsFloats);
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> open_stored_checkpoint(const std::string& path) {
+  return open(path, Fp8::kAsStored);
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files_of(
+    const std::string& folder) {
+  return read_side_files(folder);
 }
 
 }  // namespace swage::io

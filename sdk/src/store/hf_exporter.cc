@@ -1,5 +1,6 @@
 #include "swage/store/hf_exporter.h"
 
+#include <limits>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -30,6 +31,9 @@ const char* name_of_end(LinearPlace place) {
 }
 
 }  // namespace
+
+HfExporter::HfExporter(std::string format)
+    : PackedExporter(std::move(format)), shard_bytes_(std::numeric_limits<int64_t>::max()) {}
 
 HfExporter::HfExporter(std::string format, const Params& params)
     : PackedExporter(std::move(format)), shard_bytes_(params.i64("shard_size") << 20) {}

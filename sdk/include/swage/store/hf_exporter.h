@@ -54,6 +54,8 @@ class SWAGE_API HfExporter : public PackedExporter {
 
  protected:
   HfExporter(std::string format, const Params& params);
+  // Of a format whose lay_out() knows no `shard_size`.
+  explicit HfExporter(std::string format);
 
   // quantization_config. Asked for only where something is compressed.
   virtual absl::StatusOr<Value> quantization(const ExportContext& context) const = 0;
