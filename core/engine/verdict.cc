@@ -105,7 +105,8 @@ absl::Status compare_files(const RunSetup& setup, const io::Checkpoint& checkpoi
   for (std::string& difference : export_file_differences(setup.side_files, found))
     differences.push_back(std::move(difference));
   const Value given = config_of_export(*setup.model, checkpoint.weights());
-  for (const std::string& difference : config_differences(given, checkpoint.config()))
+  for (const std::string& difference :
+       config_differences(given, checkpoint.config(), setup.catalog.storage_keys()))
     differences.push_back("config.json: " + difference);
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 // NVFP4: e2m1 under e4m3 for 16 columns, these under one fp32 number for the tensor, which is
 // stored as compressed-tensors has it: a divisor.
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 
 #include <algorithm>
@@ -89,6 +90,7 @@ class Nvfp4 final : public quant::ScalarCodec {
   at::Tensor outer_scales(const at::Tensor& low, const at::Tensor& high,
                           at::ScalarType) const override {
     const at::Tensor magnitude = low.abs().maximum(high.abs());
+    if (!keys_.flag("tensor_scale", true)) return at::ones_like(magnitude, at::kFloat);
     const at::Tensor divisor = (kGreatestScale * kGreatestElement / magnitude).to(at::kFloat);
     return at::where(magnitude.eq(0), at::full_like(divisor, 1),
                      divisor.clamp_max(std::numeric_limits<float>::max()));
