@@ -64,7 +64,7 @@ struct Reading {
   const Module& module;
   int64_t bits = 0, group = 0, axis = 0, out = 0, in = 0, rows = 0;
   const Packing* packing = nullptr;
-  at::Tensor codes, scale, zero;
+  at::Tensor codes{}, scale{}, zero{};
 
   absl::StatusOr<int64_t> number(const char* part) const {
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor value, module.read(part, {at::kInt}, {1}));

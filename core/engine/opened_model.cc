@@ -146,7 +146,9 @@ void OpenedModel::find_decoded_ends() {
     return module == end || absl::EndsWith(end, absl::StrCat(".", module));
   };
   for (const std::string& tensor : checkpoint_->weights().names()) {
-    const std::string module = module_of(tensor);
+    // A module's parts are "module.part" or, of some forms, "module.weight.part".
+    const std::string module =
+        tensor.substr(0, std::min(tensor.find(".weight."), tensor.rfind('.')));
     if (tensor == module + ".weight" || tensor == module + ".bias") continue;
     if (is(module, module_of(shape().head))) decoded_ends_[LinearPlace::kHead] = module;
     if (is(module, module_of(shape().embedding))) decoded_ends_[LinearPlace::kEmbedding] = module;

@@ -76,6 +76,8 @@ class Affine final : public quant::ScalarCodec {
   at::ScalarType do_open_scale_type(at::ScalarType storage, bool quantized_input) const override {
     return open_type_of(keys_, storage, quantized_input);
   }
+  // MLX multiplies codes and sums of inputs in fp32: no weight is ever rounded.
+  at::ScalarType do_decoded_type(const Parts&) const override { return at::kFloat; }
   bool do_takes_limits() const override { return false; }
 
   absl::StatusOr<Parts> do_fit(const at::Tensor& weight, const FitRequest& request) const override {
