@@ -318,6 +318,30 @@ absl::StatusOr<Catalog::Found> Catalog::find_reader(const std::string& quant_met
                                           "; looked in ", names_of(directories_)));
 }
 
+std::vector<Catalog::FormSign> Catalog::form_signs() const {
+  std::vector<FormSign> signs;
+  for (const Found& exporter : components("exporter")) {
+    const ComponentManifest& manifest = *exporter.component;
+    if (!manifest.config_key.empty() || !manifest.tensor_ends.empty())
+      signs.push_back({manifest.quant_method, manifest.config_key, manifest.tensor_ends});
+  }
+  return signs;
+}
+
+std::set<std::string> Catalog::storage_keys() const {
+  std::set<std::string> keys = {"quantization_config"};
+  for (const FormSign& sign : form_signs()) {
+    if (!sign.config_key.empty()) keys.insert(sign.config_key);
+  }
+  return keys;
+}
+
+Value Catalog::without_storage(const Value& config) const {
+  Value::Table table = *config.table();
+  for (const std::string& key : storage_keys()) table.erase(key);
+  return Value(std::move(table));
+}
+
 std::vector<Catalog::Found> Catalog::components(const std::string& kind) const {
   std::vector<Found> found;
   for (const PluginEntry& plugin : plugins_) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,6 +60,16 @@ class Catalog {
   // The exporter whose manifest says it reads checkpoints with this
   // quantization_config.quant_method. FailedPrecondition: two plugins do.
   absl::StatusOr<Found> find_reader(const std::string& quant_method) const;
+  // How checkpoints of exporters are known where quantization_config names no method.
+  struct FormSign {
+    std::string quant_method, config_key;  // a table of config.json; "": there is none
+    std::vector<std::string> tensor_ends;  // of names that only such checkpoints have
+  };
+  std::vector<FormSign> form_signs() const;
+  // Keys of config.json that say how weights are stored.
+  std::set<std::string> storage_keys() const;
+  // config.json without them.
+  Value without_storage(const Value& config) const;
   // Usable ones of a kind, in order of the search path.
   std::vector<Found> components(const std::string& kind) const;
 

@@ -55,7 +55,7 @@ std::vector<std::string> component_keys(const std::string& kind) {
            "language_spellings",
            "language_type",
            "head"};
-  if (kind == "exporter") own = {"quant_method"};
+  if (kind == "exporter") own = {"quant_method", "config_key", "tensor_ends"};
   if (kind == "format") own = {"tables"};
   keys.insert(keys.end(), own.begin(), own.end());
   return keys;
@@ -132,6 +132,10 @@ class ManifestReader {
     if (has(path, "language_type")) result.language_type = text(path, "language_type");
     result.language_spellings = spellings(path, "language_spellings");
     if (has(path, "quant_method")) result.quant_method = text(path, "quant_method");
+    if (has(path, "config_key")) result.config_key = text(path, "config_key");
+    result.tensor_ends = texts(path, "tensor_ends");
+    if (result.quant_method.empty() && !(result.config_key.empty() && result.tensor_ends.empty()))
+      fail(path, "", "quant_method is missing: what checkpoints that are known so are called");
     const size_t count = tables(path, "param");
     for (size_t i = 0; i < count; ++i)
       result.params.push_back(param(absl::StrCat(path, ".param[", i, "]"), result));

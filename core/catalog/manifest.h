@@ -79,6 +79,10 @@ struct ComponentManifest {
   std::string language_type;  // its model_type where it states none, or where there is no such key
   Spellings language_spellings;
   std::string quant_method;  // exporters: the quantization_config.quant_method they read, if any
+  // Exporters whose checkpoints are known otherwise, where quantization_config names no method: by
+  // a table of config.json, or by the end of a tensor's name.
+  std::string config_key;
+  std::vector<std::string> tensor_ends;
 };
 
 struct Manifest {

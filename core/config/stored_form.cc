@@ -70,7 +70,7 @@ Signs signs_of(const io::Header& header) {
       signs.packed_by = mark.name;
     }
     const bool integers = info.type == io::StoredType::kI8 || info.type == io::StoredType::kU8 ||
-                          info.type == io::StoredType::kI32;
+                          info.type == io::StoredType::kI32 || info.type == io::StoredType::kU32;
     if (integers && info.shape.size() >= 2 && absl::EndsWith(name, ".weight"))
       signs.integers = name;
     const bool fp8 = info.type == io::StoredType::kF8E4M3 || info.type == io::StoredType::kF8E5M2;
@@ -93,27 +93,53 @@ std::string bits_of(const Value& config) {
   return algorithm != nullptr ? *algorithm : "";
 }
 
-// "GPTQ (quant_method "gptq", 4 bits)"
-std::string name_of(const Value& config, const Signs& signs) {
-  const std::string* const method = config["quant_method"].text();
-  if (method == nullptr)
-    return signs.packed_by.empty() ? "a method that config.json does not name" : signs.packed_by;
-  std::string name = *method;
-  for (const Method& known : kMethods) {
-    if (absl::AsciiStrToLower(*method) == known.method) name = known.name;
+// What says how weights are stored.
+struct Described {
+  const Value& table;  // of config.json
+  std::string method;  // "": none is named
+  std::string by;      // "quant_method \"gptq\"", what else names it
+  const char* key = kKey;
+  bool by_tensor = false;
+};
+
+Described described(const Value& config, const io::Header& header,
+                    const std::vector<Catalog::FormSign>& signs) {
+  const Value& usual = config[kKey];
+  if (const std::string* const method = usual["quant_method"].text())
+    return {usual, *method, absl::StrCat("quant_method \"", *method, "\"")};
+  for (const Catalog::FormSign& sign : signs) {
+    if (!sign.config_key.empty() && config[sign.config_key].table() != nullptr)
+      return {config[sign.config_key], sign.quant_method,
+              absl::StrCat("\"", sign.config_key, "\" in config.json"), sign.config_key.c_str()};
   }
-  const std::string bits = bits_of(config);
-  return absl::StrCat(name, " (quant_method \"", *method, "\"", bits.empty() ? "" : ", ", bits,
-                      ")");
+  for (const auto& [name, info] : header) {
+    for (const Catalog::FormSign& sign : signs) {
+      for (const std::string& end : sign.tensor_ends)
+        if (absl::EndsWith(name, end)) return {usual, sign.quant_method, name, kKey, true};
+    }
+  }
+  return {usual, "", ""};
 }
 
-std::string left_over(const Value& config) {
-  const std::string* const method = config["quant_method"].text();
+// "GPTQ (quant_method "gptq", 4 bits)", "mlx ("quantization" in config.json, 4 bits)"
+std::string name_of(const Described& config, const Signs& signs) {
+  if (config.method.empty())
+    return signs.packed_by.empty() ? "a method that config.json does not name" : signs.packed_by;
+  std::string name = config.method;
+  for (const Method& known : kMethods) {
+    if (absl::AsciiStrToLower(config.method) == known.method) name = known.name;
+  }
+  const std::string bits = bits_of(config.table);
+  return absl::StrCat(name, " (", config.by, bits.empty() ? "" : ", ", bits, ")");
+}
+
+std::string left_over(const Described& config) {
+  const std::string* const method = config.table["quant_method"].text();
   return absl::StrCat(
-      "config.json has a quantization_config",
+      "config.json has a ", config.key,
       method != nullptr ? absl::StrCat(" (quant_method \"", *method, "\")") : "",
-      ", but all weights are in floats: the key was left over, for example by a merge; remove "
-      "quantization_config from config.json");
+      ", but all weights are in floats: the key was left over, for example by a merge; remove ",
+      config.key, " from config.json");
 }
 
 void judge_fp8(const Signs& signs, StoredForm* form) {
@@ -135,12 +161,13 @@ void judge_fp8(const Signs& signs, StoredForm* form) {
 
 }  // namespace
 
-StoredForm stored_form(const Value& config, const io::Header& header) {
-  const Value& quantization = config[kKey];
+StoredForm stored_form(const Value& config, const io::Header& header,
+                       const std::vector<Catalog::FormSign>& known) {
+  const Described quantization = described(config, header, known);
   const Signs signs = signs_of(header);
   StoredForm form;
-  const bool packed = !signs.packed.empty() || !signs.integers.empty();
-  if (quantization.is_null() && !packed) {
+  const bool packed = !signs.packed.empty() || !signs.integers.empty() || quantization.by_tensor;
+  if (quantization.table.is_null() && !packed) {
     if (signs.fp8_count > 0) judge_fp8(signs, &form);
     return form;
   }
@@ -149,11 +176,11 @@ StoredForm stored_form(const Value& config, const io::Header& header) {
     return form;
   }
   form.compressed = true;
-  if (const std::string* const method = quantization["quant_method"].text()) form.method = *method;
+  form.method = quantization.method;
   form.name = name_of(quantization, signs);
   form.problem = absl::StrCat(
       "is compressed already with ", form.name,
-      quantization.is_null()
+      quantization.table.is_null()
           ? absl::StrCat(" (it holds ", signs.packed.empty() ? signs.integers : signs.packed,
                          ", though config.json has no quantization_config)")
           : "",

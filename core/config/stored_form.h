@@ -1,6 +1,8 @@
 #pragma once
 #include <string>
+#include <vector>
 
+#include "core/catalog/catalog.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/value.h"
 
@@ -10,10 +12,14 @@ namespace swage {
 // dtypes. Checkpoints in fp8 with scales, as they are published, count as floats (swage/io/fp8.h).
 struct StoredForm {
   bool compressed = false;
-  std::string method;   // of compressed ones: quantization_config.quant_method, where it is a text
+  // Of compressed ones: quantization_config.quant_method, where it is a text, or that of the
+  // exporter that knows its checkpoints otherwise.
+  std::string method;
   std::string name;     // "GPTQ (quant_method \"gptq\", 4 bits)"
   std::string problem;  // why a run cannot start from it, and what to do; "" for floats
 };
-StoredForm stored_form(const Value& config, const io::Header& header);
+// `signs`: Catalog::form_signs().
+StoredForm stored_form(const Value& config, const io::Header& header,
+                       const std::vector<Catalog::FormSign>& signs = {});
 
 }  // namespace swage

@@ -15,8 +15,7 @@ namespace {
 
 constexpr int64_t kFewValues = 32;  // shapes and single scales
 
-constexpr const char* kStorageKeys[] = {"quantization_config", "compression_config", "dtype",
-                                        "torch_dtype"};
+constexpr const char* kStorageKeys[] = {"compression_config", "dtype", "torch_dtype"};
 // Beginnings of names that are looked for in a model's folder.
 constexpr const char* kServed[] = {"tokenizer",
                                    "chat_template",
@@ -29,12 +28,13 @@ constexpr const char* kServed[] = {"tokenizer",
                                    "merges",
                                    "spiece"};
 
-Value without_storage(const Value& config) {
+Value without_storage(const Value& config, const std::set<std::string>& keys) {
   if (config.table() == nullptr) return config;
   Value::Table kept;
   for (const auto& [key, value] : *config.table()) {
-    if (std::count(std::begin(kStorageKeys), std::end(kStorageKeys), key) == 0)
-      kept[key] = without_storage(value);
+    if (keys.count(key) == 0 &&
+        std::count(std::begin(kStorageKeys), std::end(kStorageKeys), key) == 0)
+      kept[key] = without_storage(value, keys);
   }
   return Value(std::move(kept));
 }
@@ -109,8 +109,9 @@ std::vector<std::string> number_differences(const Value& given, const Value& fou
   return differences;
 }
 
-std::vector<std::string> config_differences(const Value& given, const Value& found) {
-  return differences(as_written(without_storage(given)), without_storage(found));
+std::vector<std::string> config_differences(const Value& given, const Value& found,
+                                            const std::set<std::string>& keys) {
+  return differences(as_written(without_storage(given, keys)), without_storage(found, keys));
 }
 
 }  // namespace swage

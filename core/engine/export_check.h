@@ -35,8 +35,10 @@ class OtherValues final : public ReadLog {
 // export has count where programs that serve models look for such a name.
 std::vector<std::string> export_file_differences(const Value& model, const Value& found);
 
-// Of config.json, but for what says how weights are stored.
-std::vector<std::string> config_differences(const Value& given, const Value& found);
+// Of config.json, but for what says how weights are stored: that, and what lies under one of
+// `keys`.
+std::vector<std::string> config_differences(const Value& given, const Value& found,
+                                            const std::set<std::string>& keys);
 // Of one that was made from another description: numbers and switches that both name. The numbers
 // may have been fp32 meanwhile.
 std::vector<std::string> number_differences(const Value& given, const Value& found);

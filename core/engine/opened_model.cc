@@ -23,18 +23,11 @@
 namespace swage {
 namespace {
 
-constexpr const char* kQuantizationKey = "quantization_config";
 constexpr const char* kTieKey = "tie_word_embeddings";
 constexpr int64_t kComparedRows = 4096;
 
 // Numbers of draft layers.
 constexpr const char* kDraftKeys[] = {"num_nextn_predict_layers", "num_mtp_layers"};
-
-Value without_quantization(const Value& config) {
-  Value::Table table = *config.table();
-  table.erase(kQuantizationKey);
-  return Value(std::move(table));
-}
 
 // Says that the head is no copy of the embedding, in config.json and the tables in it.
 void untie(Value* config) {
@@ -114,7 +107,7 @@ absl::StatusOr<OpenedModel> OpenedModel::open(std::unique_ptr<io::Checkpoint> ch
                                               const LoadOptions& options, Compare compare) {
   const std::string path = checkpoint->path();
   SWAGE_ASSIGN_OR_RETURN(io::Header header, header_of(checkpoint->weights()));
-  const StoredForm form = stored_form(checkpoint->config(), header);
+  const StoredForm form = stored_form(checkpoint->config(), header, catalog.form_signs());
   std::shared_ptr<Exporter> reader;
   if (form.compressed) {
     const auto found = catalog.find_reader(form.method);
@@ -158,9 +151,9 @@ absl::StatusOr<OpenedModel> OpenedModel::assemble(std::unique_ptr<io::Checkpoint
   // Where config.json is the language model's too, the rules hand it on: without what the reader
   // serves.
   Value config = model.checkpoint_->config();
-  if (model.reader_ != nullptr) config = without_quantization(config);
+  if (model.reader_ != nullptr) config = catalog.without_storage(config);
   SWAGE_RETURN_IF_ERROR(model.open_rules(catalog, config));
-  model.export_config_ = model.checkpoint_->config();
+  model.export_config_ = config;
   SWAGE_RETURN_IF_ERROR(model.open_adapter(loader, config));
   if (model.reader_ == nullptr) return model;
   model.find_decoded_ends();
@@ -186,7 +179,9 @@ void OpenedModel::find_decoded_ends() {
     return module == end || absl::EndsWith(end, absl::StrCat(".", module));
   };
   for (const std::string& tensor : checkpoint_->weights().names()) {
-    const std::string module = module_of(tensor);
+    // A module's parts are "module.part" or, of some forms, "module.weight.part".
+    const std::string module =
+        tensor.substr(0, std::min(tensor.find(".weight."), tensor.rfind('.')));
     if (tensor == module + ".weight" || tensor == module + ".bias") continue;
     if (is(module, module_of(shape().head))) decoded_ends_[LinearPlace::kHead] = module;
     if (is(module, module_of(shape().embedding))) decoded_ends_[LinearPlace::kEmbedding] = module;
@@ -246,8 +241,7 @@ absl::Status OpenedModel::settle_head(Loader& loader, Compare compare) {
   }
   untie(&export_config_);
   if (!language_key_.empty() && rules_.language) untie(&rules_.language_config);
-  SWAGE_RETURN_IF_ERROR(
-      open_adapter(loader, quantized() ? without_quantization(export_config_) : export_config_));
+  SWAGE_RETURN_IF_ERROR(open_adapter(loader, export_config_));
   if (!shape().tied_embeddings) return absl::OkStatus();
   return with_exit_code(
       absl::InvalidArgumentError(absl::StrCat(

@@ -121,8 +121,11 @@ absl::Status compare_files(const RunSetup& setup, const io::Checkpoint& checkpoi
   for (std::string& difference : export_file_differences(setup.side_files, found))
     differences.push_back(std::move(difference));
   const Value given = config_of_export(*setup.model, checkpoint.weights());
-  const auto found_in = has_made_config(checkpoint) ? number_differences : config_differences;
-  for (const std::string& difference : found_in(given, checkpoint.config()))
+  const auto differ = has_made_config(checkpoint)
+                          ? number_differences(given, checkpoint.config())
+                          : config_differences(given, checkpoint.config(),
+                                               setup.catalog.storage_keys());
+  for (const std::string& difference : differ)
     differences.push_back("config.json: " + difference);
   return absl::OkStatus();
 }

@@ -62,6 +62,29 @@ TEST(StoredForm, PackedWeightsAreSeenWithoutConfig) {
                   .compressed);
 }
 
+TEST(StoredForm, ManifestsSayHowElseCheckpointsAreKnown) {
+  const std::vector<Catalog::FormSign> signs = {{"mlx", "quantization", {}}, {"hqq", "", {".W_q"}}};
+  const io::Header words = header_of({{"up.weight", io::StoredType::kU32}}),
+                   halves = header_of({{"up.W_q", io::StoredType::kU8}});
+  const Value table = Value::Table{{"bits", int64_t{4}}, {"group_size", int64_t{64}}};
+  const Value config = Value::Table{{"quantization", table}, {"quantization_config", table}};
+  const StoredForm keyed = stored_form(config, words, signs);
+  EXPECT_TRUE(keyed.compressed);
+  EXPECT_EQ(keyed.method, "mlx");
+  EXPECT_EQ(keyed.name, "mlx (\"quantization\" in config.json, 4 bits)");
+  EXPECT_EQ(stored_form(config, words).method, "");
+  EXPECT_THAT(stored_form(config, kFloats, signs).problem,
+              HasSubstr("remove quantization from config.json"));
+  const StoredForm marked = stored_form(Value(Value::Table{}), halves, signs);
+  EXPECT_TRUE(marked.compressed);
+  EXPECT_EQ(marked.method, "hqq");
+  EXPECT_EQ(marked.name, "HQQ (up.W_q)");
+  // What quantization_config names comes first.
+  const Value named = Value::Table{{"quantization", table},
+                                   {"quantization_config", Value::Table{{"quant_method", "awq"}}}};
+  EXPECT_EQ(stored_form(named, words, signs).method, "awq");
+}
+
 TEST(StoredForm, AKeyThatWasLeftOverIsSaidToBe) {
   EXPECT_THAT(stored_form(config_of({{"quant_method", "awq"}}), kFloats).problem,
               HasSubstr("(quant_method \"awq\"), but all weights are in floats"));

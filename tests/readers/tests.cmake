@@ -1,11 +1,12 @@
-# Other programs read what Swage exports: transformers with compressed-tensors, vLLM, llama.cpp. Each in its own virtual
+# Other programs read what Swage exports: transformers with compressed-tensors, vLLM, llama.cpp, and hqq, bitsandbytes and
+# MLX (misc). Each in its own virtual
 # environment under .cache/readers, made at the first run (5 GB and under a minute each); where one cannot be made, its
 # entries skip and say why. vLLM binds its threads to cores and wants them for itself.
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
 foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transformers-small-with_layouts
-    transformers-small-with_fp8 transformers-model transformers-model-with_fp8 vllm-model gguf-small gguf-model)
+    transformers-small-with_fp8 transformers-model transformers-model-with_fp8 vllm-model gguf-small gguf-model misc-small)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"

@@ -151,8 +151,8 @@ TEST_F(SafetensorsHeader, RejectsWhatIsNoHeader) {
   EXPECT_THAT(message("{\"a\":"), HasSubstr("the header is not valid JSON at its byte"));
   EXPECT_THAT(message("{\"a\":{\"shape\":" + std::string(100000, '[')),
               HasSubstr("tensor \"a\": a list is out of place at \"shape\""));
-  EXPECT_THAT(message(R"({"a":{"dtype":"U32","shape":[1],"data_offsets":[0,4]}})", "1234"),
-              HasSubstr("tensor \"a\": dtype \"U32\" is not read; read are F64, F32"));
+  EXPECT_THAT(message(R"({"a":{"dtype":"U64","shape":[1],"data_offsets":[0,8]}})", "12345678"),
+              HasSubstr("tensor \"a\": dtype \"U64\" is not read; read are F64, F32"));
   EXPECT_THAT(message(R"({"a":{"dtype":"U8","shape":[1]}})"),
               HasSubstr("tensor \"a\": \"data_offsets\" is missing"));
   EXPECT_THAT(message(R"({"a":{"dtype":"U8","kind":1}})"),

@@ -220,7 +220,7 @@ absl::Status inspect(const Arguments& arguments) {
   {
     SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(arguments.target));
     SWAGE_ASSIGN_OR_RETURN(const io::Header header, header_of(checkpoint->weights()));
-    const StoredForm form = stored_form(checkpoint->config(), header);
+    const StoredForm form = stored_form(checkpoint->config(), header, catalog.form_signs());
     if (form.compressed && !catalog.find_reader(form.method).ok()) {
       SWAGE_ASSIGN_OR_RETURN(const Value report, unread_report(*checkpoint, header, form));
       answer(arguments, report, "");

@@ -2,6 +2,7 @@
 // compressed-tensors stores it, or a multiplier, as ModelOpt does. No reciprocal is exact, so a run
 // computes with the one that is stored.
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 
 #include <algorithm>
@@ -95,6 +96,7 @@ class Nvfp4 final : public quant::ScalarCodec {
                           at::ScalarType) const override {
     constexpr double kGreatest = kGreatestScale * kGreatestElement;
     const at::Tensor magnitude = low.abs().maximum(high.abs());
+    if (keys_.str("tensor_scale", "divides") == "none") return at::ones_like(magnitude, at::kFloat);
     if (multiplies_) {
       const at::Tensor multiplier = (magnitude / kGreatest).to(at::kFloat);
       return at::where(magnitude.eq(0), at::full_like(multiplier, 1),

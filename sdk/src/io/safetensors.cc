@@ -19,6 +19,7 @@ constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
     {StoredType::kF8E5M2, at::kFloat8_e5m2},
     {StoredType::kI64, at::kLong},
     {StoredType::kI32, at::kInt},
+    {StoredType::kU32, at::kUInt32},
     {StoredType::kI16, at::kShort},
     {StoredType::kI8, at::kChar},
     {StoredType::kU8, at::kByte},

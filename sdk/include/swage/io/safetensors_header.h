@@ -21,6 +21,7 @@ enum class StoredType {
   kF8E5M2,
   kI64,
   kI32,
+  kU32,
   kI16,
   kI8,
   kU8,

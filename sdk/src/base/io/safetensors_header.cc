@@ -31,8 +31,9 @@ constexpr TypeInfo kTypes[] = {
     {StoredType::kF16, "F16", 2},        {StoredType::kBF16, "BF16", 2},
     {StoredType::kF8E4M3, "F8_E4M3", 1}, {StoredType::kF8E5M2, "F8_E5M2", 1},
     {StoredType::kI64, "I64", 8},        {StoredType::kI32, "I32", 4},
-    {StoredType::kI16, "I16", 2},        {StoredType::kI8, "I8", 1},
-    {StoredType::kU8, "U8", 1},          {StoredType::kBool, "BOOL", 1}};
+    {StoredType::kU32, "U32", 4},        {StoredType::kI16, "I16", 2},
+    {StoredType::kI8, "I8", 1},          {StoredType::kU8, "U8", 1},
+    {StoredType::kBool, "BOOL", 1}};
 
 const TypeInfo& info_of(StoredType type) {
   const auto* it = std::find_if(std::begin(kTypes), std::end(kTypes),

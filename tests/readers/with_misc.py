@@ -1,0 +1,301 @@
+"""hqq, bitsandbytes (under transformers) and MLX read what Swage exports, and Swage reads what they write."""
+import json, os, shutil, sys
+
+os.environ.update(TRANSFORMERS_VERBOSITY="error")
+import mlx.core as mx
+import mlx_lm.utils as mlx_lm
+import numpy as np
+import torch
+from bitsandbytes.functional import dequantize_4bit, int8_vectorwise_dequant
+from hqq.core.quantize import HQQLinear, hqq_base_quant_config
+from mlx.utils import tree_flatten
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+import checkpoint
+from comparison import Table, divergence
+from recipe import Workbench
+
+RECIPE = """[model]
+path = "{model}"
+[[step]]
+{step}
+[[export]]
+use = "{exporter}"
+path = "{folder}/packed"
+[[export]]
+use = "huggingface"
+path = "{folder}/dense"
+[run]
+work = "{folder}/run"
+verify_windows = 0
+"""
+ALL = 'use = "rtn"\nmatch = "{*_proj,model.embed_tokens,lm_head}"\n'
+KEEP = '[[step.override]]\nmatch = "model.layers.1.mlp.*"\nkeep = true\n'
+CASES = {  # exporter, step; what is flipped in copies: part, bit
+    "mlx w4": ("mlx", 'use = "rtn"\nweight = { group = 64, scale_dtype = "fp32" }\n', (("scales", 20), ("biases", 20), ("weight", 1))),
+    "mlx w3 zeros": ("mlx", 'use = "rtn"\nweight = { bits = 3, group = 32, symmetric = false, scale_dtype = "fp32" }\n', ()),
+    "mlx affine": ("mlx", ALL + 'weight = { format = "affine", group = 64, scale_dtype = "bf16" }\n'
+                   '[[step.override]]\nmatch = "*.down_proj"\nweight = { bits = 8, group = 32 }\n' + KEEP, (("biases", 4),)),
+    "mlx mxfp4": ("mlx", ALL + 'weight = { format = "mxfp4" }\n', (("scales", 0),)),
+    "mlx nvfp4": ("mlx", 'use = "rtn"\nweight = { format = "nvfp4", tensor_scale = "none" }\n', (("weight", 0),)),
+    "mlx mxfp8": ("mlx", 'use = "rtn"\nweight = { format = "mxfp8" }\n[[step.override]]\nmatch = "*.down_proj"\n'
+                  'weight = { format = "mxfp4" }\n', ()),
+    "hqq w4": ("hqq", 'use = "rtn"\nweight = { group = 64, scale_dtype = "fp16" }\n', (("W_q", 1), ("scale", 2), ("zero", 9))),
+    "hqq w3": ("hqq", 'use = "rtn"\nweight = { bits = 3, group = 32, symmetric = false }\n', ()),
+    "hqq w2 floats": ("hqq", 'use = "rtn"\nweight = { bits = 2, group = 32, symmetric = false, zero = "float" }\n' + KEEP, ()),
+    "hqq w8": ("hqq", 'use = "rtn"\nweight = { bits = 8, granularity = "channel" }\n', ()),
+    "nf4": ("bitsandbytes", 'use = "rtn"\nweight = { format = "nf4", decoded = "fp32" }\n' + KEEP,
+            (("weight", 0), ("weight.absmax", 8))),
+    "nf4 nested": ("bitsandbytes", 'use = "rtn"\nmatch = "*{_proj,head}"\nweight = { format = "nf4", double_quant = true, decoded = "fp32" }\n',
+                   (("weight.absmax", 0), ("weight.nested_absmax", 20))),
+    "fp4 bf16": ("bitsandbytes", 'use = "rtn"\nweight = { format = "bnb-fp4" }\n', ()),
+    "fp4 nested": ("bitsandbytes", 'use = "rtn"\nweight = { format = "bnb-fp4", double_quant = true, decoded = "fp16" }\n', ()),
+    "int8": ("bitsandbytes", 'use = "rtn"\nweight = { bits = 8, granularity = "channel", scale_dtype = "fp16" }\n'
+             'activation = { bits = 8 }\n', (("SCB", 16), ("weight", 0))),
+}
+
+
+def toy(bench):
+    """Random weights, sides that every format cuts, everything in fp32."""
+    config = {**checkpoint.config(bench.model), "hidden_size": 128, "intermediate_size": 256, "head_dim": 32, "torch_dtype": "float32"}
+    draw, hidden, inner = np.random.default_rng(7), 128, 256
+    matrices = {"model.embed_tokens": (256, hidden), "lm_head": (256, hidden)}
+    for layer in range(2):
+        for name, shape in {"self_attn.q_proj": (128, hidden), "self_attn.k_proj": (64, hidden), "self_attn.v_proj": (64, hidden),
+                            "self_attn.o_proj": (hidden, 128), "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
+                            "mlp.down_proj": (hidden, inner)}.items():
+            matrices[f"model.layers.{layer}.{name}"] = shape
+    tensors = {name + ".weight": ("F32", draw.normal(0, 0.09, shape).astype(np.float32)) for name, shape in matrices.items()}
+    norms = ["model.norm"] + [f"model.layers.{layer}.{norm}_layernorm" for layer in range(2) for norm in ("input", "post_attention")]
+    tensors.update({name + ".weight": ("F32", draw.uniform(0.5, 1.5, hidden).astype(np.float32)) for name in norms})
+    checkpoint.write(bench.model + "/model.safetensors", tensors)
+    with open(bench.model + "/config.json", "w") as file:
+        json.dump(config, file)
+
+
+def floats(value):
+    return value.detach().float().numpy()
+
+
+# --- MLX ---
+
+def mlx_model(folder):
+    model = mlx_lm.load_model(Path(folder))[0]
+    model.eval()
+    return model
+
+
+def mlx_logits(model, ids):
+    return [torch.from_numpy(np.array(model(mx.array(window[None]))[0].astype(mx.float32))) for window in ids]
+
+
+def mlx_weights(folder):
+    model, weights = mlx_model(folder), {}
+    for name, module in model.named_modules():
+        if "scales" in module:
+            module = {"weight": mx.dequantize(module.weight, module.scales, module.get("biases"), module.group_size, module.bits,
+                                              module.mode, dtype=mx.float32 if module.get("biases") is None else None)
+                      if module.get("biases") is None or module.scales.dtype == mx.float32 else
+                      mx.dequantize(module.weight, module.scales.astype(mx.float32), module.biases.astype(mx.float32),
+                                    module.group_size, module.bits, module.mode)}
+        elif "weight" not in module:
+            continue
+        weights[name + ".weight"] = np.array(module["weight"].astype(mx.float32))
+    return weights, mlx_logits(model, ids_of(folder))
+
+
+# --- hqq ---
+
+def hqq_modules(folder):
+    """{linear: HQQLinear}, computing in fp32, and the other tensors."""
+    tensors, linears = load_file(folder + "/model.safetensors"), {}
+    for name in [name for name in tensors if name.endswith(".W_q")]:
+        module = name[:-len(".W_q")]
+        parts = {part[len(module) + 1:]: tensors.pop(part) for part in list(tensors) if part.startswith(module + ".")}
+        linears[module] = HQQLinear(None, quant_config=None, compute_dtype=torch.float32, device="cpu", initialize=False)
+        linears[module].load_state_dict(parts)
+    return linears, tensors
+
+
+def dense_logits(state, ids):
+    """Logits of transformers' model with these weights."""
+    config = AutoModelForCausalLM.from_pretrained(BENCH.model, dtype=torch.float32).eval()
+    missing = config.load_state_dict({name: torch.as_tensor(value).float() for name, value in state.items()}, strict=False)
+    if missing.missing_keys or missing.unexpected_keys:
+        raise SystemExit(f"hqq: {missing}")
+    return torch_logits(config, ids)
+
+
+def hqq_weights(folder):
+    linears, rest = hqq_modules(folder)
+    state = {**rest, **{name + ".weight": linear.dequantize() for name, linear in linears.items()}}
+    return {name: floats(value) for name, value in state.items()}, dense_logits(state, ids_of(folder))
+
+
+# --- bitsandbytes ---
+
+@torch.no_grad()
+def torch_logits(model, ids):
+    return [model(torch.as_tensor(window)[None]).logits[0].float() for window in ids]
+
+
+def bnb_model(folder, **options):
+    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
+    for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if report[kind]:
+            raise SystemExit(f"{folder}: transformers reports {kind}: {sorted(report[kind])[:4]}")
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # else it multiplies in bf16, where the processor can
+            module.support_avx512bf16_for_cpu = False
+    return model.eval()
+
+
+def bnb_weights(folder):
+    model, weights = bnb_model(folder), {}
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if weight is None:
+            continue
+        if hasattr(weight, "quant_state"):
+            weight = dequantize_4bit(weight.data, weight.quant_state)
+        elif weight.dtype == torch.int8:
+            weight = int8_vectorwise_dequant(weight.data, weight.SCB)
+        weights[name + ".weight"] = floats(weight)
+    return weights, torch_logits(model, ids_of(folder))
+
+
+# --- comparison ---
+
+READERS = {"mlx": mlx_weights, "hqq": hqq_weights, "bitsandbytes": bnb_weights}
+BENCH = None
+
+
+def ids_of(_):
+    return BENCH.ids
+
+
+def expected(folder):
+    """Swage's dense weights, and the type in which each was rounded."""
+    found = {}
+    for path in checkpoint.files(folder):
+        for name, (dtype, values) in checkpoint.tensors(path).items():
+            found[name] = (dtype, checkpoint.floats(dtype, values))
+    return found
+
+
+def compare_weights(table, name, dense, read):
+    """Readers show fp32; what Swage rounded to 16 bits is compared in these."""
+    rounded = {key: checkpoint.rounded(np.ascontiguousarray(value), dense[key][0]) if dense.get(key, ("F32",))[0] != "F32" else value
+               for key, value in read.items()}
+    table.weights(name, {key: value for key, (_, value) in dense.items()}, rounded)
+
+
+def compare(case, table):
+    exporter, step, damages = CASES[case]
+    folder = os.path.join(BENCH.folder, case.replace(" ", "-"))
+    os.mkdir(folder)
+    with open(folder + "/recipe.toml", "w") as file:
+        file.write(RECIPE.format(model=BENCH.model, step=step, exporter=exporter, folder=folder))
+    BENCH._call("run", folder + "/recipe.toml", "--quiet")
+    read = READERS[exporter]
+    dense, (weights, logits) = expected(folder + "/dense"), read(folder + "/packed")
+    exact = case not in ("mlx w4", "mlx w3 zeros", "int8")
+    if exact:
+        compare_weights(table, case, dense, weights)
+    else:  # the reader rounds twice in fp32, Swage once
+        error = max(np.abs(weights[name] - value).max() / np.abs(value).max() for name, (_, value) in dense.items())
+        table.below(case, "greatest error of a weight", error, 2e-3 if case == "int8" else 1e-6)
+    own = BENCH.logits(folder + "/packed")
+    table.logits(case, divergence(own, logits), LIMITS.get(case, 1e-6))
+    for part, bit in damages:
+        flip(folder + "/packed", folder + "/flipped", part, bit)
+        table.must_fail(f"{case} with bit {bit} of one {part} flipped",
+                        lambda: compare_weights(table, case, {k: ("F32", v) for k, v in weights.items()}, read(folder + "/flipped")[0]))
+        shutil.rmtree(folder + "/flipped")
+    shutil.rmtree(folder)
+
+
+# LLM.int8 rounds inputs to fp16 before it rounds them to 8 bits.
+LIMITS = {"int8": 1e-4, "bnb's int8": 1e-4}
+
+
+def flip(source, folder, part, bit):
+    shutil.copytree(source, folder)
+    path = checkpoint.files(folder)[0]
+    entries = checkpoint.header(path)
+    name = next(n for n in sorted(entries) if n.endswith("." + part) and ".up_proj." in n)
+    with open(path, "r+b") as file:
+        file.seek(entries[name][2] + bit // 8)
+        byte = file.read(1)[0]
+        file.seek(entries[name][2] + bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+
+
+# --- what the tools write ---
+
+def written_by_mlx(folder, **how):
+    model, config = mlx_lm.load_model(Path(BENCH.model))[:2]
+    model, config = mlx_lm.quantize_model(model, config, how.pop("group_size", None), how.pop("bits", None), **how)
+    os.mkdir(folder)
+    shutil.copy(BENCH.model + "/tokenizer.json", folder)
+    mlx_lm.save_model(folder, model)
+    mlx_lm.save_config(config, folder + "/config.json")
+    return mlx_logits(mlx_model(folder), BENCH.ids)
+
+
+def written_by_hqq(folder, bits, axis):
+    tensors = load_file(BENCH.model + "/model.safetensors")
+    for name in [name for name in tensors if name.endswith("_proj.weight")]:
+        linear = HQQLinear.from_weights(tensors.pop(name), None, hqq_base_quant_config(nbits=bits, group_size=64, axis=axis),
+                                        compute_dtype=torch.float16, device="cpu")
+        tensors.update({name[:-len("weight")] + part: torch.as_tensor(value).clone() for part, value in linear.state_dict().items()})
+    os.mkdir(folder)
+    for file in ("tokenizer.json", "config.json"):
+        shutil.copy(f"{BENCH.model}/{file}", folder)
+    save_file(tensors, folder + "/model.safetensors", {"format": "pt"})
+    return hqq_weights(folder)[1]
+
+
+def written_by_bnb(folder, **how):
+    model = bnb_model(BENCH.model, quantization_config=BitsAndBytesConfig(**how))
+    model.save_pretrained(folder)
+    shutil.copy(BENCH.model + "/tokenizer.json", folder)
+    return torch_logits(model, BENCH.ids)
+
+
+FOREIGN = {
+    "mlx's affine": lambda folder: written_by_mlx(folder, group_size=32, bits=3),
+    "mlx's mxfp4": lambda folder: written_by_mlx(folder, mode="mxfp4"),
+    "mlx's nvfp4": lambda folder: written_by_mlx(folder, mode="nvfp4"),
+    "mlx's mxfp8": lambda folder: written_by_mlx(folder, mode="mxfp8"),
+    "hqq's 4 bits": lambda folder: written_by_hqq(folder, 4, 1),
+    "hqq's 3 bits": lambda folder: written_by_hqq(folder, 3, 1),
+    "hqq's axis 0": lambda folder: written_by_hqq(folder, 8, 0),
+    "bnb's nf4": lambda folder: written_by_bnb(folder, load_in_4bit=True, bnb_4bit_quant_type="nf4"),
+    "bnb's nested fp4": lambda folder: written_by_bnb(folder, load_in_4bit=True, bnb_4bit_use_double_quant=True),
+    "bnb's storage": lambda folder: written_by_bnb(folder, load_in_4bit=True, bnb_4bit_quant_type="nf4",
+                                                   bnb_4bit_quant_storage="bfloat16"),
+    "bnb's int8": lambda folder: written_by_bnb(folder, load_in_8bit=True, llm_int8_threshold=0.0),
+}
+
+
+def main(kind, folder):
+    global BENCH
+    BENCH = Workbench(kind, folder, 128, 2)
+    toy(BENCH)
+    table = Table("hqq 0.2.8, bitsandbytes 0.50 under transformers 5.23, MLX 0.32, fp32")
+    only = os.environ.get("SWAGE_READER_CASES", "")
+    for case in CASES:
+        if only in case:
+            compare(case, table)
+    for case, write in FOREIGN.items():
+        if only in case:
+            read = write(folder + "/foreign")
+            table.logits(case, divergence(BENCH.logits(folder + "/foreign"), read), LIMITS.get(case, 1e-6))
+            shutil.rmtree(folder + "/foreign")
+    return table.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
