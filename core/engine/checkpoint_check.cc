@@ -1,6 +1,7 @@
 #include "core/engine/checkpoint_check.h"
 
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 
 #include <filesystem>
@@ -11,9 +12,9 @@
 #include "absl/strings/str_join.h"
 #include "core/engine/earlier.h"
 #include "core/engine/file_digest.h"
-#include "core/engine/loaded_check.h"
 #include "core/engine/process.h"
 #include "core/load/origins.h"
+#include "swage/border.h"
 #include "swage/call_site.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/printable.h"
@@ -113,7 +114,7 @@ absl::Status take(const absl::Status& status, CheckpointVerdict* verdict) {
 
 template <class Part>
 absl::Status look_at_end(const OpenedModel& model, absl::StatusOr<std::unique_ptr<Part>> loaded,
-                         LinearPlace place, bool compressed, CheckpointVerdict* verdict) {
+                         bool compressed, CheckpointVerdict* verdict) {
   if (!loaded.ok()) return take(loaded.status(), verdict);
   return call_plugin(adapter_site(model.adapter_name(), "an end of the model"), [&] {
     look_at((*loaded)->parameters(), verdict);
@@ -132,9 +133,9 @@ absl::Status look_at_parts(const OpenedModel& model, Reporter& reporter,
     reporter.at(text_of(id), passed++ / static_cast<double>(blocks.size()));
     if (id.index == 0) {
       const bool language = id.tower == kLanguage;
-      SWAGE_RETURN_IF_ERROR(
-          look_at_end(model, model.load_embedding(id.tower), LinearPlace::kEmbedding,
-                      language && model.holds_compressed(LinearPlace::kEmbedding), verdict));
+      SWAGE_RETURN_IF_ERROR(look_at_end(model, model.load_embedding(id.tower),
+                                        language && model.holds_compressed(LinearPlace::kEmbedding),
+                                        verdict));
     }
     const auto block = model.load_block(id);
     SWAGE_RETURN_IF_ERROR(take(block.status(), verdict));
@@ -143,8 +144,7 @@ absl::Status look_at_parts(const OpenedModel& model, Reporter& reporter,
     look_at((*block)->parameters(), verdict);
     for (const Subset& subset : (*block)->subsets()) Joined(verdict).look(subset);
   }
-  return look_at_end(model, model.load_head(), LinearPlace::kHead,
-                     model.holds_compressed(LinearPlace::kHead), verdict);
+  return look_at_end(model, model.load_head(), model.holds_compressed(LinearPlace::kHead), verdict);
 }
 
 // Readers follow config.json, and then serve another head than the file holds.

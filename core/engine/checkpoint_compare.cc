@@ -1,6 +1,7 @@
 // A checkpoint against the model that it was made of.
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -62,10 +63,12 @@ class Comparison {
         verdict_(*verdict) {}
 
   void linear(const Linear& own, const Linear& other) {
-    if (!own.result()) return;  // its tensors are compared
+    if (!own.result() && !other.result()) return;  // tensors are compared
     seen_.insert(own.name + ".weight");
-    compare(own.name, decode_whole(*own.result()),
-            other.result() ? decode_whole(*other.result()) : other.weight);
+    const auto values = [](const Linear& linear) {
+      return linear.result() ? decode_whole(*linear.result()) : linear.weight;
+    };
+    compare(own.name, values(own), values(other));
   }
 
   absl::Status tensor(const std::string& name) {
@@ -97,7 +100,8 @@ class Comparison {
       verdict_.warnings.push_back(
           absl::StrCat(sums.rounded, " tensors are the original's rounded to another dtype"));
     for (const std::string& name : own_.names()) {
-      const bool of_linear = model_.held().count(name.substr(0, name.rfind('.'))) > 0;
+      const std::string module = name.substr(0, name.rfind('.'));
+      const bool of_linear = model_.held().count(module) > 0 || original_.held().count(module) > 0;
       const bool head = name == model_.shape().head;  // of a model that was tied
       if (!of_linear && !head && !other_.has(name))
         verdict_.problems.push_back(absl::StrCat(name, ": is no tensor of the original"));

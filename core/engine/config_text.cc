@@ -109,13 +109,18 @@ class Writer {
       out->append(node->text);
     } else if (node == nullptr || node->members.empty() || value.table() == nullptr ||
                value.table()->empty()) {
-      absl::StrAppend(out, absl::StrReplaceAll(to_json(value), {{"\n", "\n" + pad(depth)}}));
+      absl::StrAppend(out,
+                      absl::StrReplaceAll(to_json(value, width()), {{"\n", "\n" + pad(depth)}}));
     } else {
       table(*node, value, depth, out);
     }
   }
 
  private:
+  int width() const {
+    const bool spaces = indent_.find_first_not_of(' ') == indent_.npos && !indent_.empty();
+    return spaces ? static_cast<int>(indent_.size()) : 2;
+  }
   std::string pad(int depth) const {
     std::string text;
     for (int i = 0; i < depth; ++i) text += indent_;

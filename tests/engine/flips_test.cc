@@ -1,5 +1,6 @@
 // Bits flipped in an export: every flip is found when the checkpoint is opened or verified, and
 // none ends the process.
+#include <optional>
 #include <random>
 
 #include "core/engine/checkpoint_check.h"
@@ -67,7 +68,7 @@ TEST_F(Flips, AreFoundAndNoneEndsTheProcess) {
     std::string content = files.at(name);
     const size_t reach = round % 2 == 0 ? std::min<size_t>(content.size(), 3000) : content.size();
     const size_t at = random() % reach;
-    content[at] = static_cast<char>(content[at] ^ 1 << random() % 8);
+    content[at] = static_cast<char>(content[at] ^ (1 << random() % 8));
     std::ofstream("shards/" + name, std::ios::binary) << content;
     // Without the digests most flips of codes are other numbers, no faults.
     if (round % 4 == 3) {

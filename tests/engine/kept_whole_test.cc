@@ -1,4 +1,5 @@
 // Nothing of a model is lost on its way into an export, whatever its format.
+#include <ATen/ops/randn.h>
 #include <gmock/gmock.h>
 
 #include "absl/strings/match.h"
@@ -50,6 +51,7 @@ class KeptWhole : public RunTest {
   bool export_somehow(const std::string& exporter) {
     for (const char* scheme :
          {"bits = 4, group = 32", "bits = 4, group = 64", "bits = 4, group = 32, symmetric = false",
+          "bits = 4, group = 8", "bits = 4, granularity = \"channel\"",
           "bits = 8, granularity = \"channel\"", "format = \"fp8-e4m3\", granularity = \"channel\"",
           "format = \"fp8-e4m3\", granularity = \"tensor\"",
           "format = \"fp8-e4m3\", granularity = \"block\"", "format = \"nvfp4\"",
@@ -111,10 +113,11 @@ TEST(ConfigText, KeepsTheSpellingOfWhatIsTheSame) {
   value.table()->erase("gone");
   (*(*value.table())["deep"].table())["b"] = Value(2.5);
   (*value.table())["added"] = Value(Value::Table{{"k", Value(Value::List{1, 2})}});
-  EXPECT_EQ(spelled_as(source, value),
-            "{\n    \"z\": 1e-05,\n    \"name\": \"\\u00e9 \\ud83d\\ude00\",\n    \"deep\": {\n"
-            "        \"b\": 2.5,\n        \"a\": [1,2,  3]\n    },\n    \"big\": 1E6,\n"
-            "    \"added\": {\n      \"k\": [\n        1,\n        2\n      ]\n    }\n}");
+  EXPECT_EQ(
+      spelled_as(source, value),
+      "{\n    \"z\": 1e-05,\n    \"name\": \"\\u00e9 \\ud83d\\ude00\",\n    \"deep\": {\n"
+      "        \"b\": 2.5,\n        \"a\": [1,2,  3]\n    },\n    \"big\": 1E6,\n"
+      "    \"added\": {\n        \"k\": [\n            1,\n            2\n        ]\n    }\n}");
 }
 
 TEST(ConfigText, TakesWhateverIsJson) {
