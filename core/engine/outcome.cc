@@ -168,6 +168,7 @@ LinearSummary summary_of(const Result& result) {
   if (result.activation()) summary.activation = result.activation()->codec;
   summary.may_have_sides = !result.sides().empty();
   summary.may_have_mask = result.mask().defined();
+  summary.may_transform_input = !result.online_transform().empty();
   summary.scale_dtype = decoded_type(result);
   return summary;
 }
