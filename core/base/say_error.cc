@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,8 @@
 
 namespace swage {
 namespace {
+
+constexpr absl::string_view kTold = "swage/told";
 
 // "file:line:column: message", as SourceLocation::text() begins a message.
 Value problem(std::string text, const std::string& pipeline) {
@@ -53,8 +56,13 @@ Value problems_value(const absl::Status& status, const std::string& pipeline) {
       {"ok", status.ok()}, {"exit_code", exit_code(status)}, {"problems", std::move(problems)}});
 }
 
+absl::Status as_told(absl::Status status) {
+  if (!status.ok()) status.SetPayload(kTold, absl::Cord("1"));
+  return status;
+}
+
 void say_error(const absl::Status& status, bool json, const std::string& pipeline) {
-  if (status.ok()) return;
+  if (status.ok() || status.GetPayload(kTold)) return;
   if (json) return print_json(to_json(problems_value(status, pipeline)));
   for (absl::string_view line : absl::StrSplit(status.message(), '\n'))
     std::fprintf(stderr, "error: %s\n", printable({line.data(), line.size()}).c_str());

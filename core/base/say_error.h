@@ -13,6 +13,9 @@ namespace swage {
 // a message may name without a line.
 Value problems_value(const absl::Status& status, const std::string& pipeline);
 
+// An error that its verb has told itself: say_error() keeps silent, the exit code stays.
+absl::Status as_told(absl::Status status);
+
 // Prints an error: on stderr line by line, each behind "error: " and with control bytes shown, or
 // as JSON on stdout. Nothing where there is none.
 void say_error(const absl::Status& status, bool json = false, const std::string& pipeline = "");

@@ -8,6 +8,7 @@
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
 #include "core/cli/command_line.h"
+#include "core/config/convert_recipe.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -21,15 +22,30 @@ std::string toml_string(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
 }
 
+// A key without a section is one of the exporter's.
+void take_conversion(const std::string& work, Arguments* arguments) {
+  ConvertRequest request = {arguments->target,  arguments->to,         arguments->out,   work,
+                            arguments->adapter, arguments->requantize, arguments->sample};
+  const std::string name = name_of_checkpoint(arguments->target);
+  if (request.out.empty()) request.out = absl::StrCat(name, "-", arguments->to);
+  if (work.empty()) request.work = absl::StrCat("runs/convert-", name_of_checkpoint(request.out));
+  arguments->pipeline = "swage convert";
+  arguments->recipe = convert_recipe(request);
+  for (std::string& set : arguments->sets) {
+    if (set.find('.') > set.find('=')) set = absl::StrCat("export.", arguments->to, ".", set);
+  }
+}
+
 void add_option_sets(const std::string& work, Arguments* arguments) {
   const auto add = [&](const char* key, const std::string& value) {
     arguments->sets.push_back(absl::StrCat(key, "=", value));
   };
+  if (arguments->verb == "convert") take_conversion(work, arguments);
   if (arguments->verb == "run" || arguments->verb == "check")
     arguments->pipeline = arguments->target;
   if (arguments->pipeline.empty()) return;
   if (arguments->verb == "eval") add("model.path", toml_string(arguments->target));
-  if (!work.empty()) add("run.work", toml_string(work));
+  if (!work.empty() && arguments->verb != "convert") add("run.work", toml_string(work));
   if (arguments->threads) add("run.threads", absl::StrCat(*arguments->threads));
   if (arguments->micro_batch) add("run.micro_batch", absl::StrCat(*arguments->micro_batch));
 }

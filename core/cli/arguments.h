@@ -23,9 +23,13 @@ struct Arguments {
   std::string events;                  // file for JSON Lines; empty: none
   std::string input, output, compare;  // forward
   std::optional<double> tolerance;     // forward, beside `compare`
-  std::string adapter;                 // forward, inspect; empty: config.json decides
+  std::string adapter;                 // forward, inspect, verify, convert; empty: config.json
+  std::string to, out, requantize;     // convert
+  std::string against;                 // verify
+  std::string sample;                  // verify, convert: --text
+  std::string recipe;                  // convert: the pipeline that it means
   bool quiet = false, json = false;
-  bool overwrite = false;             // run, check
+  bool overwrite = false;             // run, check, convert
   bool accept_plugin_change = false;  // resume
 };
 

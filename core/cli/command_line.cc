@@ -54,7 +54,9 @@ const std::vector<Verb>& verbs() {
       {"check", "Check a pipeline file against its plugins and its model, without computing",
        false},
       {"eval", "Measure a checkpoint with the evaluations of a pipeline file", true},
-      {"verify", "Decode the exports of a finished run again and compare them with the run", true},
+      {"verify", "Check anybody's checkpoint, or the exports of a finished run against that run",
+       true},
+      {"convert", "Write a checkpoint in another format, exactly or not at all", true},
       {"forward", "Run token ids through a model and write hidden states and logits", true},
       {"inspect", "Show what a model is made of", true},
       {"plugins", "List plugins and components, and why a file is not usable", false},
@@ -128,6 +130,10 @@ void CommandLine::sets(CLI::App& verb) {
       ->allow_extra_args(false);
 }
 
+void CommandLine::text(CLI::App& verb, const char* help) {
+  file(verb, "--text", &arguments_.sample, help);
+}
+
 void CommandLine::work(CLI::App& verb) {
   verb.add_option("--work", work_, "Work directory, instead of [run] work")->type_name("DIR");
 }
@@ -183,9 +189,36 @@ void CommandLine::add_work_verbs() {
        "Go on with plugins that were built again; result.json notes it");
   events(resume);
   CLI::App& verify = verb("verify");
-  target(verify, "WORKDIR", "Work directory of a finished run");
+  target(verify, "TARGET", "Checkpoint folder or GGUF file, or work directory of a finished run");
+  verify
+      .add_option("--against", arguments_.against,
+                  "Model that the checkpoint was made of: what was kept must be equal")
+      ->type_name("MODEL");
+  text(verify, "Measure the checkpoint's perplexity on this text");
+  adapter(verify);
   threads(verify);
   quiet(verify);
+  json(verify);
+  CLI::App& convert = verb("convert");
+  target(convert, "CHECKPOINT", "Checkpoint folder or GGUF file");
+  convert.add_option("--to", arguments_.to, "Exporter; `swage plugins` lists them")
+      ->type_name("EXPORTER")
+      ->required();
+  convert
+      .add_option("--out", arguments_.out,
+                  "Folder to write; absent: CHECKPOINT-EXPORTER in the current one")
+      ->type_name("DIR");
+  convert
+      .add_option("--requantize", arguments_.requantize,
+                  "Round all linears of blocks to this scheme: nvfp4, or 'bits = 4, group = 32'")
+      ->type_name("SCHEME");
+  text(convert, "Measure perplexity on this text, and verify what is written on its windows");
+  sets(convert);
+  adapter(convert);
+  work(convert);
+  overwrite(convert);
+  threads(convert);
+  events(convert);
 }
 
 void CommandLine::add_model_verbs() {

@@ -26,6 +26,7 @@ class CommandLine {
   void quiet(CLI::App& verb);
   void events(CLI::App& verb);
   void sets(CLI::App& verb);
+  void text(CLI::App& verb, const char* help);
   void work(CLI::App& verb);
   void overwrite(CLI::App& verb);
   void json(CLI::App& verb);

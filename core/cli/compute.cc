@@ -30,55 +30,89 @@ absl::Status missing(const std::string& what, const std::string& path,
 // linker ends the process (exit code 127) or LibTorch does (a signal).
 constexpr int64_t kEngineBytes = int64_t{600} << 20;
 
+// And no work folder.
+bool is_checkpoint(const std::string& target) {
+  std::error_code error;
+  if (fs::exists(fs::path(target) / "run.db", error)) return false;
+  return fs::exists(fs::path(target) / "config.json", error) || absl::EndsWith(target, ".gguf");
+}
+
+// The work folder of a run that goes on or is looked at.
+absl::Status check_work(const std::string& verb, const std::string& work) {
+  std::error_code error;
+  if (fs::exists(work + "/run.db", error)) return absl::OkStatus();
+  if (fs::is_regular_file(work, error))
+    return missing(
+        "work directory", work,
+        absl::StrCat("is a file; a pipeline is started with `swage run ", shell_quoted(work), "`"));
+  const char* const found =
+      verb == "verify"
+          ? "holds neither run.db nor config.json; expected a checkpoint, or the [run] "
+            "work folder of an earlier `swage run`"
+          : "holds no run.db; expected the [run] work folder of an earlier `swage run`";
+  return missing("work directory", work, absl::StrCat(found, foreign_home(work)));
+}
+
+absl::Status check_model(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return missing("model", path,
+                   absl::StrCat(error ? absl::StrCat("cannot be reached (", error.message(), ")")
+                                      : "does not exist",
+                                foreign_path(path)));
+  }
+  if (!absl::EndsWith(path, ".toml")) return absl::OkStatus();
+  return missing("model", path,
+                 absl::StrCat("is a pipeline file by its name; expected a checkpoint folder or a "
+                              "GGUF file; `swage check ",
+                              shell_quoted(path), "` judges pipelines"));
+}
+
+absl::Status check_file(const std::string& file, const char* expected) {
+  std::error_code error;
+  if (file.empty() || fs::is_regular_file(file, error)) return absl::OkStatus();
+  return missing("file", file,
+                 fs::exists(file, error) ? absl::StrCat("is no regular file; expected ", expected)
+                                         : absl::StrCat("does not exist", foreign_home(file)));
+}
+
+absl::StatusOr<int64_t> threads_of(const absl::StatusOr<LoadedPipeline>& loaded) {
+  if (!loaded.ok()) return loaded.status();
+  return loaded->pipeline.run.threads;
+}
+
+absl::StatusOr<int64_t> check_evaluation(const Arguments& arguments) {
+  SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                         read_evaluations(arguments.pipeline, arguments.sets));
+  const Catalog catalog =
+      Catalog::scan(plugin_search_path(arguments.plugin_path, source.plugin_paths));
+  SWAGE_ASSIGN_OR_RETURN(const Pipeline pipeline, check_pipeline(source, catalog));
+  return pipeline.run.threads;
+}
+
 // What can be judged in milliseconds, before LibTorch is loaded. Yields the threads that the
 // pipeline asks for.
 absl::StatusOr<int64_t> check_arguments(const Arguments& arguments) {
   const std::string& verb = arguments.verb;
-  int64_t threads = arguments.threads.value_or(0);
-  if (verb == "run" || verb == "check") {
-    SWAGE_ASSIGN_OR_RETURN(
-        const LoadedPipeline loaded,
-        open_pipeline(arguments.pipeline, arguments.sets, arguments.plugin_path));
-    return loaded.pipeline.run.threads;
-  }
-  if (verb == "eval") {
-    SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
-                           read_evaluations(arguments.pipeline, arguments.sets));
-    const Catalog catalog =
-        Catalog::scan(plugin_search_path(arguments.plugin_path, source.plugin_paths));
-    SWAGE_ASSIGN_OR_RETURN(const Pipeline pipeline, check_pipeline(source, catalog));
-    return pipeline.run.threads;
-  }
-  const bool is_run = verb == "resume" || verb == "verify";
-  std::error_code error;
-  if (is_run && !fs::exists(arguments.target + "/run.db", error)) {
-    const bool is_file = fs::is_regular_file(arguments.target, error);
-    return missing("work directory", arguments.target,
-                   is_file ? absl::StrCat("is a file; a pipeline is started with `swage run ",
-                                          shell_quoted(arguments.target), "`")
-                           : absl::StrCat("holds no run.db; expected the [run] work folder of an "
-                                          "earlier `swage run`",
-                                          foreign_home(arguments.target)));
-  }
-  if (!is_run && !fs::exists(arguments.target, error)) {
-    return missing("model", arguments.target,
-                   absl::StrCat(error ? absl::StrCat("cannot be reached (", error.message(), ")")
-                                      : "does not exist",
-                                foreign_path(arguments.target)));
-  }
-  if (!is_run && absl::EndsWith(arguments.target, ".toml")) {
-    return missing("model", arguments.target,
-                   absl::StrCat("is a pipeline file by its name; expected a checkpoint folder or a "
-                                "GGUF file; `swage check ",
-                                shell_quoted(arguments.target), "` judges pipelines"));
-  }
-  for (const std::string& file : {arguments.input, arguments.compare}) {
-    if (!file.empty() && !fs::is_regular_file(file, error))
-      return missing("file", file,
-                     fs::exists(file, error) ? "is no regular file; expected safetensors"
-                                             : absl::StrCat("does not exist", foreign_home(file)));
-  }
-  return threads;
+  if (verb == "run" || verb == "check")
+    return threads_of(open_pipeline(arguments.pipeline, arguments.sets, arguments.plugin_path));
+  if (verb == "eval") return check_evaluation(arguments);
+  const bool is_run = verb == "resume" || (verb == "verify" && !is_checkpoint(arguments.target));
+  if (is_run && (!arguments.against.empty() || !arguments.sample.empty()))
+    return with_exit_code(absl::InvalidArgumentError(
+                              "--against and --text belong to a checkpoint; a run is compared with "
+                              "what it computed"),
+                          ExitCode::kUsage);
+  SWAGE_RETURN_IF_ERROR(is_run ? check_work(verb, arguments.target)
+                               : check_model(arguments.target));
+  if (!arguments.against.empty()) SWAGE_RETURN_IF_ERROR(check_model(arguments.against));
+  SWAGE_RETURN_IF_ERROR(check_file(arguments.input, "safetensors"));
+  SWAGE_RETURN_IF_ERROR(check_file(arguments.compare, "safetensors"));
+  SWAGE_RETURN_IF_ERROR(check_file(arguments.sample, "a text"));
+  if (verb != "convert") return arguments.threads.value_or(0);
+  SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                         read_recipe(arguments.recipe, arguments.pipeline, arguments.sets));
+  return threads_of(open_source(source, arguments.plugin_path));
 }
 
 // MKL then takes one code path for every thread count, which "same input, same bytes" rests on.

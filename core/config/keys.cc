@@ -60,7 +60,10 @@ std::vector<Section> make_sections() {
                  "absent: config.json decides."),
         key("towers", "strings", Value(Value::List{"language"}),
             "Towers whose linears are compressed: \"language\", and \"vision\" and \"projector\" "
-            "where images come in; the others keep their precision.")},
+            "where images come in; the others keep their precision."),
+        choice("start", "floats", {"floats", "decoded"},
+               "What a run begins with: floats alone, or also a compressed checkpoint: steps work "
+               "on what it decodes to, linears that none names keep their codes.")},
        {}});
   all.push_back(
       {"calibration",

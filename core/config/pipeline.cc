@@ -11,11 +11,12 @@
 
 namespace swage {
 
-absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
-                                             const std::vector<std::string>& sets) {
+namespace {
+
+absl::StatusOr<PipelineSource> source_of(absl::StatusOr<Document> document, const std::string& file,
+                                         const std::vector<std::string>& sets) {
   PipelineSource source;
   source.file = file;
-  auto document = read_toml(file);
   if (!document.ok()) return with_exit_code(document.status(), ExitCode::kPipeline);
   source.document = *std::move(document);
   for (const std::string& set : sets) {
@@ -29,6 +30,18 @@ absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
         resolve_path(*path.text(), source.document.place("plugins.path").value));
   }
   return source;
+}
+
+}  // namespace
+
+absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
+                                             const std::vector<std::string>& sets) {
+  return source_of(read_toml(file), file, sets);
+}
+
+absl::StatusOr<PipelineSource> read_recipe(const std::string& text, const std::string& origin,
+                                           const std::vector<std::string>& sets) {
+  return source_of(parse_toml(text, origin), origin, sets);
 }
 
 absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
@@ -59,6 +72,11 @@ absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
                                              const std::vector<std::string>& sets,
                                              const std::vector<std::string>& plugin_path) {
   SWAGE_ASSIGN_OR_RETURN(const PipelineSource source, read_pipeline(file, sets));
+  return open_source(source, plugin_path);
+}
+
+absl::StatusOr<LoadedPipeline> open_source(const PipelineSource& source,
+                                           const std::vector<std::string>& plugin_path) {
   LoadedPipeline loaded;
   loaded.catalog = Catalog::scan(plugin_search_path(plugin_path, source.plugin_paths));
   SWAGE_ASSIGN_OR_RETURN(loaded.pipeline, check_pipeline(source, loaded.catalog));

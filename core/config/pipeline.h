@@ -88,6 +88,7 @@ struct Pipeline {
   std::string model_path;
   std::string adapter;  // of the model, whatever config.json says; "": config.json decides
   std::vector<std::string> towers = {"language"};  // whose linears steps compress
+  bool start_decoded = false;  // a compressed model is taken for what it decodes to
   std::optional<CalibrationSpec> calibration;
   std::vector<Step> steps;
   std::vector<EvaluateSpec> evaluates;
@@ -108,6 +109,9 @@ struct PipelineSource {
 };
 absl::StatusOr<PipelineSource> read_pipeline(const std::string& file,
                                              const std::vector<std::string>& sets);
+// A file that is at hand as text; `origin` stands for its name.
+absl::StatusOr<PipelineSource> read_recipe(const std::string& text, const std::string& origin,
+                                           const std::vector<std::string>& sets);
 // The same for `swage eval`: of the file nothing but the evaluations counts.
 absl::StatusOr<PipelineSource> read_evaluations(const std::string& file,
                                                 const std::vector<std::string>& sets);
@@ -125,6 +129,8 @@ struct LoadedPipeline {
   Pipeline pipeline;
   Catalog catalog;
 };
+absl::StatusOr<LoadedPipeline> open_source(const PipelineSource& source,
+                                           const std::vector<std::string>& plugin_path);
 absl::StatusOr<LoadedPipeline> open_pipeline(const std::string& file,
                                              const std::vector<std::string>& sets,
                                              const std::vector<std::string>& plugin_path);

@@ -95,6 +95,7 @@ Value effective_value(const Pipeline& pipeline) {
   }
   Value::Table model = {{"path", pipeline.model_path}, {"towers", texts(pipeline.towers)}};
   if (!pipeline.adapter.empty()) model["adapter"] = pipeline.adapter;
+  if (pipeline.start_decoded) model["start"] = "decoded";
   return Value(Value::Table{{"model", std::move(model)},
                             {"calibration", calibration_value(pipeline.calibration)},
                             {"step", std::move(steps)},

@@ -51,6 +51,7 @@ absl::StatusOr<Pipeline> PipelineReader::read() {
     if (!found.ok())
       problems_.add(document_.place("model.adapter").key, std::string(found.status().message()));
   }
+  pipeline_.start_decoded = text_or(model, "start", "") == "decoded";
   const auto towers = model.find("towers");
   if (towers != model.end()) pipeline_.towers = Params(model).texts("towers");
   read_section("plugins");

@@ -13,6 +13,7 @@
 #include "core/engine/decoded_source.h"
 #include "core/engine/forwarding_source.h"
 #include "core/engine/ledger.h"
+#include "core/engine/outcome.h"
 #include "core/engine/shape_source.h"
 #include "swage/border.h"
 #include "swage/io/safetensors.h"
@@ -77,7 +78,11 @@ class Decoding {
         if (part != ".bias") made_->header.erase(linear + part);
     }
     for (const std::string& part : outcome.read) made_->header.erase(linear + part);
-    if (outcome.weight) made_->header[linear + ".weight"] = *outcome.weight;
+    if (outcome.weight) {
+      made_->header[linear + ".weight"] = *outcome.weight;
+      made_->linears[linear] = outcome.summary;
+      made_->linears[linear].name = linear;
+    }
     return absl::OkStatus();
   }
 
@@ -85,6 +90,7 @@ class Decoding {
   struct Outcome {
     std::set<std::string> read;  // parts
     std::optional<io::TensorInfo> weight;
+    LinearSummary summary;
     bool is_fault = false;
   };
 
@@ -113,6 +119,7 @@ class Decoding {
     if (!decoded.ok()) return fault(linear, decoded.status());
     if (!*decoded) return {};
     const Result& result = **decoded;
+    outcome.summary = summary_of(result);
     const auto type = io::to_stored_type(decoded_type(result));
     if (!type.ok()) return fault(linear, type.status());
     outcome.weight = {

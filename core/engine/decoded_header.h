@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,9 +15,10 @@ namespace swage {
 // that `reader` decodes, in place of what the decoding reads, and every other tensor as it is.
 struct DecodedHeader {
   io::Header header;
-  std::vector<std::string> faults;  // linears that do not decode, and why
-  std::set<std::string> reported;   // their weights, which are not in the header
-  bool plugin_failed = false;       // one of them by a fault of the reader
+  std::map<std::string, LinearSummary> linears;  // that decode, and to what
+  std::vector<std::string> faults;               // linears that do not decode, and why
+  std::set<std::string> reported;                // their weights, which are not in the header
+  bool plugin_failed = false;                    // one of them by a fault of the reader
 };
 
 // Small tensors are read, since they may say how large others are; zeros stand for all else.

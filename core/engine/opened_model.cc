@@ -275,6 +275,7 @@ void OpenedModel::add_decoded(const DecodedHeader& decoded) {
   std::vector<std::string>& faults = ledger_.unloadable;
   faults.insert(faults.begin(), decoded.faults.begin(), decoded.faults.end());
   ledger_.plugin_failed |= decoded.plugin_failed;
+  held_ = decoded.linears;
   outline_.bytes = 0;
   for (const auto& [name, info] : decoded.header) outline_.bytes += info.end - info.begin;
 }
@@ -285,7 +286,37 @@ absl::Status OpenedModel::check_whole() const {
 
 absl::Status OpenedModel::check_floats() const {
   if (!quantized()) return check_whole();
-  return not_in_floats(checkpoint_->path(), form_.problem + ", or measure it with `swage eval`");
+  return not_in_floats(checkpoint_->path(),
+                       form_.problem +
+                           ", measure it with `swage eval`, or let steps work on what it decodes "
+                           "to ([model] start = \"decoded\")");
+}
+
+// Its parts, which no other format knows, would lie in exports as they are.
+absl::Status OpenedModel::check_decoded() const {
+  SWAGE_RETURN_IF_ERROR(check_whole());
+  if (!quantized()) return absl::OkStatus();
+  std::set<std::string> seen;
+  for (const auto& [tensor, rule] : ledger_.carried) {
+    const std::string module = tensor.substr(0, tensor.rfind('.'));
+    if (!seen.insert(module).second) continue;
+    const auto result = decode_linear(*reader_, module, *checkpoint_);
+    if (result.ok() && !*result) continue;
+    const auto type = checkpoint_->weights().dtype(module + ".weight");
+    const bool floats = type.ok() && c10::isFloatingType(*type) && c10::elementSize(*type) > 1;
+    if (!result.ok() && floats) continue;  // no matrix
+    return not_in_floats(checkpoint_->path(),
+                         absl::StrCat(module, " (", rule, ") is compressed with ", form_.name,
+                                      ", and tensors that no step works on are carried into "
+                                      "exports as they are; start from the original"));
+  }
+  return absl::OkStatus();
+}
+
+std::string OpenedModel::identity() const {
+  std::string text = checkpoint_->identity() + " " + adapter_name_ + " " + adapter_build_;
+  for (const std::string& linear : let_go_) absl::StrAppend(&text, " ", linear);
+  return text;
 }
 
 absl::Status OpenedModel::compress(const std::vector<std::string>& towers) {
@@ -372,7 +403,7 @@ absl::StatusOr<std::unique_ptr<Block>> OpenedModel::load_shapes(const BlockId& i
 template <class Part>
 absl::Status OpenedModel::set_result(LinearPlace place, Part& part) const {
   const auto module = decoded_ends_.find(place);
-  if (module == decoded_ends_.end()) return absl::OkStatus();
+  if (module == decoded_ends_.end() || let_go_.count(module->second) > 0) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(std::optional<Result> result,
                          decode_linear(*reader_, module->second, *checkpoint_));
   if (!result) return absl::OkStatus();
@@ -416,9 +447,12 @@ absl::StatusOr<bool> OpenedModel::can_untie(Loader& loader) const {
 
 absl::Status OpenedModel::set_results(Block& block) const {
   for (Linear& linear : block.linears()) {
+    if (let_go_.count(linear.name) > 0) continue;
     SWAGE_ASSIGN_OR_RETURN(std::optional<Result> result,
                            decode_linear(*reader_, linear.name, *checkpoint_));
-    if (result) SWAGE_RETURN_IF_ERROR(linear.set_result(*std::move(result)));
+    if (!result) continue;
+    if (result->provenance().empty()) result->set_provenance("as the checkpoint holds it");
+    SWAGE_RETURN_IF_ERROR(linear.set_result(*std::move(result)));
   }
   block.set_view(View::kCompressed);
   return absl::OkStatus();
@@ -457,36 +491,6 @@ absl::StatusOr<std::string> OpenedModel::picture_text(const image::Inputs& pictu
     return absl::OkStatus();
   }));
   return text;
-}
-
-absl::StatusOr<std::unique_ptr<text::Tokenizer>> OpenedModel::tokenizer() const {
-  SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
-  const auto content = [&](std::string_view wanted) -> std::string_view {
-    for (const auto& [name, text] : files) {
-      if (name == wanted) return text;
-    }
-    return "";
-  };
-  const std::string_view file = content("tokenizer.json"), model = content("tokenizer.model"),
-                         config = content("tokenizer_config.json");
-  if (file.empty() && model.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        checkpoint_->path(),
-        ": holds neither tokenizer.json nor tokenizer.model; text needs one (token ids as .json "
-        "do not)",
-        content("merges.txt").empty() ? ""
-                                      : "; make tokenizer.json of vocab.json and merges.txt with "
-                                        "AutoTokenizer.from_pretrained(…).save_pretrained(…)"));
-  }
-  auto made = file.empty() ? text::Tokenizer::create_from_sentencepiece(model, config)
-                           : text::Tokenizer::create(file, config);
-  if (!made.ok()) return annotate(made.status(), checkpoint_->path());
-  return made;
-}
-
-absl::StatusOr<text::ChatTemplate> OpenedModel::chat_template() const {
-  SWAGE_ASSIGN_OR_RETURN(const auto files, checkpoint_->side_files());
-  return text::ChatTemplate::from_files(files, checkpoint_->path());
 }
 
 std::string text_of(const BlockId& id) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,10 @@ class OpenedModel {
   // The end that such a linear can be made of, whose matrix this tensor is; null: none.
   const ModelEnd* end_of(const std::string& tensor) const;
   // Does this compressed checkpoint hold that end compressed? It then comes with its result.
-  bool holds_compressed(LinearPlace place) const { return decoded_ends_.count(place) > 0; }
+  bool holds_compressed(LinearPlace place) const {
+    const auto end = decoded_ends_.find(place);
+    return end != decoded_ends_.end() && let_go_.count(end->second) == 0;
+  }
   // May its head be stored apart from the embedding, and config.json say so?
   absl::StatusOr<bool> can_untie(Loader& loader) const;
   // Can it be passed through? InvalidArgument: tensors would be lost, parts are missing or have
@@ -73,12 +77,17 @@ class OpenedModel {
   absl::Status check_whole() const;
   // May a run start from it? InvalidArgument: as above, or it is compressed already.
   absl::Status check_floats() const;
+  // May a run start from what it decodes to? InvalidArgument: as above, or tensors that exports
+  // would carry are compressed, which another format could not tell.
+  absl::Status check_decoded() const;
+  // Of a compressed checkpoint: linears that decode, and what they are.
+  const std::map<std::string, LinearSummary>& held() const { return held_; }
+  // These come in floats, as what they decode to, and no longer with what the checkpoint holds.
+  void let_go(std::set<std::string> linears) { let_go_ = std::move(linears); }
   const StoredForm& form() const { return form_; }
 
   // What a run records of the model, to notice that it changed: of checkpoint and adapter.
-  std::string identity() const {
-    return checkpoint_->identity() + " " + adapter_name_ + " " + adapter_build_;
-  }
+  std::string identity() const;
   std::vector<BlockId> blocks() const;  // in the order in which they run
   // Steps compress linears of these towers; blocks of all others come with their linears kept.
   // InvalidArgument: the model has no such tower.
@@ -132,6 +141,8 @@ class OpenedModel {
   std::shared_ptr<Exporter> reader_;
   std::unique_ptr<WeightSource> decoded_;            // over checkpoint_ and reader_
   std::map<LinearPlace, std::string> decoded_ends_;  // modules that the reader decodes
+  std::map<std::string, LinearSummary> held_;
+  std::set<std::string> let_go_;
   std::vector<std::string> compressed_towers_ = {kLanguage};
   AdapterRules rules_;
   StoredForm form_;

@@ -5,6 +5,7 @@
 #include "core/engine/codec_book.h"
 #include "core/engine/end_block.h"
 #include "core/engine/rounding_error.h"
+#include "swage/io/safetensors.h"
 #include "swage/result.h"
 #include "swage/status.h"
 #include "swage/transform/online.h"
@@ -92,14 +93,7 @@ LinearOutcome kept(const Linear& linear, std::string rule) {
 
 LinearOutcome compressed(const Result& result) {
   LinearOutcome outcome;
-  outcome.summary.name = result.name();
-  outcome.summary.out = result.out();
-  outcome.summary.in = result.in();
-  outcome.summary.weight = result.codec();
-  if (result.activation()) outcome.summary.activation = result.activation()->codec;
-  outcome.summary.may_have_sides = !result.sides().empty();
-  outcome.summary.may_have_mask = result.mask().defined();
-  outcome.summary.scale_dtype = decoded_type(result);
+  outcome.summary = summary_of(result);
   outcome.bits = storage_bits(result);
   outcome.provenance = result.provenance();
   return outcome;
@@ -165,6 +159,20 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
   return outcome;
 }
 
+LinearSummary summary_of(const Result& result) {
+  LinearSummary summary;
+  summary.name = result.name();
+  summary.out = result.out();
+  summary.in = result.in();
+  summary.weight = result.codec();
+  if (result.activation()) summary.activation = result.activation()->codec;
+  summary.may_have_sides = !result.sides().empty();
+  summary.may_have_mask = result.mask().defined();
+  summary.may_transform_input = !result.online_transform().empty();
+  summary.scale_dtype = decoded_type(result);
+  return summary;
+}
+
 const char* end_rule(LinearPlace place) {
   return place == LinearPlace::kHead ? "the head keeps its precision unless a step names it"
                                      : "the embedding keeps its precision unless a step names it";
@@ -186,13 +194,23 @@ const Step* deciding_step(const std::vector<Step>& steps, const std::string& lin
   return decide(steps, linear).step;
 }
 
+// What a compressed checkpoint holds stands where no step makes something else of it.
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model) {
   std::vector<LinearSummary> planned;
+  const auto carried = [&](LinearSummary* summary) {
+    const auto held = model.held().find(summary->name);
+    if (summary->kept_by.empty() || held == model.held().end()) return;
+    const LinearPlace place = summary->place;
+    *summary = held->second;
+    summary->place = place;
+  };
   for (const ModelOutline::Linear& linear : model.outline().linears) {
-    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType storage,
-                           model.checkpoint().weights().dtype(linear.name + ".weight"));
+    const auto stored = model.header().find(linear.name + ".weight");
+    SWAGE_CHECK(stored != model.header().end());
+    SWAGE_ASSIGN_OR_RETURN(const at::ScalarType storage, io::to_scalar_type(stored->second.type));
     SWAGE_ASSIGN_OR_RETURN(LinearSummary summary, plan(pipeline, linear, storage));
+    carried(&summary);
     planned.push_back(std::move(summary));
   }
   for (size_t i = 0; i < model.outline().ends.size(); ++i) {
@@ -200,6 +218,7 @@ absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipel
     SWAGE_ASSIGN_OR_RETURN(LinearSummary summary,
                            plan(pipeline, model.outline().ends[i], end.storage));
     summary.place = end.place;
+    carried(&summary);
     if (summary.kept_by.empty()) planned.push_back(std::move(summary));
   }
   return planned;

@@ -30,6 +30,9 @@ absl::StatusOr<LinearOutcome> outcome_from(const std::string& name, const Value&
 absl::StatusOr<std::vector<LinearSummary>> planned_linears(const Pipeline& pipeline,
                                                            const OpenedModel& model);
 
+// What an exporter is told of a linear that has this result.
+LinearSummary summary_of(const Result& result);
+
 // The step whose result stands for a linear; null where it stays in floats.
 const Step* deciding_step(const std::vector<Step>& steps, const std::string& linear);
 

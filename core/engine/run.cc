@@ -10,8 +10,10 @@
 #include "absl/time/time.h"
 #include "core/base/exit_codes.h"
 #include "core/config/places.h"
+#include "core/engine/config_text.h"
 #include "core/engine/earlier.h"
 #include "core/engine/process.h"
+#include "core/engine/provenance.h"
 #include "core/engine/result.h"
 #include "core/engine/run_record.h"
 #include "core/engine/side_file_digests.h"
@@ -116,6 +118,8 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
   record.stored(writer.spec().name, carried);
   SWAGE_RETURN_IF_ERROR(check_side_files(setup.model->checkpoint(), setup.side_files));
   SWAGE_RETURN_IF_ERROR(writer.finish(*setup.model, linears, parts, folder));
+  SWAGE_RETURN_IF_ERROR(spell_config(setup.pipeline.model_path, folder));
+  SWAGE_RETURN_IF_ERROR(write_provenance(journal, setup.pipeline, writer.spec(), folder));
   SWAGE_RETURN_IF_ERROR(write_export_record(folder));
   SWAGE_RETURN_IF_ERROR(writer.place().publish());
   record.seconds("export", watch.lap());
@@ -159,15 +163,28 @@ Value to_value(const RunCommand& command) {
                         {"sets", texts(command.sets)},
                         {"plugin_path", texts(command.plugin_path)}};
   if (command.overwrite) table["overwrite"] = true;
+  if (!command.recipe.empty()) table["recipe"] = command.recipe;
   return Value(std::move(table));
 }
 
 RunCommand command_from(const Value& value) {
-  return {value.str("verb", "run"), value.str("folder", ""),     value.str("pipeline", ""),
-          words(value["sets"]),     words(value["plugin_path"]), value.flag("overwrite", false)};
+  RunCommand command;
+  command.verb = value.str("verb", "run");
+  command.folder = value.str("folder", "");
+  command.pipeline = value.str("pipeline", "");
+  command.recipe = value.str("recipe", "");
+  command.sets = words(value["sets"]);
+  command.plugin_path = words(value["plugin_path"]);
+  command.overwrite = value.flag("overwrite", false);
+  return command;
 }
 
 absl::StatusOr<LoadedPipeline> load_run(const RunCommand& command) {
+  if (!command.recipe.empty()) {
+    SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
+                           read_recipe(command.recipe, command.pipeline, command.sets));
+    return open_source(source, command.plugin_path);
+  }
   if (command.verb != "eval")
     return open_pipeline(command.pipeline, command.sets, command.plugin_path);
   SWAGE_ASSIGN_OR_RETURN(const PipelineSource source,
@@ -328,6 +345,13 @@ absl::Status reserve_places(RunSetup& setup, const Journal& journal) {
   return absl::OkStatus();
 }
 
+// Of the weights: exports and the result tell them.
+absl::Status complete_digests(RunSetup& setup, Journal& journal) {
+  SWAGE_RETURN_IF_ERROR(setup.shards->complete());
+  const auto news = setup.shards->news();
+  return news.empty() ? absl::OkStatus() : journal.commit(news);
+}
+
 absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
   commits_go_to(journal.work());
   SWAGE_RETURN_IF_ERROR(setup.shards->take_up(journal));
@@ -338,15 +362,14 @@ absl::Status execute(RunSetup& setup, Journal& journal, Reporter& reporter) {
     SWAGE_RETURN_IF_ERROR(sweep.run());
     SWAGE_RETURN_IF_ERROR(evaluate(setup, sweep, journal, reporter));
   }
+  if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(complete_digests(setup, journal));
   for (ExportWriter& writer : setup.writers) {
     SWAGE_RETURN_IF_ERROR(write_export(setup, writer, journal));
     SWAGE_RETURN_IF_ERROR(drop_replaced(writer, journal, reporter));
     SWAGE_RETURN_IF_ERROR(interrupted());
   }
   if (!setup.writers.empty()) SWAGE_RETURN_IF_ERROR(verify_exports(setup, journal, reporter));
-  SWAGE_RETURN_IF_ERROR(setup.shards->complete());
-  if (const auto news = setup.shards->news(); !news.empty())
-    SWAGE_RETURN_IF_ERROR(journal.commit(news));
+  SWAGE_RETURN_IF_ERROR(complete_digests(setup, journal));
   SWAGE_ASSIGN_OR_RETURN(const Value result, make_result(journal, setup.pipeline));
   SWAGE_RETURN_IF_ERROR(write_result(setup.pipeline.run.work, result));
   std::error_code ignored;  // hidden states are of no more use

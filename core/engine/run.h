@@ -15,11 +15,12 @@ namespace swage {
 
 // How a run was started: enough to start it again. Stored in its journal.
 struct RunCommand {
-  std::string verb;      // "run", "eval"
+  std::string verb;      // "run", "eval", "convert"
   std::string folder;    // current folder; relative paths of the command start there
   std::string pipeline;  // file
   std::vector<std::string> sets, plugin_path;
   bool overwrite = false;  // exports and the work folder of an earlier run may be replaced
+  std::string recipe{};    // not empty: the pipeline itself, and `pipeline` what messages call it
 };
 Value to_value(const RunCommand& command);
 RunCommand command_from(const Value& value);

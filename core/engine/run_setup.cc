@@ -17,6 +17,7 @@
 #include "core/engine/side_file_digests.h"
 #include "core/engine/width_check.h"
 #include "swage/border.h"
+#include "swage/io/left_out.h"
 #include "swage/printable.h"
 #include "swage/remark.h"
 #include "swage/status.h"
@@ -42,6 +43,26 @@ int64_t micro_batch(const RunSetup& setup) {
   return setup.pipeline.run.micro_batch;
 }
 
+// Of a compressed model: what steps make anew, and what is carried as it is.
+void sort_out_held(RunSetup& setup) {
+  std::set<std::string> let_go, kept;  // kept: by rules, whatever steps match
+  for (const auto* list : {&setup.model->outline().linears, &setup.model->outline().ends})
+    for (const ModelOutline::Linear& linear : *list)
+      if (!linear.kept_by.empty()) kept.insert(linear.name);
+  for (const LinearSummary& linear : setup.planned) {
+    if (setup.model->held().count(linear.name) == 0 || !linear.kept_by.empty()) continue;
+    const bool anew =
+        kept.count(linear.name) == 0 && deciding_step(setup.pipeline.steps, linear.name) != nullptr;
+    (anew ? let_go : setup.carried).insert(linear.name);
+  }
+  if (setup.model->held().empty()) return;
+  setup.remarks.push_back(absl::StrCat("starts from what a checkpoint in ",
+                                       setup.model->form().name, " decodes to: ", let_go.size(),
+                                       " of its linears are compressed anew, ",
+                                       setup.carried.size(), " keep the codes that they have"));
+  setup.model->let_go(std::move(let_go));
+}
+
 absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   const Pipeline& pipeline = setup.pipeline;
   LoadOptions options;
@@ -49,12 +70,16 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
   auto shards = ShardWatch::of_model(pipeline.model_path);
   // `swage eval` measures what compressed checkpoints serve.
-  const auto use = pipeline.steps.empty() ? OpenedModel::Use::kMeasure : OpenedModel::Use::kStart;
+  const bool measures = pipeline.start_decoded || pipeline.steps.empty();
+  const auto use = measures ? OpenedModel::Use::kMeasure : OpenedModel::Use::kStart;
   SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
                                                         *setup.loader, options, compare, use));
   SWAGE_ASSIGN_OR_RETURN(setup.shards, std::move(shards));
-  SWAGE_RETURN_IF_ERROR(pipeline.steps.empty() ? setup.model->check_whole()
-                                               : setup.model->check_floats());
+  // `swage eval` measures compressed checkpoints too.
+  SWAGE_RETURN_IF_ERROR(pipeline.start_decoded ? setup.model->check_decoded()
+                        : pipeline.steps.empty() && pipeline.exports.empty()
+                            ? setup.model->check_whole()
+                            : setup.model->check_floats());
   SWAGE_ASSIGN_OR_RETURN(setup.side_files, side_file_digests(setup.model->checkpoint()));
   SWAGE_RETURN_IF_ERROR(setup.model->compress(pipeline.towers));
   for (Step& step : setup.pipeline.steps) {
@@ -62,8 +87,10 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
       (end.place == LinearPlace::kHead ? step.head : step.embedding) = end.name;
   }
   SWAGE_RETURN_IF_ERROR(check_steps(pipeline, setup.model->outline()));
-  if (setup.model->quantized()) return absl::OkStatus();  // it is measured, and nothing planned
+  const bool measured_only = setup.model->quantized() && !pipeline.start_decoded;
+  if (measured_only) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(setup.planned, planned_linears(pipeline, *setup.model));
+  sort_out_held(setup);
   return check_widths(pipeline, setup.planned);
 }
 
@@ -128,6 +155,21 @@ absl::Status look_for_work(RunSetup& setup) {
   return absl::OkStatus();
 }
 
+// What lies beside the weights and goes into no export.
+absl::Status tell_left_out(RunSetup& setup) {
+  if (setup.pipeline.exports.empty()) return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const auto left_out, io::left_out_files(setup.pipeline.model_path));
+  if (left_out.empty()) return absl::OkStatus();
+  constexpr size_t kShown = 20;
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < std::min(left_out.size(), kShown); ++i)
+    texts.push_back(absl::StrCat(printable(left_out[i].name), " (", left_out[i].why, ")"));
+  setup.remarks.push_back(absl::StrCat(
+      "no part of exports: ", absl::StrJoin(texts, ", "),
+      left_out.size() > kShown ? absl::StrCat(" and ", left_out.size() - kShown, " more") : ""));
+  return absl::OkStatus();
+}
+
 // The last windows of the first evaluation, else of the calibration.
 void choose_verification(RunSetup& setup) {
   const int64_t wanted = setup.pipeline.exports.empty() ? 0 : setup.pipeline.run.verify_windows;
@@ -152,8 +194,8 @@ void choose_verification(RunSetup& setup) {
 // Static scales are those of what was seen; a linear that no token reaches has none.
 void warn_of_unreached(RunSetup& setup, const std::vector<LinearSummary>& planned) {
   if (setup.pipeline.calibration && setup.pipeline.calibration->experts_seen < 0) return;
-  const auto is_static = [](const LinearSummary& linear) {
-    return linear.kept_by.empty() && linear.activation &&
+  const auto is_static = [&](const LinearSummary& linear) {
+    return linear.kept_by.empty() && setup.carried.count(linear.name) == 0 && linear.activation &&
            !linear.activation->input_levels(-1, 1).empty();
   };
   if (std::none_of(planned.begin(), planned.end(), is_static)) return;
@@ -176,6 +218,7 @@ absl::Status make_exporters(RunSetup& setup) {
   warn_of_unreached(setup, planned);
   for (const PlannedStep& step : setup.steps) {
     for (LinearSummary& linear : planned) {
+      if (setup.carried.count(linear.name) > 0) continue;
       linear.may_transform_input |= step.needs.leaves_online_transforms();
       linear.may_have_sides |= step.needs.leaves_sides();
       linear.may_have_mask |= step.needs.leaves_masks();
@@ -203,7 +246,7 @@ Value plugin_value(const PluginEntry& plugin) {
 
 const LinearSummary* RunSetup::planned_end(LinearPlace place) const {
   const auto found = std::find_if(planned.begin(), planned.end(), [&](const LinearSummary& linear) {
-    return linear.place == place && place != LinearPlace::kBlock;
+    return linear.place == place && place != LinearPlace::kBlock && carried.count(linear.name) == 0;
   });
   return found != planned.end() ? &*found : nullptr;
 }
@@ -292,6 +335,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
   const auto& evaluated = setup->evaluation->drawn();
   setup->drawn.insert(setup->drawn.end(), evaluated.begin(), evaluated.end());
   SWAGE_RETURN_IF_ERROR(look_for_work(*setup));
+  SWAGE_RETURN_IF_ERROR(tell_left_out(*setup));
   for (const DrawnData& drawn : setup->drawn) {
     for (std::string& remark : remarks_on(drawn)) setup->remarks.push_back(std::move(remark));
   }

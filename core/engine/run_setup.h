@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct RunSetup {
   Value side_files;  // digests of what lies beside the model's weights
   std::vector<PlannedStep> steps;
   std::vector<LinearSummary> planned;  // of every linear (outcome.h)
+  std::set<std::string> carried;       // of these: as a compressed checkpoint holds them
   std::vector<ExportWriter> writers;
   SequenceSet calibration;       // empty: no step measures
   std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation

@@ -45,6 +45,20 @@ TEST(Arguments, MeasureTheCheckpointInsteadOfTheModelOfTheFile) {
   EXPECT_THAT(arguments->sets, ElementsAre("model.path=\"out/w4\""));
 }
 
+TEST(Arguments, MakeAPipelineOfAConversion) {
+  const auto arguments = parse({"convert", "/a/w4.gguf", "--to", "gptq", "--set", "shard_size=2",
+                                "--set", "run.seed=1", "--requantize", "nvfp4"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_EQ(arguments->pipeline, "swage convert");
+  EXPECT_THAT(arguments->sets, ElementsAre("export.gptq.shard_size=2", "run.seed=1"));
+  for (const char* line :
+       {"path = \"/a/w4.gguf\"\nstart = \"decoded\"", "/runs/convert-w4-gptq\"",
+        "use = \"rtn\"\nweight = { format = \"nvfp4\" }", "use = \"gptq\"", "/w4-gptq\""})
+    EXPECT_THAT(arguments->recipe, HasSubstr(line));
+  EXPECT_THAT(parse({"convert", "m", "--to", "a", "--requantize", " {bits = 4} "})->recipe,
+              HasSubstr("weight = { bits = 4 }\n"));
+}
+
 TEST(Arguments, LeaveTheRecordedPipelineOfAResumedRunAlone) {
   const auto arguments = parse({"resume", "runs/a", "--threads", "1"});
   ASSERT_TRUE(arguments.ok()) << arguments.status();
@@ -69,9 +83,10 @@ TEST(Arguments, AreHelpWhenThereIsNoVerb) {
 
 TEST(Arguments, RefuseUnknownVerbsAndOptionsByName) {
   EXPECT_EQ(refusal({"rnu", "p.toml"}), "\"rnu\" is no verb of swage; did you mean \"run\"?");
-  EXPECT_EQ(refusal({"serve"}),
-            "\"serve\" is no verb of swage; known are check, completion, eval, forward, help, "
-            "inspect, man, plugins, resume, run, schema, verify");
+  EXPECT_EQ(
+      refusal({"serve"}),
+      "\"serve\" is no verb of swage; known are check, completion, convert, eval, forward, help, "
+      "inspect, man, plugins, resume, run, schema, verify");
   EXPECT_EQ(refusal({"run", "p.toml", "--thread", "3"}),
             "\"--thread\" is not expected here; did you mean \"--threads\"?");
   EXPECT_EQ(refusal({"run", "p.toml", "q.toml"}), "\"q.toml\" is not expected here");

@@ -274,8 +274,8 @@ TEST_F(Command, DescribesEveryOptionToShellsAndManual) {
   EXPECT_THAT(zsh, StartsWith("#compdef swage\n"));
   EXPECT_THAT(man, StartsWith(".TH SWAGE 1 "));
   int options = 0;
-  for (const char* verb : {"run", "resume", "check", "eval", "verify", "forward", "inspect",
-                           "plugins", "help", "schema", "completion", "man"}) {
+  for (const char* verb : {"run", "resume", "check", "eval", "verify", "convert", "forward",
+                           "inspect", "plugins", "help", "schema", "completion", "man"}) {
     // The options that --help names.
     const std::string help = swage(std::string(verb) + " --help").out;
     const std::string name = verb;

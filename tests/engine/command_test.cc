@@ -236,7 +236,9 @@ TEST_F(Verb, VerifyDecodesAFinishedRunAgain) {
   flip_bit("packed/model.safetensors", 1);
   expect_refused(swage({"verify", "runs/pipeline"}), static_cast<int>(ExitCode::kVerdictFailed),
                  "1 differences to what the run computed");
-  expect_refused(swage({"verify", "packed"}), kInput, "holds no run.db");
+  expect_refused(swage({"verify", "packed"}), static_cast<int>(ExitCode::kVerdictFailed),
+                 "holds other bytes than swage wrote");
+  expect_refused(swage({"verify", "runs"}), kInput, "neither run.db nor config.json");
 }
 
 TEST_F(Verb, InspectShowsWhatAModelIsMadeOf) {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/config/convert_recipe.h"
 #include "core/engine/run.h"
 #include "core/engine/verbs/verbs.h"
 
@@ -9,13 +10,6 @@ namespace swage {
 namespace {
 
 namespace fs = std::filesystem;
-
-// "eval-llama-3.1-w4" for out/llama-3.1-w4/, "eval-llama" for llama.gguf.
-std::string folder_name(const std::string& checkpoint) {
-  fs::path path = fs::path(checkpoint).lexically_normal();
-  if (path.filename().empty()) path = path.parent_path();
-  return "eval-" + (path.extension() == ".gguf" ? path.stem() : path.filename()).string();
-}
 
 bool names_work(const std::vector<std::string>& sets) {
   for (const std::string& set : sets) {
@@ -32,7 +26,7 @@ absl::Status eval(const Arguments& arguments) {
   const bool own_folder = !names_work(command.sets);
   if (own_folder) {
     // Its own folder, which holds nothing but an earlier measurement of the same name.
-    const fs::path work = fs::absolute("runs") / folder_name(arguments.target);
+    const fs::path work = fs::absolute("runs") / ("eval-" + name_of_checkpoint(arguments.target));
     command.sets.push_back(absl::StrCat("run.work=\"", work.string(), "\""));
   }
   return start_run(command, {arguments.events, arguments.quiet}, own_folder);

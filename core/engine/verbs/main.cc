@@ -31,8 +31,8 @@ absl::Status dispatch(int argc, char** argv, Arguments* arguments) {
   SWAGE_RETURN_IF_ERROR(use_threads(0));
   if (arguments->quiet) set_log_level(LogLevel::kWarning);
   const std::pair<const char*, absl::Status (*)(const Arguments&)> served[] = {
-      {"run", run},       {"check", check},     {"resume", resume},  {"eval", eval},
-      {"verify", verify}, {"forward", forward}, {"inspect", inspect}};
+      {"run", run},       {"check", check},     {"resume", resume},   {"eval", eval},
+      {"verify", verify}, {"convert", convert}, {"forward", forward}, {"inspect", inspect}};
   for (const auto& [verb, serve] : served) {
     if (arguments->verb == verb) return serve(*arguments);
   }

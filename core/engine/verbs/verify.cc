@@ -10,6 +10,8 @@ namespace swage {
 
 absl::Status verify(const Arguments& arguments) {
   const std::string work = std::filesystem::absolute(arguments.target).string();
+  if (!std::filesystem::exists(std::filesystem::path(work) / "run.db"))
+    return verify_checkpoint(arguments);
   SWAGE_ASSIGN_OR_RETURN(Journal journal, Journal::open(work));
   SWAGE_ASSIGN_OR_RETURN(const auto reporter, Reporter::create({"", arguments.quiet}));
   SWAGE_ASSIGN_OR_RETURN(const auto setup, reopen_run(journal, arguments.threads, {}));

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "swage/io/gguf.h"
+#include "swage/io/left_out.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
 
@@ -22,11 +24,16 @@ constexpr const char* kWeights[] = {".safetensors", ".bin",  ".pt",      ".pth",
                                     ".ggml",        ".onnx", ".h5",      ".ckpt",      ".npz",
                                     ".npy",         ".pkl",  ".msgpack", ".ot",        ".tflite",
                                     ".engine",      ".part", ".tmp",     ".onnx_data", ".mlmodel"};
-// config.json is written anew; the others would describe weights that are no longer there.
-constexpr const char* kOthers[] = {
-    "config.json",          "quantize_config.json", "quant_config.json",
-    "hf_quant_config.json", "swage_verdict.json",   "swage_export.json",
-    "adapter_config.json",  "trainer_state.json",   "__pycache__"};
+// They would describe weights that are no longer there.
+constexpr const char* kForms[] = {"quantize_config.json", "quant_config.json",
+                                  "hf_quant_config.json", "adapter_config.json",
+                                  "trainer_state.json"};
+// Every export gets its own.
+constexpr const char* kOwn[] = {"config.json", "swage.json", "swage_verdict.json",
+                                "swage_export.json", "__pycache__"};
+// Hidden files and folders of other tools, which are no part of a model.
+constexpr const char* kTools[] = {".git",         ".gitattributes", ".gitignore", ".cache",
+                                  ".huggingface", ".locks",         ".DS_Store"};
 
 bool is_weights(const std::string& name) {
   if (absl::EndsWith(name, ".index.json")) return true;
@@ -34,9 +41,21 @@ bool is_weights(const std::string& name) {
                      [&](const char* type) { return absl::EndsWith(name, type); });
 }
 
-bool is_left_out(const std::string& name) {
-  return name.empty() || name[0] == '.' ||
-         std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers);
+template <class List>
+bool is_one_of(const std::string& name, const List& list) {
+  return std::find(std::begin(list), std::end(list), name) != std::end(list);
+}
+
+bool counts_for_nobody(const std::string& name) {
+  return name.empty() || is_one_of(name, kOwn) || is_one_of(name, kTools);
+}
+
+// Empty: it goes along.
+const char* why_left_out(const std::string& name) {
+  if (absl::EndsWith(name, ".index.json")) return "an index of weights";
+  if (is_weights(name)) return "weights in another form";
+  if (is_one_of(name, kForms)) return "describes another form of the weights";
+  return name[0] == '.' ? "hidden" : "";
 }
 
 bool lies_in(const fs::path& inner, const fs::path& outer) {
@@ -68,27 +87,46 @@ class Walk {
     // Weights in a folder of their own are another format's, and so is what lies beside them.
     if (depth > 0 && std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
           return is_weights(entry.path().filename().string());
-        }))
+        })) {
+      leave_out(place, "weights of a form of their own, and what lies beside them", "/");
       return absl::OkStatus();
+    }
     for (const fs::directory_entry& entry : entries) SWAGE_RETURN_IF_ERROR(one(entry, depth));
     return absl::OkStatus();
   }
 
   std::vector<std::string> files;
+  std::vector<LeftOut> left_out;
 
  private:
+  void leave_out(const fs::path& path, const char* why, const char* end = "") {
+    left_out.push_back({path.lexically_relative(root_).string() + end, why});
+  }
+
   absl::Status one(const fs::directory_entry& entry, int depth) {
     const std::string path = entry.path().string(), name = entry.path().filename().string();
-    if (is_weights(name) || is_left_out(name)) return absl::OkStatus();
+    if (counts_for_nobody(name)) return absl::OkStatus();
+    if (const char* const why = why_left_out(name); *why != '\0') {
+      leave_out(entry.path(), why);
+      return absl::OkStatus();
+    }
     std::error_code error;
     if (entry.is_symlink(error)) SWAGE_RETURN_IF_ERROR(check_link(entry.path()));
     if (entry.is_directory(error)) {
       // A link to a folder may lead in circles.
-      if (entry.is_symlink(error) || depth >= kMaxDepth) return absl::OkStatus();
-      return folder(entry.path(), depth + 1);
+      if (entry.is_symlink(error))
+        leave_out(entry.path(), "a link to a folder", "/");
+      else if (depth >= kMaxDepth)
+        leave_out(entry.path(), "more than 4 folders deep", "/");
+      else
+        return folder(entry.path(), depth + 1);
+      return absl::OkStatus();
     }
     if (!entry.is_regular_file(error)) {  // pipes and the like are no files
-      if (entry.path().extension() != ".json" && name != "tokenizer.model") return absl::OkStatus();
+      if (entry.path().extension() != ".json" && name != "tokenizer.model") {
+        leave_out(entry.path(), "a pipe, socket or device");
+        return absl::OkStatus();
+      }
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": is a pipe, socket or device, expected a file; remove it"));
     }
@@ -128,6 +166,22 @@ absl::StatusOr<std::vector<std::string>> list_side_files(const std::string& fold
   SWAGE_RETURN_IF_ERROR(walk.folder(folder, 0));
   std::sort(walk.files.begin(), walk.files.end());
   return std::move(walk.files);
+}
+
+absl::StatusOr<std::vector<LeftOut>> left_out_files(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return std::vector<LeftOut>();
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> weights, checkpoint_files(path));
+  std::set<std::string> read = {"model.safetensors.index.json"};
+  for (const std::string& file : weights) read.insert(fs::path(file).filename().string());
+  Walk walk(path);
+  SWAGE_RETURN_IF_ERROR(walk.folder(path, 0));
+  std::vector<LeftOut> found;
+  for (LeftOut& one : walk.left_out)
+    if (read.count(one.name) == 0) found.push_back(std::move(one));
+  std::sort(found.begin(), found.end(),
+            [](const LeftOut& a, const LeftOut& b) { return a.name < b.name; });
+  return found;
 }
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> read_side_files(
