@@ -75,7 +75,6 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
                                                         *setup.loader, options, compare, use));
   SWAGE_ASSIGN_OR_RETURN(setup.shards, std::move(shards));
-  // `swage eval` measures compressed checkpoints too.
   SWAGE_RETURN_IF_ERROR(pipeline.start_decoded ? setup.model->check_decoded()
                         : pipeline.steps.empty() && pipeline.exports.empty()
                             ? setup.model->check_whole()

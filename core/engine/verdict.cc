@@ -121,12 +121,11 @@ absl::Status compare_files(const RunSetup& setup, const io::Checkpoint& checkpoi
   for (std::string& difference : export_file_differences(setup.side_files, found))
     differences.push_back(std::move(difference));
   const Value given = config_of_export(*setup.model, checkpoint.weights());
-  const auto differ = has_made_config(checkpoint)
-                          ? number_differences(given, checkpoint.config())
-                          : config_differences(given, checkpoint.config(),
-                                               setup.catalog.storage_keys());
-  for (const std::string& difference : differ)
-    differences.push_back("config.json: " + difference);
+  const auto differ =
+      has_made_config(checkpoint)
+          ? number_differences(given, checkpoint.config())
+          : config_differences(given, checkpoint.config(), setup.catalog.storage_keys());
+  for (const std::string& difference : differ) differences.push_back("config.json: " + difference);
   return absl::OkStatus();
 }
 
@@ -215,7 +214,8 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
   Exporter& exporter = *writer.exporter();
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, open_export(exporter, writer.spec().path));
   const ReadLog tensors(checkpoint->weights());
-  SWAGE_RETURN_IF_ERROR(compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
+  SWAGE_RETURN_IF_ERROR(
+      compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
   if (verdict.ok()) find_foreign(items, tensors, &verdict);
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(try_other_values(items, exporter, *checkpoint, &verdict));
   SWAGE_RETURN_IF_ERROR(compare_files(setup, *checkpoint, &verdict));

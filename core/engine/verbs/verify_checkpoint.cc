@@ -17,7 +17,9 @@ namespace {
 
 absl::StatusOr<OpenedModel> open_whole(const std::string& path, const Catalog& catalog,
                                        Loader& loader) {
-  SWAGE_ASSIGN_OR_RETURN(OpenedModel model, OpenedModel::open(path, catalog, loader, {}));
+  SWAGE_ASSIGN_OR_RETURN(OpenedModel model,
+                         OpenedModel::open(path, catalog, loader, {}, OpenedModel::Compare::kWhole,
+                                           OpenedModel::Use::kMeasure));
   SWAGE_RETURN_IF_ERROR(model.check_whole());
   return model;
 }
