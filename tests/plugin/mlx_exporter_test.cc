@@ -156,9 +156,11 @@ TEST(Mlx, RefusesWhatMlxDoesNotComputeWith) {
 TEST(Mlx, EveryChangedBitIsNoticed) {
   for (const std::string& json : {kSymmetric, kZeros, kAffine, kMxfp4, kNvfp4, kMxfp8}) {
     OneLinear one(kMlx, make(json));
-    for (const char* part : {"weight", "scales", "biases"})
-      if (one.run().store().has(kOneLinear + "." + part))
+    for (const char* part : {"weight", "scales", "biases"}) {
+      if (one.run().store().has(kOneLinear + "." + part)) {
         EXPECT_TRUE(one.notices(part)) << json << " " << part;
+      }
+    }
   }
 }
 
