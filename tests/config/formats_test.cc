@@ -54,7 +54,8 @@ std::string refusal(Table given, const Scheme& base = {}, const std::string& tab
 TEST(ReadScheme, NamesNoKeyOfOtherFormats) {
   EXPECT_EQ(refusal({{"format", "nvfp4"}, {"group_size", 16}}),
             "group_size: \"group_size\" is no key of weight = { format = \"nvfp4\" }; this format "
-            "has no key for that, its keys are decoded, format, mse_norm, range, share");
+            "has no key for that, its keys are decoded, format, mse_norm, range, share, "
+            "tensor_scale");
   EXPECT_THAT(refusal({{"format", "fp8-e4m3"}, {"zero_point", true}}),
               HasSubstr("this format has no key for that"));
 }
@@ -235,8 +236,9 @@ TEST(ReadScheme, TellsOfARefusedFileThatHoldsTheFormat) {
   EXPECT_THAT(
       read("weight", Value(Table{{"format", "powers"}}), {}, Formats(Catalog::from({broken})))
           .problems,
-      ElementsAre(AllOf(HasSubstr("there is no format \"powers\"; known are bnb-fp4, codebook, "),
-                        HasSubstr("q8_0; powers.swage.so is not usable: too old"))));
+      ElementsAre(
+          AllOf(HasSubstr("there is no format \"powers\"; known are affine, bnb-fp4, codebook, "),
+                HasSubstr("q8_0; powers.swage.so is not usable: too old"))));
 }
 
 TEST(Formats, KnowWhichSchemesMeasureInputs) {

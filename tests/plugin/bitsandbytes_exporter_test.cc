@@ -55,7 +55,7 @@ TEST(BitsAndBytes, HaveTheNamesTypesAndShapesOfTheFormat) {
   EXPECT_THAT(
       OneLinear(kBnb, make(kFours[0])).written(),
       ElementsAre("weight Byte [4416, 1]", "weight.absmax Float [138]",
-                  "weight.quant_map Float [16]", "weight.quant_state.bitsandbytes__nf4 Byte [74]"));
+                  "weight.quant_map Float [16]", "weight.quant_state.bitsandbytes__nf4 Byte [71]"));
   EXPECT_THAT(OneLinear(kBnb, make(kFours[3], 100)).written(),
               ElementsAre("weight Byte [9600, 1]", "weight.absmax Byte [300]",
                           "weight.nested_absmax Float [2]", "weight.nested_quant_map Float [256]",
