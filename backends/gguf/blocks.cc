@@ -38,8 +38,9 @@ int bits_of(const std::string& type) {
 absl::StatusOr<std::string> integer_type(const Codec& codec, int64_t in) {
   SWAGE_ASSIGN_OR_RETURN(const store::IntegerForm form, store::integer_form(codec));
   if (form.float_zeros)
-    return refused("its blocks have no zero points in floats; use zero = \"int\", or format = "
-                   "\"q4_1\"");
+    return refused(
+        "its blocks have no zero points in floats; use zero = \"int\", or format = "
+        "\"q4_1\"");
   if (in % kIntegerColumns != 0 || form.group_width(in) % kIntegerColumns != 0)
     return refused(absl::StrCat("its blocks have ", kIntegerColumns,
                                 " columns under a scale, which must divide groups (",
@@ -142,15 +143,15 @@ absl::StatusOr<std::string> block_type(const LinearSummary& linear) {
     return integer_type(codec, linear.in);
   }
   SWAGE_RETURN_IF_ERROR(check_values(codec));
-  const int64_t columns =
-      format == kNvfp4 ? kNvfp4Columns : quant::gguf_format(format).columns;
+  const int64_t columns = format == kNvfp4 ? kNvfp4Columns : quant::gguf_format(format).columns;
   if (columns == 0)
-    return refused(absl::StrCat("it has no blocks for \"", format,
-                                "\"; use q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k to q6_k, mxfp4, "
-                                "nvfp4 or integers with scale_dtype = \"fp16\""));
+    return refused(
+        absl::StrCat("it has no blocks for \"", format,
+                     "\"; use q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k to q6_k, mxfp4, "
+                     "nvfp4 or integers with scale_dtype = \"fp16\""));
   if (linear.in % columns != 0)
-    return refused(absl::StrCat("a block holds ", columns, " columns, which does not divide ",
-                                linear.in));
+    return refused(
+        absl::StrCat("a block holds ", columns, " columns, which does not divide ", linear.in));
   return format;
 }
 
@@ -196,9 +197,9 @@ absl::StatusOr<Result> from_nvfp4(const std::string& name, const at::Tensor& byt
   Parts parts{{"codes", codes},
               {"scales", scales.view(at::kFloat8_e4m3fn)},
               {"outer_scales", at::ones({1, 1}, at::kFloat)}};
-  SWAGE_ASSIGN_OR_RETURN(const Result blocks,
-                         named(name, {kNvfp4, {{"decoded", "fp32"}}}, std::move(parts),
-                               codes.size(0), codes.size(1)));
+  SWAGE_ASSIGN_OR_RETURN(
+      const Result blocks,
+      named(name, {kNvfp4, {{"decoded", "fp32"}}}, std::move(parts), codes.size(0), codes.size(1)));
   SWAGE_RETURN_IF_ERROR(validate(blocks));
   return dense_result(name, swage::decode(blocks) * factor);
 }

@@ -21,9 +21,9 @@ uint32_t type_number(const std::string& type);
 // What a file holds of one linear.
 struct Blocks {
   std::string type;
-  at::Tensor bytes;      // uint8 [rows, bytes of a row]
-  float divisor = 0;     // NVFP4: of the matrix, as the result has it
-  std::string as;        // the dtype in which the result's values count, where blocks do not say it
+  at::Tensor bytes;   // uint8 [rows, bytes of a row]
+  float divisor = 0;  // NVFP4: of the matrix, as the result has it
+  std::string as;     // the dtype in which the result's values count, where blocks do not say it
 };
 absl::StatusOr<Blocks> to_blocks(const Result& linear);
 // The result that such blocks stand for: integers give integers of the same values.

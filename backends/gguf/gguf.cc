@@ -40,7 +40,7 @@ class Gguf final : public store::PackedExporter {
   explicit Gguf(const Params& params)
       : PackedExporter("GGUF"),
         floats_(params.choice<Floats>("floats", {"checkpoint", "bf16", "f16", "f32"})),
-        name_(params.text("name")),
+        name_(params.text("file")),
         part_bytes_(params.i64("shard_size") << 20) {}
 
   Result stored_form(const Result& linear) const override {
@@ -62,8 +62,7 @@ class Gguf final : public store::PackedExporter {
     SWAGE_ASSIGN_OR_RETURN(const io::GgufPlans plans, io::plan_gguf(config, stored.shapes()));
     SWAGE_ASSIGN_OR_RETURN(const std::vector<io::GgufEntry> entries,
                            entries_of(plans, stored, floats_));
-    SWAGE_ASSIGN_OR_RETURN(std::vector<io::GgufKey> keys,
-                           io::gguf_keys(config, stored.shapes()));
+    SWAGE_ASSIGN_OR_RETURN(std::vector<io::GgufKey> keys, io::gguf_keys(config, stored.shapes()));
     SWAGE_ASSIGN_OR_RETURN(const auto tokenizer, io::gguf_tokenizer(config, files));
     SWAGE_ASSIGN_OR_RETURN(const auto results, result_keys(context));
     for (const auto& more : {general_keys(name_, entries), tokenizer, results})
@@ -96,7 +95,7 @@ class Gguf final : public store::PackedExporter {
   absl::Status fit_together(const std::vector<LinearSummary>& planned) const override {
     if (name_.empty() || absl::StrContains(name_, '/'))
       return absl::InvalidArgumentError(
-          absl::StrCat("name = \"", name_, "\" is no name of a file"));
+          absl::StrCat("file = \"", name_, "\" is no name of a file"));
     std::map<std::string, std::pair<std::string, std::string>> stacks;  // type, first linear
     for (const LinearSummary& linear : planned) {
       const std::string stack = stack_of(linear.name);

@@ -60,16 +60,15 @@ class Layout {
       if (!is_plain(type)) compressed = name;
     if (compressed.empty()) return float_type(plan, types);
     if (types.size() > 1)
-      return absl::InvalidArgumentError(absl::StrCat(
-          plan.name, " holds ", types.begin()->second, " in ",
-          io::gguf_type_name(types.begin()->first), " and ", types.rbegin()->second, " in ",
-          io::gguf_type_name(types.rbegin()->first),
-          ": llama.cpp has one tensor for them, of one type; give them one scheme"));
-    if (!moves_rows(plan))
       return absl::InvalidArgumentError(
-          absl::StrCat(compressed, " is compressed, and llama.cpp wants ", plan.name,
-                       plan.plain ? " in F32" : " with its columns elsewhere",
-                       "; let no step name it"));
+          absl::StrCat(plan.name, " holds ", types.begin()->second, " in ",
+                       io::gguf_type_name(types.begin()->first), " and ", types.rbegin()->second,
+                       " in ", io::gguf_type_name(types.rbegin()->first),
+                       ": llama.cpp has one tensor for them, of one type; give them one scheme"));
+    if (!moves_rows(plan))
+      return absl::InvalidArgumentError(absl::StrCat(
+          compressed, " is compressed, and llama.cpp wants ", plan.name,
+          plan.plain ? " in F32" : " with its columns elsewhere", "; let no step name it"));
     return types.begin()->first;
   }
 
@@ -100,8 +99,8 @@ class Layout {
         const at::Tensor values =
             (plan.added == 0 ? piece : piece + plan.added).to(scalar_type(type));
         if (type == io::kGgufF16 && !at::isfinite(values).all().item<bool>())
-          return absl::InvalidArgumentError(absl::StrCat(
-              plan.name, " has values beyond fp16; use floats = \"bf16\" or \"f32\""));
+          return absl::InvalidArgumentError(
+              absl::StrCat(plan.name, " has values beyond fp16; use floats = \"bf16\" or \"f32\""));
         return put(values);
       });
     };
@@ -162,8 +161,7 @@ absl::StatusOr<uint32_t> Stored::type_of(const std::string& name) const {
   return plain_type(name, type);
 }
 
-absl::StatusOr<at::Tensor> Stored::rows(const std::string& name, int64_t begin,
-                                        int64_t end) const {
+absl::StatusOr<at::Tensor> Stored::rows(const std::string& name, int64_t begin, int64_t end) const {
   if (const auto found = blocks_.find(name); found != blocks_.end()) {
     if (end < 0) return tensors_.read(found->second.tensor);
     return tensors_.read_rows(found->second.tensor, begin, end);

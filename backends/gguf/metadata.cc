@@ -19,16 +19,16 @@ struct FileType {
   uint32_t type;
   int64_t pure, mixed;
 };
-constexpr FileType kFileTypes[] = {
-    {0, 0, 0},    {1, 1, 1},    {2, 2, 2},    {3, 3, 3},    {6, 8, 8},    {7, 9, 9},
-    {8, 7, 7},    {10, 10, 10}, {11, 11, 12}, {12, 14, 15}, {13, 16, 17}, {14, 18, 18},
-    {20, 25, 25}, {30, 32, 32}, {39, 38, 38}, {40, 39, 39}};
+constexpr FileType kFileTypes[] = {{0, 0, 0},    {1, 1, 1},    {2, 2, 2},    {3, 3, 3},
+                                   {6, 8, 8},    {7, 9, 9},    {8, 7, 7},    {10, 10, 10},
+                                   {11, 11, 12}, {12, 14, 15}, {13, 16, 17}, {14, 18, 18},
+                                   {20, 25, 25}, {30, 32, 32}, {39, 38, 38}, {40, 39, 39}};
 
 int64_t file_type(const std::vector<io::GgufEntry>& entries) {
   std::map<uint32_t, int64_t> values;
   for (const io::GgufEntry& entry : entries) {
-    const bool end = absl::StartsWith(entry.name, "token_embd.") ||
-                     absl::StartsWith(entry.name, "output.");
+    const bool end =
+        absl::StartsWith(entry.name, "token_embd.") || absl::StartsWith(entry.name, "output.");
     int64_t count = end ? 0 : 1;
     for (const int64_t size : entry.shape) count *= size;
     if (entry.shape.size() > 1) values[entry.type] += count;
@@ -55,8 +55,8 @@ std::vector<io::GgufKey> general_keys(const std::string& name,
       {"general.file_type", GgufType::kU32, file_type(entries), GgufType::kU32}};
   for (const io::GgufEntry& entry : entries) {
     if (io::gguf_block(entry.type).values == 1) continue;
-    keys.push_back({"general.quantization_version", GgufType::kU32, kQuantizationVersion,
-                    GgufType::kU32});
+    keys.push_back(
+        {"general.quantization_version", GgufType::kU32, kQuantizationVersion, GgufType::kU32});
     break;
   }
   return keys;

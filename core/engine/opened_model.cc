@@ -14,6 +14,7 @@
 #include "core/load/adapter.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
+#include "swage/io/gguf.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -68,6 +69,14 @@ Params default_params(const ComponentManifest& component) {
   return Params(std::move(values));
 }
 
+absl::StatusOr<std::unique_ptr<io::Checkpoint>> open_stored(const std::string& path,
+                                                            OpenedModel::Matrices matrices) {
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
+  if (matrices == OpenedModel::Matrices::kAsStored) return checkpoint;
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<std::string> gguf, io::gguf_files(path));
+  return gguf.empty() ? std::move(checkpoint) : io::open_gguf(path, io::GgufView::kFloats);
+}
+
 // Makes what a plugin returns, inside the border, and checks it there.
 template <class T, class Call, class Check>
 absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, const Call& call,
@@ -85,8 +94,8 @@ absl::StatusOr<T> load(const std::string& adapter, const std::string& phase, con
 
 absl::StatusOr<OpenedModel> OpenedModel::open(const std::string& path, const Catalog& catalog,
                                               Loader& loader, const LoadOptions& options,
-                                              Compare compare) {
-  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, io::open_checkpoint(path));
+                                              Compare compare, Matrices matrices) {
+  SWAGE_ASSIGN_OR_RETURN(auto checkpoint, open_stored(path, matrices));
   SWAGE_ASSIGN_OR_RETURN(io::Header header, header_of(checkpoint->weights()));
   const StoredForm form = stored_form(checkpoint->config(), header);
   std::shared_ptr<Exporter> reader;

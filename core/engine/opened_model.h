@@ -30,11 +30,15 @@ class OpenedModel {
   // Whether a stored head that config.json ties to the embedding has values of its own is seen by
   // comparing some rows, or all.
   enum class Compare { kSampled, kWhole };
+  // kDecoded: what is no compressed checkpoint by a config.json of its own, blocks of GGUF, is read
+  // as floats.
+  enum class Matrices { kAsStored, kDecoded };
   // Errors: no checkpoint, no adapter, no reader for its quantization_config, a key of config.json
   // that the adapter refuses.
   static absl::StatusOr<OpenedModel> open(const std::string& path, const Catalog& catalog,
                                           Loader& loader, const LoadOptions& options,
-                                          Compare compare = Compare::kWhole);
+                                          Compare compare = Compare::kWhole,
+                                          Matrices matrices = Matrices::kAsStored);
   // The checkpoint in `path` as `reader` decodes it, whatever its config says: verification.
   static absl::StatusOr<OpenedModel> open_with(const std::string& path, const Catalog& catalog,
                                                Loader& loader, const LoadOptions& options,

@@ -47,8 +47,10 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
   options.compute = compute_type(pipeline.run.compute);
   SWAGE_ASSIGN_OR_RETURN(options.device, open_device(pipeline.run.device));
   auto shards = ShardWatch::of_model(pipeline.model_path);
+  const auto matrices =
+      pipeline.steps.empty() ? OpenedModel::Matrices::kAsStored : OpenedModel::Matrices::kDecoded;
   SWAGE_ASSIGN_OR_RETURN(setup.model, OpenedModel::open(pipeline.model_path, setup.catalog,
-                                                        *setup.loader, options, compare));
+                                                        *setup.loader, options, compare, matrices));
   SWAGE_ASSIGN_OR_RETURN(setup.shards, std::move(shards));
   // `swage eval` measures compressed checkpoints too.
   SWAGE_RETURN_IF_ERROR(pipeline.steps.empty() ? setup.model->check_whole()

@@ -57,8 +57,7 @@ bool has_made_config(const io::Checkpoint& checkpoint) {
 // Such a format has no place for what they compute without.
 bool may_lack(const RunSetup& setup, const StoredItem& item, const io::Checkpoint& checkpoint) {
   return has_made_config(checkpoint) && !item.is_linear &&
-         setup.model->ledger().carried.count(item.name) > 0 &&
-         !checkpoint.weights().has(item.name);
+         setup.model->ledger().carried.count(item.name) > 0 && !checkpoint.weights().has(item.name);
 }
 
 // An error: decode() itself went wrong, which says nothing about the export.
@@ -212,7 +211,8 @@ absl::StatusOr<Verdict> verify_export(const RunSetup& setup, const ExportWriter&
   SWAGE_ASSIGN_OR_RETURN(const auto checkpoint, io::open_checkpoint(writer.spec().path));
   const ReadLog tensors(checkpoint->weights());
   Exporter& exporter = *writer.exporter();
-  SWAGE_RETURN_IF_ERROR(compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
+  SWAGE_RETURN_IF_ERROR(
+      compare_items(setup, items, exporter, *checkpoint, tensors, reporter, &verdict));
   if (verdict.ok()) find_foreign(items, tensors, &verdict);
   if (verdict.ok()) SWAGE_RETURN_IF_ERROR(try_other_values(items, exporter, *checkpoint, &verdict));
   SWAGE_RETURN_IF_ERROR(compare_files(setup, *checkpoint, &verdict));

@@ -20,7 +20,9 @@ if grep -q 'activation.*group = 128' "$SWAGE_SOURCE_DIR/configs/$recipe"; then s
 "$SWAGE_BUILD_DIR/bin/swage" run "$SWAGE_SOURCE_DIR/configs/$recipe" "$@"
 set -- "runs/$name/result.json"
 if grep -q '^\[\[export\]\]' "$SWAGE_SOURCE_DIR/configs/$recipe"; then
-  set -- "$@" "out/$name/config.json" "out/$name/model.safetensors" "out/$name/tokenizer.json"
+  weights=model.safetensors
+  if grep -q '^use = "gguf"' "$SWAGE_SOURCE_DIR/configs/$recipe"; then weights=$name.gguf; fi
+  set -- "$@" "out/$name/config.json" "out/$name/$weights" "out/$name/tokenizer.json"
 fi
 for file in "$@"; do
   [ -s "$file" ] || fail "$file is missing"

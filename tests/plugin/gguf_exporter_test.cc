@@ -21,7 +21,7 @@ constexpr int64_t kHidden = 256, kWords = 32;
 const char kUp[] = "model.layers.0.mlp.up_proj";
 
 Value::Table params(const char* floats = "checkpoint", int64_t shard_size = 48000) {
-  return {{"floats", floats}, {"name", "tiny"}, {"shard_size", shard_size}};
+  return {{"floats", floats}, {"file", "tiny"}, {"shard_size", shard_size}};
 }
 
 Value source() {
@@ -87,29 +87,28 @@ struct Tiny {
 };
 
 const std::vector<std::string>& schemes() {
-  static const std::vector<std::string> all = {
-      R"({"format": "q4_0"})",
-      R"({"format": "q4_1"})",
-      R"({"format": "q5_0"})",
-      R"({"format": "q5_1"})",
-      R"({"format": "q8_0"})",
-      R"({"format": "iq4_nl"})",
-      R"({"format": "q2_k"})",
-      R"({"format": "q3_k"})",
-      R"({"format": "q4_k"})",
-      R"({"format": "q5_k"})",
-      R"({"format": "q6_k"})",
-      R"({"format": "mxfp4"})",
-      R"({"format": "nvfp4"})",
-      R"({"format": "nvfp4", "decoded": "fp32"})",
-      R"({"bits": 4, "group": 32})",
-      R"({"bits": 4, "group": 128})",
-      R"({"bits": 2, "granularity": "channel"})",
-      R"({"bits": 3, "group": 64, "symmetric": false})",
-      R"({"bits": 4, "group": 64, "symmetric": false})",
-      R"({"bits": 5, "group": 64})",
-      R"({"bits": 7, "group": 64, "symmetric": false})",
-      R"({"bits": 8, "granularity": "channel"})"};
+  static const std::vector<std::string> all = {R"({"format": "q4_0"})",
+                                               R"({"format": "q4_1"})",
+                                               R"({"format": "q5_0"})",
+                                               R"({"format": "q5_1"})",
+                                               R"({"format": "q8_0"})",
+                                               R"({"format": "iq4_nl"})",
+                                               R"({"format": "q2_k"})",
+                                               R"({"format": "q3_k"})",
+                                               R"({"format": "q4_k"})",
+                                               R"({"format": "q5_k"})",
+                                               R"({"format": "q6_k"})",
+                                               R"({"format": "mxfp4"})",
+                                               R"({"format": "nvfp4"})",
+                                               R"({"format": "nvfp4", "decoded": "fp32"})",
+                                               R"({"bits": 4, "group": 32})",
+                                               R"({"bits": 4, "group": 128})",
+                                               R"({"bits": 2, "granularity": "channel"})",
+                                               R"({"bits": 3, "group": 64, "symmetric": false})",
+                                               R"({"bits": 4, "group": 64, "symmetric": false})",
+                                               R"({"bits": 5, "group": 64})",
+                                               R"({"bits": 7, "group": 64, "symmetric": false})",
+                                               R"({"bits": 8, "granularity": "channel"})"};
   return all;
 }
 
@@ -250,8 +249,7 @@ TEST(GgufExporter, NoticesEveryByte) {
 }
 
 std::string refusal(const std::string& json, const std::string& name = kUp, int64_t in = kHidden,
-                    at::ScalarType scales = at::kHalf,
-                    LinearPlace place = LinearPlace::kBlock) {
+                    at::ScalarType scales = at::kHalf, LinearPlace place = LinearPlace::kBlock) {
   const auto exporter = must(loader().exporter("gguf", Params(params())));
   LinearSummary linear;
   linear.name = name;

@@ -8,6 +8,11 @@ from comparison import Table, divergence
 RECIPE = """[model]
 path = "{model}"
 {steps}
+[[evaluate]]
+use = "perplexity"
+source = "{text}"
+length = {length}
+windows = 2
 [[export]]
 use = "gguf"
 path = "{folder}/gguf"
@@ -18,8 +23,7 @@ path = "{folder}/dense"
 dtype = "fp32"
 [run]
 work = "{folder}/run"
-verify_windows = {windows}
-{verification}
+verify_windows = 1
 """
 STEP = '[[step]]\nuse = "rtn"\nweight = {{ {} }}\n'
 ENDS = '[[step]]\nuse = "rtn"\nname = "ends"\nmatch = "*embed_tokens"\nweight = { format = "q6_k" }\n'
@@ -148,7 +152,8 @@ class Bench:
         folder = f"{self.folder}/{case}"
         os.mkdir(folder)
         with open(folder + "/recipe.toml", "w") as file:
-            file.write(RECIPE.format(model=self.model, folder=folder, steps=steps, params=params, windows=0, verification=""))
+            file.write(RECIPE.format(model=self.model, folder=folder, steps=steps, params=params, text=self.source,
+                                     length=self.length))
         swage("run", folder + "/recipe.toml", "--quiet")
         return folder
 

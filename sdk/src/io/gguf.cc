@@ -177,13 +177,13 @@ class GgufWeights final : public WeightSource {
     const Rows all = rows_of(tensor.shape);
     if (end < 0) end = all.count;
     if (begin > end || end > all.count)
-      return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor \"", name, "\" has ",
-                                                     all.count, " rows, expected ", end));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path_, ": tensor \"", name, "\" has ", all.count, " rows, expected ", end));
     const int64_t row_bytes = (tensor.end - tensor.begin) / all.count;
     if (as_bytes) {
       at::Tensor bytes = at::empty({end - begin, row_bytes}, at::kByte);
-      SWAGE_RETURN_IF_ERROR(read_bytes(tensor, begin * row_bytes, bytes.nbytes(),
-                                       bytes.mutable_data_ptr<uint8_t>()));
+      SWAGE_RETURN_IF_ERROR(
+          read_bytes(tensor, begin * row_bytes, bytes.nbytes(), bytes.mutable_data_ptr<uint8_t>()));
       return bytes;
     }
     at::Tensor values = at::empty({end - begin, all.width}, at::kFloat);
@@ -270,8 +270,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> open_gguf(const std::string& path, G
     if (descriptor < 0) return absl::NotFoundError(absl::StrCat(part, ": ", std::strerror(errno)));
     files.emplace_back(descriptor);
   }
-  auto weights = std::make_unique<GgufWeights>(path, std::move(file), *std::move(offers),
-                                               std::move(files));
+  auto weights =
+      std::make_unique<GgufWeights>(path, std::move(file), *std::move(offers), std::move(files));
   return std::make_unique<GgufCheckpoint>(*std::move(config), std::move(weights));
 }
 

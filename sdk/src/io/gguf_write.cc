@@ -141,8 +141,7 @@ absl::StatusOr<std::string> header_of(const std::vector<GgufKey>& keys,
   for (const GgufEntry& entry : entries) {
     SWAGE_RETURN_IF_ERROR(check_entry(entry));
     if (!names.insert(entry.name).second)
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor \"", entry.name, "\" is given twice"));
+      return absl::InvalidArgumentError(absl::StrCat("tensor \"", entry.name, "\" is given twice"));
     put_text(entry.name, &out);
     put(static_cast<uint32_t>(entry.shape.size()), &out);
     for (size_t i = entry.shape.size(); i > 0; --i)
@@ -208,10 +207,9 @@ absl::Status write_split_gguf(const std::string& directory, const std::string& s
     keys.push_back(integer_key("split.no", GgufType::kU16, i));
     keys.push_back(integer_key("split.count", GgufType::kU16, parts.size()));
     keys.push_back(integer_key("split.tensors.count", GgufType::kI32, entries.size()));
-    SWAGE_RETURN_IF_ERROR(
-        write_gguf((folder / absl::StrFormat("%s-%05d-of-%05d.gguf", stem, i + 1, parts.size()))
-                       .string(),
-                   keys, parts[i]));
+    SWAGE_RETURN_IF_ERROR(write_gguf(
+        (folder / absl::StrFormat("%s-%05d-of-%05d.gguf", stem, i + 1, parts.size())).string(),
+        keys, parts[i]));
     keys.clear();  // what the model is stands in its first part
   }
   return absl::OkStatus();

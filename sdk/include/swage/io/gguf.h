@@ -17,12 +17,12 @@ namespace swage::io {
 // A GGUF v3 file, a split one or a folder of either as a checkpoint: tensors under their Hugging
 // Face names, in the rows' original order; config.json and the tokenizer's files are made from the
 // metadata. Files beside it in a folder of its own take the place of those.
-SWAGE_API absl::StatusOr<std::unique_ptr<Checkpoint>> open_gguf(
-    const std::string& path, GgufView view = GgufView::kFloats);
+SWAGE_API absl::StatusOr<std::unique_ptr<Checkpoint>> open_gguf(const std::string& path,
+                                                                GgufView view = GgufView::kFloats);
 
 // Rows [begin, end) of a source of a plan, as a matrix: of numbers, or of the bytes of blocks.
-using GgufRead =
-    std::function<absl::StatusOr<at::Tensor>(const std::string& source, int64_t begin, int64_t end)>;
+using GgufRead = std::function<absl::StatusOr<at::Tensor>(const std::string& source, int64_t begin,
+                                                          int64_t end)>;
 // The rows of a plan's tensor in order, a piece at a time; a tensor with transposed parts is one
 // piece. `values` and `added` are done by whoever calls.
 SWAGE_API absl::Status each_piece(const GgufPlan& plan, const GgufRead& read,
@@ -42,8 +42,8 @@ struct SWAGE_API GgufEntry {
 // long or stand there twice, rows that are no blocks, a key whose value is not of its type.
 SWAGE_API absl::Status write_gguf(const std::string& path, const std::vector<GgufKey>& keys,
                                   const std::vector<GgufEntry>& entries);
-// Files beside it: name, which may lie in folders below, and content. `written` gets their paths, of
-// one that fails too.
+// Files beside it: name, which may lie in folders below, and content. `written` gets their paths,
+// of one that fails too.
 SWAGE_API absl::Status write_side_files(const std::string& directory, const SideFiles& files,
                                         std::vector<std::string>* written);
 // `directory`/`stem`.gguf, or parts of at most `part_bytes` as llama.cpp's gguf-split makes them.

@@ -58,8 +58,9 @@ struct SWAGE_API GgufFile {
 // How matrices in blocks are handed out.
 //   kFloats  as "X.weight", decoded
 //   kBlocks  as bytes of their rows, "X.gguf_q4_k", in the order of a Hugging Face checkpoint's
-//            rows; all numbers beside them in their own type. The factor of NVFP4 is "X.gguf_scale".
-//            What is no row by row copy of one type is decoded to "X.weight" in fp32
+//            rows; all numbers beside them in their own type. The factor of NVFP4 is
+//            "X.gguf_scale". What is no row by row copy of one type is decoded to "X.weight" in
+//            fp32
 enum class GgufView { kFloats, kBlocks };
 SWAGE_API absl::StatusOr<std::vector<GgufOffer>> gguf_offers(const GgufFile& file, GgufView view);
 // "gguf_q4_k", the part under which blocks of this type are handed out; and its type, 0 for others.

@@ -71,9 +71,9 @@ absl::StatusOr<std::vector<std::string>> files_in(const fs::path& folder) {
   }
   if (models.empty()) return std::vector<std::string>();
   if (models.size() > 1)
-    return absl::InvalidArgumentError(
-        absl::StrCat(folder.string(), ": holds ", models.size(), " models (",
-                     absl::StrJoin(models, ", "), "); give the file of one of them"));
+    return absl::InvalidArgumentError(absl::StrCat(folder.string(), ": holds ", models.size(),
+                                                   " models (", absl::StrJoin(models, ", "),
+                                                   "); give the file of one of them"));
   return gguf_files((folder / *models.begin()).string());
 }
 

@@ -23,19 +23,19 @@ struct TypeInfo {
   GgufBlock block;
 };
 constexpr TypeInfo kTypes[] = {
-    {kGgufF32, "F32", {1, 4}}, {kGgufF16, "F16", {1, 2}}, {2, "Q4_0", {32, 18}},
-    {3, "Q4_1", {32, 20}},    {6, "Q5_0", {32, 22}},    {7, "Q5_1", {32, 24}},
-    {8, "Q8_0", {32, 34}},    {10, "Q2_K", {256, 84}},  {11, "Q3_K", {256, 110}},
-    {12, "Q4_K", {256, 144}}, {13, "Q5_K", {256, 176}}, {14, "Q6_K", {256, 210}},
-    {20, "IQ4_NL", {32, 18}}, {kGgufBF16, "BF16", {1, 2}}, {39, "MXFP4", {32, 17}},
+    {kGgufF32, "F32", {1, 4}},      {kGgufF16, "F16", {1, 2}},   {2, "Q4_0", {32, 18}},
+    {3, "Q4_1", {32, 20}},          {6, "Q5_0", {32, 22}},       {7, "Q5_1", {32, 24}},
+    {8, "Q8_0", {32, 34}},          {10, "Q2_K", {256, 84}},     {11, "Q3_K", {256, 110}},
+    {12, "Q4_K", {256, 144}},       {13, "Q5_K", {256, 176}},    {14, "Q6_K", {256, 210}},
+    {20, "IQ4_NL", {32, 18}},       {kGgufBF16, "BF16", {1, 2}}, {39, "MXFP4", {32, 17}},
     {kGgufNvfp4, "NVFP4", {64, 36}}};
 
 // Types that are not read, for messages (ggml's numbers).
 constexpr std::pair<uint32_t, const char*> kOtherTypes[] = {
-    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},
-    {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},     {26, "I32"},
-    {27, "I64"},   {28, "F64"},   {29, "IQ1_M"},   {34, "TQ1_0"},  {35, "TQ2_0"},   {41, "Q1_0"},
-    {42, "Q2_0"}};
+    {9, "Q8_1"},   {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {21, "IQ3_S"}, {22, "IQ2_S"},   {23, "IQ4_XS"}, {24, "I8"},
+    {25, "I16"},   {26, "I32"},   {27, "I64"},     {28, "F64"},    {29, "IQ1_M"},
+    {34, "TQ1_0"}, {35, "TQ2_0"}, {41, "Q1_0"},    {42, "Q2_0"}};
 
 const TypeInfo* find_type(uint32_t type) {
   const auto* it = std::find_if(std::begin(kTypes), std::end(kTypes),
@@ -303,8 +303,7 @@ absl::StatusOr<GgufFile> read_gguf(const std::string& path) {
 
 absl::StatusOr<Header> read_gguf_header(const std::string& path) {
   SWAGE_ASSIGN_OR_RETURN(const GgufFile file, read_gguf(path));
-  SWAGE_ASSIGN_OR_RETURN(const std::vector<GgufOffer> offers,
-                         gguf_offers(file, GgufView::kFloats));
+  SWAGE_ASSIGN_OR_RETURN(const std::vector<GgufOffer> offers, gguf_offers(file, GgufView::kFloats));
   Header header;
   int64_t at = 0;
   for (const GgufOffer& offer : offers) {

@@ -13,9 +13,7 @@ namespace {
 
 constexpr absl::string_view kPart = "gguf_", kWeight = ".weight";
 
-bool is_plain(uint32_t type) {
-  return type == kGgufF32 || type == kGgufF16 || type == kGgufBF16;
-}
+bool is_plain(uint32_t type) { return type == kGgufF32 || type == kGgufF16 || type == kGgufBF16; }
 
 StoredType stored_type(uint32_t type) {
   return type == kGgufF32   ? StoredType::kF32
@@ -49,8 +47,8 @@ class Offers {
     for (const GgufSource& source : plan.sources) {
       const auto tensor = file_.tensors.find(source.name);
       if (tensor == file_.tensors.end())
-        return absl::InternalError(absl::StrCat(plan.name, " is made of ", source.name,
-                                                ", which the file does not hold"));
+        return absl::InternalError(
+            absl::StrCat(plan.name, " is made of ", source.name, ", which the file does not hold"));
       types.insert(tensor->second.type);
     }
     GgufOffer offer{plan.name, plan, plan.shape, file_.storage, 0};
@@ -99,8 +97,7 @@ class Offers {
     std::set<std::pair<std::string, int64_t>> factors;
     for (const GgufRows& rows : plan.rows) {
       const GgufTensor& tensor = file_.tensors.find(plan.sources[rows.source].name)->second;
-      const std::string name =
-          absl::StrCat(absl::StripSuffix(tensor.name, kWeight), ".scale");
+      const std::string name = absl::StrCat(absl::StripSuffix(tensor.name, kWeight), ".scale");
       const auto factor = file_.tensors.find(name);
       if (factor == file_.tensors.end()) {
         factors.insert({"", 0});
@@ -114,8 +111,8 @@ class Offers {
       factors.insert({name, rows.begin / height});
     }
     if (factors.size() > 1)
-      return absl::UnimplementedError(absl::StrCat(
-          plan.name, " would be joined of NVFP4 matrices with factors of their own"));
+      return absl::UnimplementedError(
+          absl::StrCat(plan.name, " would be joined of NVFP4 matrices with factors of their own"));
     if (factors.begin()->first.empty()) return absl::OkStatus();
     GgufPlan of_factor;
     of_factor.name = absl::StrCat(base, ".gguf_scale");
