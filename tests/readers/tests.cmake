@@ -4,7 +4,7 @@
 if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
-foreach(entry IN ITEMS transformers-small transformers-model vllm-model gguf-small gguf-model)
+foreach(entry IN ITEMS transformers-small transformers-model vllm-model gguf-small gguf-model gguf-families)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
