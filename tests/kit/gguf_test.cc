@@ -336,8 +336,10 @@ TEST(Gguf, RefusesWhatIsNoGguf3OfALlama) {
   Model old;
   old.version = 2;
   EXPECT_EQ(refusal(old.file()), ": GGUF version 2, expected 3 (at byte 8)");
+  EXPECT_EQ(refusal(Model(3, "mamba").embedding().file()).substr(0, 80),
+            ": the architecture is \"mamba\", which is not read from GGUF; those that are: llam");
   EXPECT_EQ(refusal(Model(3, "qwen2").embedding().file()),
-            ": the architecture is \"qwen2\", only \"llama\" is read from GGUF");
+            ": the key \"qwen2.block_count\" is missing");
   EXPECT_EQ(refusal(Model().file()), ": the tensor \"token_embd.weight\" is missing");
   EXPECT_EQ(read_gguf("no/such.gguf").status().message(),
             "no/such.gguf: cannot be opened (No such file or directory)");
@@ -365,7 +367,7 @@ TEST(Gguf, RefusesMetadataThatCannotBe) {
   EXPECT_EQ(with([](Model& m) { m.string("llama.expert_count", "two"); }),
             ": \"llama.expert_count\" is a string, expected an integer");
   EXPECT_EQ(with([](Model& m) { m.u32("llama.expert_count", 8); }),
-            ": a mixture of experts is not read from GGUF; use the safetensors checkpoint");
+            ": the key \"llama.expert_used_count\" is missing");
   EXPECT_EQ(with([](Model& m) { m.extra_tensors = 1ll << 40; }),
             ": 1099511627787 tensors and 8 keys, at most 1048576 and 65536 are read");
 }
@@ -393,12 +395,13 @@ TEST(Gguf, RefusesTensorsThatCannotBe) {
   EXPECT_EQ(with("output.weight", {}, 0),
             ": tensor \"output.weight\": 0 dimensions, expected 1 to 4");
   EXPECT_EQ(with("blk.7.attn_v.weight", {2, 256}, 3),
-            ": tensor \"blk.7.attn_v.weight\" has no place in a llama model of 1 blocks");
+            ": tensor \"blk.7.attn_v.weight\" has no place in a model of 1 blocks");
   EXPECT_EQ(with("blk.0.attn_v.weight", {2, 256}, 3),
             ": tensor \"blk.0.attn_v.weight\" stands there twice");
-  EXPECT_EQ(with("rope_freqs.weight", {16}, 0),
-            ": tensor \"rope_freqs.weight\": the rope scaling of Llama 3.1 is not read from GGUF; "
-            "use the safetensors checkpoint");
+  EXPECT_EQ(
+      with("rope_freqs.weight", {16}, 0),
+      ": the factors in \"rope_freqs.weight\" are not those of Llama 3.1 for any context; use "
+      "the safetensors checkpoint");
 }
 
 TEST(Gguf, GivesTheTensorsOfTheConvertedSmolLM2) {

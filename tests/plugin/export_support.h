@@ -129,8 +129,10 @@ class Export final : public ExportContext {
   const Value& model_config() const override { return source_config_; }
   const std::vector<LinearSummary>& linears() const override { return linears_; }
   absl::StatusOr<std::vector<std::pair<std::string, std::string>>> side_files() const override {
-    return std::vector<std::pair<std::string, std::string>>{{"tokenizer.json", "{}"}};
+    return beside;
   }
+  // What lies beside the weights of the source.
+  std::vector<std::pair<std::string, std::string>> beside = {{"tokenizer.json", "{}"}};
 
  private:
   static void expect(const absl::Status& status) {

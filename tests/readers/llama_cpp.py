@@ -81,7 +81,7 @@ def load(folder):
 class Llama:
     """One file, loaded."""
 
-    def __init__(self, folder, path, length, threads=1):
+    def __init__(self, folder, path, length, threads=1, exact=False):
         self.library, self.ffi = load(folder)
         model = self.library.llama_model_default_params()
         model.n_gpu_layers = 0
@@ -92,10 +92,14 @@ class Llama:
         context = self.library.llama_context_default_params()
         context.n_ctx = context.n_batch = context.n_ubatch = length
         context.n_seq_max = 1
+        if exact:  # keys and values of the cache in fp32
+            context.type_k = context.type_v = 0
+            context.flash_attn_type = 0
         context.n_threads = context.n_threads_batch = threads
         self.context = self.library.llama_init_from_model(self.model, context)
         if not self.context:
             raise SystemExit(f"{path}: llama.cpp makes no context")
+        self.trained = self.library.llama_model_n_ctx_train(self.model)
         self.words = self.library.llama_vocab_n_tokens(self.library.llama_model_get_vocab(self.model))
 
     def logits(self, ids):

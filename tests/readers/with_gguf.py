@@ -2,7 +2,7 @@
 import glob, json, os, shutil, subprocess, sys
 import gguf
 import numpy as np
-import checkpoint, llama_cpp
+import checkpoint, gguf_families, llama_cpp
 from comparison import Table, divergence
 
 RECIPE = """[model]
@@ -189,6 +189,10 @@ def compare(case, steps, bench, table, params="", damaged=()):
 
 
 def main(kind, folder):
+    if kind == "families":
+        table = Table("llama.cpp, small models of every family")
+        gguf_families.compare_families(folder, swage, table)
+        return table.finish()
     bench, table = Bench(kind, folder), Table(f"llama.cpp and gguf-py, {kind} model")
     if kind == "small":
         for case, steps in CASES.items():

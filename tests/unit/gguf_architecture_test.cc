@@ -71,6 +71,7 @@ Model computable(const std::string& name, const std::string& config = "config.js
     set(&model, "use_qk_norm", false);
   }
   if (name == "exaone4") set(&model, "sliding_window", Value());
+  if (name == "deepseek_v2_lite") set(&model, "num_hidden_layers", 27);
   if (name == "deepseek_v2") set(&model, "topk_method", "greedy");
   return model;
 }
@@ -239,6 +240,7 @@ TEST(GgufArchitecture, RefusesByNameWhatLlamaCppDoesNotCompute) {
   EXPECT_THAT(refusal("bloom_residual"), HasSubstr("apply_residual_connection_post_layernorm"));
   EXPECT_THAT(refusal("phi_head_norms"), HasSubstr("qk_layernorm is true"));
   EXPECT_THAT(refusal("deepseek_v2"), HasSubstr("group_limited_greedy"));
+  EXPECT_THAT(refusal("deepseek_v2_lite"), HasSubstr("3 blocks without q_lora_rank"));
   EXPECT_THAT(refusal("exaone4"), HasSubstr("in the model of 64 blocks and in no other"));
   EXPECT_THAT(refusal("llama", "hidden_act", "gelu"), HasSubstr("hidden_act is \"gelu\""));
   EXPECT_THAT(refusal("qwen2", "head_dim", 32), HasSubstr("are not hidden_size"));

@@ -221,9 +221,9 @@ class Writer {
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> make_side_files(
     const GgufFile& file) {
-  if (file.metadata.str("tokenizer.ggml.model", "none") == "none")
-    return std::vector<std::pair<std::string, std::string>>();
   try {
+    if (file.metadata.str("tokenizer.ggml.model", "none") == "none")
+      return std::vector<std::pair<std::string, std::string>>();
     return Writer(file).run();
   } catch (const std::invalid_argument& error) {  // a key of another type
     return absl::InvalidArgumentError(error.what());

@@ -49,6 +49,12 @@ absl::Status check(const Value& config) {
   SWAGE_RETURN_IF_ERROR(expect_flag(config, "rope_interleave", true, true));
   if (config.f64("rms_norm_eps", 1e-6) != 1e-6)
     return refuse("rms_norm_eps is not 1e-6, which the norms of the latent vectors always take");
+  const int64_t blocks = config.i64("num_hidden_layers", 0);
+  const bool lite = blocks == 26 || blocks == 27;
+  if (lite == config.has("q_lora_rank")) {
+    return refuse(absl::StrCat("a model of ", blocks, " blocks with", lite ? "" : "out",
+                               " q_lora_rank; llama.cpp expects one but in those of 26 and 27"));
+  }
   if (config.i64("moe_layer_freq", 1) != 1)
     return refuse("moe_layer_freq is not 1; llama.cpp reads experts in all later blocks");
   if (!third && config.str("topk_method", "greedy") != "greedy" && config.i64("n_group", 1) > 1) {
