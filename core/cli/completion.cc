@@ -81,7 +81,7 @@ std::string bash_words(Kind kind, const std::vector<VerbDescription>& command) {
       return absl::StrCat("compopt -o nospace; COMPREPLY=($(compgen -W ",
                           quoted(absl::StrJoin(pipeline_keys(), " ")), " -- \"$word\"))");
     case Kind::kTopic:
-      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline scheme architectures engines ",
+      return absl::StrCat("COMPREPLY=($(compgen -W \"pipeline scheme architectures engines mixes ",
                           absl::StrJoin(verb_names(command), " "),
                           " $(_swage_names)\" -- \"$word\"))");
     case Kind::kAdapter:
@@ -152,7 +152,7 @@ std::string zsh_action(Kind kind, const std::vector<VerbDescription>& command) {
     case Kind::kKey:
       return "_swage_keys";
     case Kind::kTopic:
-      return absl::StrCat("{compadd pipeline scheme architectures engines ",
+      return absl::StrCat("{compadd pipeline scheme architectures engines mixes ",
                           absl::StrJoin(verb_names(command), " "), " $(_swage_names)}");
     case Kind::kAdapter:
       return "{compadd $(_swage_names model)}";
@@ -219,7 +219,7 @@ std::string fish_action(Kind kind, const std::vector<VerbDescription>& command) 
     case Kind::kKey:
       return absl::StrCat(" -x -a ", quoted(absl::StrJoin(pipeline_keys(), " ")));
     case Kind::kTopic:
-      return absl::StrCat(" -x -a 'pipeline scheme architectures engines ",
+      return absl::StrCat(" -x -a 'pipeline scheme architectures engines mixes ",
                           absl::StrJoin(verb_names(command), " "), " (_swage_names \"\")'");
     case Kind::kAdapter:
       return " -x -a '(_swage_names model)'";

@@ -6,9 +6,11 @@
 #include "core/base/exit_codes.h"
 #include "core/base/suggest.h"
 #include "core/catalog/catalog.h"
+#include "core/catalog/data_files.h"
 #include "core/cli/verbs.h"
 #include "core/config/formats.h"
 #include "core/config/keys.h"
+#include "core/config/mix.h"
 #include "core/config/param_check.h"
 #include "core/serve/engine_search.h"
 #include "swage/status.h"
@@ -192,6 +194,23 @@ void print_engines(const Catalog& catalog) {
   absl::PrintF("\nProfiles are files NAME.engine.toml in %s\n", absl::StrJoin(folders, ", "));
 }
 
+void print_mixes(const Catalog& catalog) {
+  const std::vector<std::string> folders = data_folders(catalog, "mix");
+  const DataFiles files(folders, "mix");
+  absl::PrintF(
+      "`mix = \"NAME\"` in [[step]] gives weights several formats, chosen by the name of a linear "
+      "and "
+      "its layer:\n\n");
+  for (const std::string& name : files.names()) {
+    const auto file = files.read(name, "mix");
+    const auto mix = file.ok() ? parse_mix(file->text, name, file->path) : file.status();
+    absl::PrintF("  %-10s %s\n", name,
+                 mix.ok() ? absl::StrCat(mix->summary, ": ", absl::StrJoin(mix->formats(), ", "))
+                          : absl::StrCat("not usable: ", mix.status().message()));
+  }
+  absl::PrintF("\nMixes are files NAME.mix.toml in %s\n", absl::StrJoin(folders, ", "));
+}
+
 void print_overview(const Catalog& catalog) {
   absl::PrintF("%s", kFirstRun);
   for (const Verb& verb : verbs()) absl::PrintF("  %-10s %s\n", verb.name, verb.summary);
@@ -221,9 +240,10 @@ absl::Status help(const Arguments& arguments) {
   if (topic == "scheme") return print_schemes(catalog), absl::OkStatus();
   if (topic == "architectures") return print_architectures(catalog), absl::OkStatus();
   if (topic == "engines") return print_engines(catalog), absl::OkStatus();
+  if (topic == "mixes") return print_mixes(catalog), absl::OkStatus();
   if (const std::string text = verb_help(topic); !text.empty())
     return absl::PrintF("%s", text), absl::OkStatus();
-  std::vector<std::string> known = {"pipeline", "scheme", "architectures", "engines"};
+  std::vector<std::string> known = {"pipeline", "scheme", "architectures", "engines", "mixes"};
   bool found = false;
   for (const Verb& verb : verbs()) known.push_back(verb.name);
   for (const PluginEntry& plugin : catalog.plugins()) {

@@ -99,6 +99,9 @@ std::vector<Section> make_sections() {
        {key("use", "string", Value(), kUse), optional("name", "string", kName),
         optional("match", "strings",
                  "Globs over linear names; absent: every linear of the blocks."),
+        optional("mix", "string",
+                 "Several formats for the weights, chosen by name and layer, such as \"q4_k_m\" "
+                 "(swage help mixes); `weight` then gives keys for all of them."),
         [] {
           ParamManifest param =
               optional("calibrate_on", "choice",

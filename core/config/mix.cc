@@ -168,6 +168,7 @@ absl::StatusOr<Mix> parse_mix(std::string_view toml, const std::string& name,
   if (!mix.ok()) return mix;
   mix->name = name;
   mix->file = origin;
+  mix->text = std::string(toml);
   return mix;
 }
 

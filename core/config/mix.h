@@ -35,7 +35,7 @@ struct MixRule {
 // Several number formats for one model, as `weight = { mix = "q4_k_m" }` names them: a file
 // <name>.mix.toml (docs/quantization.md).
 struct Mix {
-  std::string name, file, summary;
+  std::string name, file, text, summary;  // text: of the file
   std::string format;           // of linears that no rule names
   std::string head, embedding;  // "" as any linear
   std::vector<MixRule> rules;

@@ -97,7 +97,8 @@ bool takes(const Step& step, const std::string& linear) {
 
 absl::StatusOr<LinearScheme> resolve_scheme(const Step& step, const std::string& linear) {
   LinearScheme scheme;
-  scheme.weight = step.weight;
+  const auto mixed = step.mixed.find(linear);
+  scheme.weight = mixed != step.mixed.end() ? mixed->second : step.weight;
   scheme.activation = step.activation;
   scheme.applies = takes(step, linear);
   if (!scheme.applies) return scheme;
@@ -138,6 +139,10 @@ std::vector<Scheme> possible_schemes(const Step& step, const std::string& table)
   constexpr size_t kMost = 64;
   const Scheme base = weight ? step.weight : step.activation.value_or(Scheme{});
   std::vector<Scheme> found = {base};
+  if (weight) {
+    for (const auto& [format, scheme] : step.mix_schemes)
+      if (format != base.format) found.push_back(scheme);
+  }
   for (const Override& override : step.overrides) {
     const Value& given = weight ? override.weight : override.activation;
     if (given.is_null()) continue;

@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "core/catalog/catalog.h"
 #include "core/config/formats.h"
+#include "core/config/mix.h"
 #include "core/config/toml_reader.h"
 #include "core/serve/served.h"
 #include "swage/params.h"
@@ -44,6 +46,9 @@ struct Step {
   Scheme weight;
   std::optional<Scheme> activation;
   bool takes_weight = false;  // the component chooses a weight format at all
+  // Several formats: their schemes by name, and what each linear gets, once the model is known.
+  std::shared_ptr<const Mix> mix;
+  std::map<std::string, Scheme> mix_schemes, mixed;
   std::vector<Override> overrides;
   std::shared_ptr<const Formats> formats;  // what overrides are read by
   Params params;

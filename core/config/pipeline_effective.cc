@@ -17,17 +17,27 @@ Value override_value(const Override& override) {
                             {"keep", override.keep}});
 }
 
+// Its file may say something else tomorrow.
+Value mix_value(const Step& step) {
+  Value::Table schemes;
+  for (const auto& [format, scheme] : step.mix_schemes) schemes[format] = to_value(scheme);
+  return Value(Value::Table{
+      {"name", step.mix->name}, {"text", step.mix->text}, {"schemes", std::move(schemes)}});
+}
+
 Value step_value(const Step& step) {
   Value::List overrides;
   for (const Override& override : step.overrides) overrides.push_back(override_value(override));
-  return Value(Value::Table{{"use", step.use},
-                            {"name", step.name},
-                            {"match", texts(step.match)},
-                            {"calibrate_on", step.calibrate_on},
-                            {"weight", step.takes_weight ? to_value(step.weight) : Value()},
-                            {"activation", step.activation ? to_value(*step.activation) : Value()},
-                            {"override", std::move(overrides)},
-                            {"params", step.params.values()}});
+  Value::Table table = {{"use", step.use},
+                        {"name", step.name},
+                        {"match", texts(step.match)},
+                        {"calibrate_on", step.calibrate_on},
+                        {"weight", step.takes_weight ? to_value(step.weight) : Value()},
+                        {"activation", step.activation ? to_value(*step.activation) : Value()},
+                        {"override", std::move(overrides)},
+                        {"params", step.params.values()}};
+  if (step.mix != nullptr) table["mix"] = mix_value(step);
+  return Value(std::move(table));
 }
 
 Value calibration_value(const std::optional<CalibrationSpec>& spec) {

@@ -43,6 +43,7 @@ class PipelineReader {
   void read_steps();
   Step read_step(const Entry& entry);
   void read_step_schemes(const Entry& entry, Step* step);
+  void read_mix(const Entry& entry, Step* step);
   void read_overrides(const Entry& entry, Step* step);
   Override read_override(const Value& table, const std::string& path, const Entry& entry,
                          const Step& step);

@@ -1,10 +1,12 @@
 // The part of PipelineReader that reads [scheme] and [[step]].
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/glob.h"
 #include "core/base/suggest.h"
+#include "core/catalog/data_files.h"
 #include "core/config/foreign_names.h"
 #include "core/config/keys.h"
 #include "core/config/pipeline_reader.h"
@@ -94,7 +96,9 @@ Step PipelineReader::read_step(const Entry& entry) {
 void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
   const Value& own = *entry.table;
   step->takes_weight = lists(entry.component->schemes, "weight");
-  if (step->takes_weight) {
+  if (!entry.keys.at("mix").is_null()) {
+    read_mix(entry, step);
+  } else if (step->takes_weight) {
     step->weight = scheme_at(own, entry.path, "weight", default_weight_);
   } else if (own.has("weight")) {
     takes_scheme(entry, "weight", entry.path);
@@ -104,6 +108,44 @@ void PipelineReader::read_step_schemes(const Entry& entry, Step* step) {
     step->activation =
         scheme_at(own, entry.path, "activation", step->activation.value_or(Scheme{}));
   }
+}
+
+// The step's `weight` gives keys for the formats of the mix that have them.
+void PipelineReader::read_mix(const Entry& entry, Step* step) {
+  const SourceLocation where = document_.place(entry.path + ".mix").value;
+  if (!takes_scheme(entry, "weight", entry.path)) return;
+  const std::string& name = *entry.keys.at("mix").text();
+  const auto file = DataFiles(data_folders(catalog_, "mix"), "mix").read(name, "mix");
+  auto mix = file.ok() ? parse_mix(file->text, name, file->path) : file.status();
+  if (!mix.ok()) return problems_.add(where, absl::StrCat("\"mix\": ", mix.status().message()));
+  const Value& own = (*entry.table)["weight"];
+  if (own.has("format"))
+    problems_.add(document_.place(entry.path + ".weight.format").key,
+                  absl::StrCat("\"format\" does not go with mix = \"", name,
+                               "\", which names formats itself"));
+  std::set<std::string> used;
+  for (const std::string& format : mix->formats()) {
+    Value::Table keys = {{"format", format}};
+    const Formats::Format* const known = formats_->find(format);
+    if (own.table() != nullptr && known != nullptr && known->keys.count("weight") > 0) {
+      for (const ParamManifest& key : known->keys.at("weight"))
+        if (own.has(key.name)) keys[key.name] = own[key.name], used.insert(key.name);
+    }
+    std::vector<SchemeProblem> wrong;
+    step->mix_schemes[format] =
+        read_scheme(*formats_, "weight", Value(std::move(keys)), Scheme{}, &wrong);
+    for (const SchemeProblem& problem : wrong)
+      problems_.add(where, absl::StrCat(mix->file, ": ", problem.text), problem.code);
+  }
+  if (own.table() != nullptr) {
+    for (const auto& [key, value] : *own.table())
+      if (key != "format" && used.count(key) == 0)
+        problems_.add(
+            document_.place(join_path(entry.path + ".weight", key)).key,
+            absl::StrCat("\"", key, "\" is no key of any format of mix = \"", name, "\""));
+  }
+  step->weight = step->mix_schemes[mix->format];
+  step->mix = std::make_shared<const Mix>(*std::move(mix));
 }
 
 void PipelineReader::read_overrides(const Entry& entry, Step* step) {

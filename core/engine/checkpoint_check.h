@@ -35,6 +35,7 @@ absl::Status check_checkpoint(const OpenedModel& model, Reporter& reporter,
 // What became of every tensor of `original`, and config.json but for what says how weights are
 // stored.
 absl::Status check_against(const OpenedModel& model, const OpenedModel& original,
-                           Reporter& reporter, CheckpointVerdict* verdict);
+                           const std::set<std::string>& storage_keys, Reporter& reporter,
+                           CheckpointVerdict* verdict);
 
 }  // namespace swage

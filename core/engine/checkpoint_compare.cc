@@ -142,14 +142,14 @@ class Comparison {
 };
 
 void compare_configs(const OpenedModel& model, const OpenedModel& original,
-                     CheckpointVerdict* verdict) {
+                     const std::set<std::string>& storage_keys, CheckpointVerdict* verdict) {
   std::error_code error;
   for (const OpenedModel* one : {&model, &original})
     if (!fs::is_directory(one->checkpoint().path(), error)) return;  // GGUF has none of its own
   const bool unties = !model.shape().tied_embeddings && original.shape().tied_embeddings;
   for (const std::string& difference :
        config_differences(without_tools(original.checkpoint().config()),
-                          without_tools(model.checkpoint().config()))) {
+                          without_tools(model.checkpoint().config()), storage_keys)) {
     if (unties && absl::StrContains(difference, "tie_word_embeddings: ")) continue;
     verdict->problems.push_back("config.json: " + difference);
   }
@@ -187,7 +187,8 @@ absl::Status compare_linears(const OpenedModel& model, const OpenedModel& origin
 }  // namespace
 
 absl::Status check_against(const OpenedModel& model, const OpenedModel& original,
-                           Reporter& reporter, CheckpointVerdict* verdict) {
+                           const std::set<std::string>& storage_keys, Reporter& reporter,
+                           CheckpointVerdict* verdict) {
   if (model.blocks() != original.blocks()) {
     verdict->problems.push_back(absl::StrCat("it has ", model.blocks().size(), " blocks, ",
                                              original.checkpoint().path(), " has ",
@@ -200,7 +201,7 @@ absl::Status check_against(const OpenedModel& model, const OpenedModel& original
     if (original.held().count(name.substr(0, name.rfind('.'))) == 0)
       SWAGE_RETURN_IF_ERROR(comparison.tensor(name));
   comparison.finish();
-  compare_configs(model, original, verdict);
+  compare_configs(model, original, storage_keys, verdict);
   return absl::OkStatus();
 }
 

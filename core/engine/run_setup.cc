@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/exit_codes.h"
 #include "core/engine/end_check.h"
+#include "core/engine/mix_plan.h"
 #include "core/engine/outcome.h"
 #include "core/engine/process.h"
 #include "core/engine/sequence_source.h"
@@ -85,6 +86,7 @@ absl::Status open_the_model(RunSetup& setup, OpenedModel::Compare compare) {
     for (const ModelEnd& end : setup.model->ledger().ends)
       (end.place == LinearPlace::kHead ? step.head : step.embedding) = end.name;
   }
+  SWAGE_RETURN_IF_ERROR(plan_mixes(*setup.model, &setup.pipeline));
   SWAGE_RETURN_IF_ERROR(check_steps(pipeline, setup.model->outline()));
   const bool measured_only = setup.model->quantized() && !pipeline.start_decoded;
   if (measured_only) return absl::OkStatus();

@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/bytes.h"
 #include "core/base/log.h"
 #include "core/base/plain_output.h"
@@ -14,7 +15,14 @@ namespace {
 // A scheme that no codec holds was refused before.
 std::string text_of(const Scheme& scheme) { return (*codec_of(scheme))->describe(); }
 
-std::string weight_text(const Step& step) { return step.takes_weight ? text_of(step.weight) : ""; }
+std::string weight_text(const Step& step) {
+  if (step.mix == nullptr) return step.takes_weight ? text_of(step.weight) : "";
+  std::map<std::string, int64_t> linears;
+  for (const auto& [linear, scheme] : step.mixed) ++linears[text_of(scheme)];
+  std::vector<std::string> parts;
+  for (const auto& [text, count] : linears) parts.push_back(absl::StrCat(count, " ", text));
+  return absl::StrCat(step.mix->name, " (", absl::StrJoin(parts, ", "), ")");
+}
 
 void print_model(const OpenedModel& model) {
   const ModelOutline& outline = model.outline();
