@@ -111,8 +111,7 @@ absl::StatusOr<Model> Model::of(const Value& config, int64_t ranks) {
         std::pair("words", model.vocabulary),
         std::pair("columns of the MLP", model.intermediate)}) {
     if (value % ranks != 0)
-      return refused(
-          absl::StrCat("tensor_parallel = ", ranks, " does not divide ", value, " ", what));
+      return refused(absl::StrCat("ranks = ", ranks, " does not divide ", value, " ", what));
   }
   return model;
 }

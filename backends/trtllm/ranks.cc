@@ -68,7 +68,7 @@ class Rank final : public WeightSource {
       if (shape[at] % ranks_ != 0)
         return refused(absl::StrCat(member, " has ", shape[at], " ",
                                     place->split == Split::kRows ? "rows" : "columns or groups",
-                                    ", which tensor_parallel = ", ranks_, " does not divide"));
+                                    ", which ranks = ", ranks_, " does not divide"));
       all[at] = (&member == &place->members.front() ? 0 : all[at]) + shape[at] / ranks_;
     }
     return all;

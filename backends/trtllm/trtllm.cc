@@ -19,8 +19,7 @@ absl::Status refused(const std::string& why) { return absl::InvalidArgumentError
 
 class TrtLlm final : public store::HfExporter, public FolderReader {
  public:
-  explicit TrtLlm(const Params& params)
-      : HfExporter("TensorRT-LLM"), ranks_(params.i64("tensor_parallel")) {}
+  explicit TrtLlm(const Params& params) : HfExporter("TensorRT-LLM"), ranks_(params.i64("ranks")) {}
 
   absl::StatusOr<std::unique_ptr<io::Checkpoint>> open_folder(
       const std::string& path) const override {
@@ -42,8 +41,8 @@ class TrtLlm final : public store::HfExporter, public FolderReader {
     const auto whole = [&](int64_t side, int64_t unit, const char* what) {
       if (side % (unit * ranks_) == 0) return absl::OkStatus();
       const std::string units = unit > 1 ? absl::StrCat(" in units of ", unit) : "";
-      return refused(absl::StrCat(side, " ", what, units, " do not divide by ", ranks_,
-                                  " ranks (tensor_parallel)"));
+      return refused(
+          absl::StrCat(side, " ", what, units, " do not divide by ", ranks_, " ranks (ranks)"));
     };
     SWAGE_RETURN_IF_ERROR(whole(linear.out, pairs ? 2 : 1, "rows"));
     return whole(linear.in, pairs ? quantization.group : 1, "columns");

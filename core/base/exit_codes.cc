@@ -21,7 +21,8 @@ const std::vector<ExitMeaning>& exit_meanings() {
       {ExitCode::kInput, "a model, tokenizer, calibration or other data file does not hold"},
       {ExitCode::kPlugin, "a plugin was refused or failed"},
       {ExitCode::kVerdictFailed,
-       "not the same: an export does not decode to what the run computed, or `forward --compare` "
+       "not the same: an export does not decode to what the run computed, `verify` found something "
+       "wrong, or `forward --compare` "
        "found more than `--tolerance`"},
       {ExitCode::kResources, "out of memory or disk space, or input/output failed"},
       {ExitCode::kInterrupted, "interrupted; `swage resume` continues"}};

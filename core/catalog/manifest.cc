@@ -24,18 +24,11 @@ const std::vector<std::string> kTables = {"weight", "activation"};
 
 // Keys that stand beside a component's own in a pipeline file, and those that are to come: a
 // parameter of such a name would be read as the host's.
-const std::vector<std::string> kReserved = {"use",          "name",
-                                            "match",        "weight",
-                                            "activation",   "kv",
-                                            "format",       "scheme",
-                                            "override",     "keep",
-                                            "calibrate_on", "survey",
-                                            "state",        "budget",
-                                            "path",         "profile",
-                                            "serve",        "taps",
-                                            "when",         "towers",
-                                            "include",      "tensor_parallel",
-                                            "device"};
+const std::vector<std::string> kReserved = {
+    "use",    "name",   "match",    "weight",  "activation",      "kv",
+    "format", "scheme", "override", "keep",    "calibrate_on",    "survey",
+    "state",  "budget", "path",     "profile", "serve",           "taps",
+    "when",   "towers", "include",  "mix",     "tensor_parallel", "device"};
 
 std::vector<std::string> component_keys(const std::string& kind) {
   std::vector<std::string> keys = {"kind", "name", "interface", "summary", "param"};

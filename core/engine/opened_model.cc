@@ -473,26 +473,6 @@ absl::StatusOr<std::unique_ptr<image::Processor>> OpenedModel::picture_processor
       absl::StrCat(checkpoint_->path(), ": holds no preprocessor_config.json; pictures need one"));
 }
 
-absl::StatusOr<image::Inputs> OpenedModel::prepare(image::Processor& processor,
-                                                   const at::Tensor& rgb) const {
-  absl::StatusOr<image::Inputs> inputs = absl::InternalError("nothing was made");
-  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "prepare a picture"), [&] {
-    inputs = processor.process(rgb);
-    return inputs.status();
-  }));
-  return inputs;
-}
-
-absl::StatusOr<std::string> OpenedModel::picture_text(const image::Inputs& picture,
-                                                      const std::string& token) const {
-  std::string text;
-  SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(adapter_name_, "text of a picture"), [&] {
-    text = adapter_->picture_text(picture, token);
-    return absl::OkStatus();
-  }));
-  return text;
-}
-
 std::string text_of(const BlockId& id) {
   if (is_end(id)) return id.tower;
   return id.tower == "language" ? absl::StrCat("block ", id.index)

@@ -2,17 +2,12 @@
 // and what is none of these is carried. Nothing can be computed with it, so it serves steps and
 // schemes that need no data.
 #include <algorithm>
-#include <iterator>
 #include <map>
 #include <mutex>
-#include <optional>
-#include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "names.h"
 #include "swage/model.h"
 #include "swage/nn/load.h"
 #include "swage/register.h"
@@ -21,35 +16,8 @@
 namespace {
 
 using namespace swage;
+using namespace swage::model_free;
 
-// As the manifest's `linears`.
-constexpr const char* kEnds[] = {"_proj",
-                                 ".w1",
-                                 ".w2",
-                                 ".w3",
-                                 ".wq",
-                                 ".wk",
-                                 ".wv",
-                                 ".wo",
-                                 ".wqkv",
-                                 ".fc1",
-                                 ".fc2",
-                                 ".fc_in",
-                                 ".fc_out",
-                                 ".c_attn",
-                                 ".c_fc",
-                                 ".c_proj",
-                                 ".dense",
-                                 ".dense_h_to_4h",
-                                 ".dense_4h_to_h",
-                                 ".query_key_value",
-                                 ".qkv",
-                                 ".proj_with_mqa"};
-constexpr const char* kStacks[] = {"layers", "h", "blocks", "layer", "block"};
-constexpr const char* kLayerCounts[] = {"num_hidden_layers", "n_layer", "num_layers", "n_layers"};
-constexpr const char* kExpertCounts[] = {"n_routed_experts", "num_experts", "num_local_experts"};
-// Tables of config.json in which the language model's own keys may lie.
-constexpr const char* kTables[] = {"text_config", "llm_config", "language_config"};
 // Linears that engines multiply as one matrix, by the ends of their names.
 constexpr const char* kFused[][3] = {{".q_proj", ".k_proj", ".v_proj"},
                                      {".gate_proj", ".up_proj", ".up_proj"},
@@ -59,43 +27,6 @@ constexpr int64_t kPieceExperts = 16;
 constexpr const char kUnknown[] =
     "the adapter \"none\" computes nothing: use steps and schemes that need no data (rtn), no "
     "[[evaluate]] and no [calibration]";
-
-int64_t count_in(const Value& config, const char* const* keys, size_t size) {
-  const auto in = [&](const Value& table) -> int64_t {
-    for (size_t i = 0; i < size; ++i)
-      if (const int64_t* const count = table[keys[i]].integer()) return *count;
-    return 0;
-  };
-  int64_t count = in(config);
-  for (const char* table : kTables) count = std::max(count, in(config[table]));
-  return count;
-}
-
-bool is_linear(const std::string& module) {
-  return std::any_of(std::begin(kEnds), std::end(kEnds),
-                     [&](const char* end) { return absl::EndsWith(module, end); });
-}
-
-// The numbers behind a stack of layers and behind "experts"; -1: none.
-struct Place {
-  int64_t layer = -1, expert = -1;
-};
-Place place_of(const std::string& module) {
-  Place place;
-  const std::vector<absl::string_view> parts = absl::StrSplit(module, '.');
-  for (size_t i = 0; i + 1 < parts.size(); ++i) {
-    // Draft layers and towers number layers of their own.
-    for (const char* other : {"vis", "audio", "encoder", "mtp"})
-      if (place.layer < 0 && absl::StrContains(absl::AsciiStrToLower(parts[i]), other)) return {};
-    int64_t number = -1;
-    if (!absl::SimpleAtoi(parts[i + 1], &number)) continue;
-    const bool stack =
-        std::find(std::begin(kStacks), std::end(kStacks), parts[i]) != std::end(kStacks);
-    if (stack && place.layer < 0) place.layer = number;
-    if (parts[i] == "experts") place.expert = number;
-  }
-  return place;
-}
 
 // Linears side by side, whose members share what an engine fuses.
 class Piece final : public Block {
@@ -155,11 +86,11 @@ class NoHead final : public Head {
 class ModelFree final : public ModelAdapter {
  public:
   absl::Status open(const Value& config) override {
-    layers_ = count_in(config, kLayerCounts, std::size(kLayerCounts));
+    layers_ = layer_count(config);
     if (layers_ < 1)
       return absl::InvalidArgumentError(
           "config.json says nowhere how many layers there are (num_hidden_layers)");
-    const int64_t experts = count_in(config, kExpertCounts, std::size(kExpertCounts));
+    const int64_t experts = expert_count(config);
     pieces_ = std::max<int64_t>(1, (experts + kPieceExperts - 1) / kPieceExperts);
     shape_.towers = {{kLanguage, layers_ * pieces_}};
     shape_.hidden_size = shape_.vocab_size = shape_.context_length = 1;  // of nothing

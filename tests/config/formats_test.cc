@@ -251,9 +251,10 @@ TEST(Formats, KnowWhichSchemesMeasureInputs) {
 }
 
 TEST(Formats, ListTheKeysThatAreCompleted) {
-  EXPECT_THAT(known_scheme_keys("activation"),
-              ElementsAre("bits", "dynamic", "element", "format", "granularity", "group",
-                          "headroom", "percentile", "scale_rule", "static_range", "symmetric"));
+  EXPECT_THAT(
+      known_scheme_keys("activation"),
+      ElementsAre("bits", "dynamic", "element", "format", "granularity", "group", "headroom",
+                  "percentile", "scale_rule", "static_range", "symmetric", "tensor_scale"));
   EXPECT_THAT(known_scheme_keys("weight"), testing::Contains("block_rows"));
 }
 

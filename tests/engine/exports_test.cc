@@ -73,9 +73,9 @@ INSTANTIATE_TEST_SUITE_P(
         Kind{"ModelOptFp8", "use = \"modelopt\"", kTensor, "model.safetensors"},
         Kind{"ModelOptNvfp4", "use = \"modelopt\"", kNvfp4, "model.safetensors"},
         Kind{"ModelOptInt4", "use = \"modelopt\"", kInt4, "model.safetensors"},
-        Kind{"TrtLlmFp8", "use = \"trtllm\"\ntensor_parallel = 2", kTensor, "rank1.safetensors"},
+        Kind{"TrtLlmFp8", "use = \"trtllm\"\nranks = 2", kTensor, "rank1.safetensors"},
         Kind{"TrtLlmInt4", "use = \"trtllm\"", kInt4, "rank0.safetensors"},
-        Kind{"TrtLlmInt8", "use = \"trtllm\"\ntensor_parallel = 2", kInt8, "rank0.safetensors"}),
+        Kind{"TrtLlmInt8", "use = \"trtllm\"\nranks = 2", kInt8, "rank0.safetensors"}),
     [](const auto& kind) { return std::string(kind.param.name); });
 
 // A run may start from an fp8 checkpoint, which is then one in floats; measured it is what engines

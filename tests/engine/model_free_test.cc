@@ -23,9 +23,9 @@ std::string model(const std::string& adapter) {
 using ModelFreeTest = RunTest;
 
 TEST_F(ModelFreeTest, GivesTheWeightsOfTheFamilysOwnAdapter) {
-  expect(run(model("llama") + kRtn + kPacked + "[run]\nwork = \"own\"\n"));
+  ASSERT_EQ(run(model("llama") + kRtn + kPacked + "[run]\nwork = \"own\"\n"), absl::OkStatus());
   fs::rename("packed", "own-packed");
-  expect(run(model("none") + kRtn + kPacked + "[run]\nwork = \"none\"\n"));
+  ASSERT_EQ(run(model("none") + kRtn + kPacked + "[run]\nwork = \"none\"\n"), absl::OkStatus());
   EXPECT_EQ(read_text("packed/model.safetensors"), read_text("own-packed/model.safetensors"));
 }
 
@@ -39,7 +39,7 @@ TEST_F(ModelFreeTest, TakesModelsThatNoAdapterKnows) {
                               "[run]\nwork = \"work\"\n")
                               .message()),
               HasSubstr("brand_new"));
-  expect(run(model("none") + kRtn + kPacked + "[run]\nwork = \"work\"\n"));
+  ASSERT_EQ(run(model("none") + kRtn + kPacked + "[run]\nwork = \"work\"\n"), absl::OkStatus());
   const auto source = must(io::open_safetensors({"packed/model.safetensors"}));
   EXPECT_TRUE(source->has("model.layers.0.self_attn.q_proj.weight_scale"));
   EXPECT_TRUE(source->has("model.embed_tokens.weight"));

@@ -122,23 +122,23 @@ TEST(GgufTokenizer, ByteLevelVocabulariesKeepTheirIds) {
     (*tokenizer.table())["pre_tokenizer"] = one.pre;
     (*(*tokenizer.table())["model"].table())["ignore_merges"] = one.whole_words;
     (*tokenizer.table())["added_tokens"] =
-        Value::List{Value::Table{{"id", 300}, {"content", "<end>"}, {"special", true}},
-                    Value::Table{{"id", 301}, {"content", "<tool>"}, {"special", false}}};
+        Value::List{Value::Table{{"id", 261}, {"content", "<end>"}, {"special", true}},
+                    Value::Table{{"id", 262}, {"content", "<tool>"}, {"special", false}}};
     const SideFiles files = {
         {"tokenizer.json", to_json(tokenizer)},
         {"tokenizer_config.json", R"({"eos_token": "<end>", "chat_template": "{{ x }}"})"}};
-    const Value config(Value::Table{{"model_type", one.family}, {"vocab_size", 304}});
+    const Value config(Value::Table{{"model_type", one.family}, {"vocab_size", 265}});
     const auto keys = gguf_tokenizer(config, files);
     ASSERT_TRUE(keys.ok()) << keys.status();
     auto found = by_name(*keys);
     EXPECT_EQ(*found["tokenizer.ggml.pre"].text(), one.name);
-    EXPECT_EQ(*found["tokenizer.ggml.eos_token_id"].integer(), 300);
+    EXPECT_EQ(*found["tokenizer.ggml.eos_token_id"].integer(), 261);
     EXPECT_EQ(*found["tokenizer.chat_template"].text(), "{{ x }}");
     const Value::List& types = *found["tokenizer.ggml.token_type"].list();
-    ASSERT_EQ(types.size(), 304u);
-    EXPECT_EQ(types[300], Value(3));
-    EXPECT_EQ(types[301], Value(4));
-    EXPECT_EQ(types[303], Value(5));
+    ASSERT_EQ(types.size(), 265u);
+    EXPECT_EQ(types[261], Value(3));
+    EXPECT_EQ(types[262], Value(4));
+    EXPECT_EQ(types[264], Value(5));
     const auto before = text::Tokenizer::create(files[0].second, files[1].second);
     ASSERT_TRUE(before.ok()) << before.status();
     expect_same_ids(**before, written_and_read(*keys),
@@ -149,7 +149,7 @@ TEST(GgufTokenizer, ByteLevelVocabulariesKeepTheirIds) {
 TEST(GgufTokenizer, RefusesWhatLlamaCppDoesNotCut) {
   Value tokenizer = byte_level();
   (*tokenizer.table())["pre_tokenizer"] = cut({"[a-z]+"}, false);
-  const Value config(Value::Table{{"vocab_size", 304}});
+  const Value config(Value::Table{{"vocab_size", 265}});
   EXPECT_EQ(
       gguf_tokenizer(config, {{"tokenizer.json", to_json(tokenizer)}}).status().message(),
       "tokenizer.json: its pre-tokenizer (\"[a-z]+\") is none that llama.cpp is known to have");

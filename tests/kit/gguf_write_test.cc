@@ -141,6 +141,7 @@ at::Tensor made(const GgufPlan& plan) {
 TEST(GgufRows, MoveAsThePlanSays) {
   const at::Tensor a = *rows_of("a", 0, -1), b = *rows_of("b", 0, -1);
   GgufPlan plan;
+  plan.shape = {10, 2};
   plan.sources = {{"a", 0}, {"b", 0}};
   plan.rows = {{0, 0, 1}, {0, 3, 1}, {0, 1, 1}, {0, 4, 2}, {1, 2, 4}, {0, 2, 1}};
   EXPECT_TRUE(at::equal(
@@ -151,6 +152,7 @@ TEST(GgufRows, MoveAsThePlanSays) {
 TEST(GgufRows, TurnMatricesAround) {
   const at::Tensor a = *rows_of("a", 0, -1);
   GgufPlan plan;
+  plan.shape = {2, 2};
   plan.sources = {{"a", 3}};  // three matrices of two rows
   plan.rows = {{0, 2, 2}};    // the second one, turned around
   EXPECT_TRUE(at::equal(made(plan), a.narrow(0, 2, 2).t().contiguous()));

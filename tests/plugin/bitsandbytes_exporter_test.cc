@@ -101,7 +101,7 @@ TEST(BitsAndBytes, BytesStandForItsDynamicMap) {
   const at::Tensor map = one.read("weight.nested_quant_map");
   EXPECT_EQ(map[0].item<float>(), -0.99296874F);
   EXPECT_EQ(map[127].item<float>(), 0);
-  EXPECT_EQ(map[128].item<float>(), 5.5e-7F);
+  EXPECT_FLOAT_EQ(map[128].item<float>(), 5.5e-7F);
   EXPECT_EQ(map[254].item<float>(), 0.99296874F);
   EXPECT_EQ(map[255].item<float>(), 1);
 }
@@ -165,7 +165,7 @@ TEST(BitsAndBytes, EveryChangedBitIsNoticed) {
   for (const char* part : {"weight", "SCB", "weight_format"})
     EXPECT_TRUE(eight.notices(part)) << part;
   // A changed dtype changes what the parts mean, a threshold what inputs become.
-  const auto other = eight.configured(R"("scale_dtype":"bfloat16",)", "");
+  const auto other = eight.configured(R"(,"scale_dtype":"bfloat16")", "");
   EXPECT_EQ(must(other).part("scales").scalar_type(), at::kFloat);
   EXPECT_TRUE(must(eight.configured(R"("llm_int8_threshold":6.0)", R"("llm_int8_threshold":0.0)"))
                   .activation()

@@ -50,7 +50,7 @@ class TrtLlm : public ::testing::Test {
  protected:
   // A whole model of one block.
   void make(const Kind& kind, int64_t ranks, bool tied = false) {
-    run_ = std::make_unique<Export>("trtllm", Value::Table{{"tensor_parallel", ranks}});
+    run_ = std::make_unique<Export>("trtllm", Value::Table{{"ranks", ranks}});
     linears_.clear();
     parameters_.clear();
     const auto add = [&](const std::string& name, int64_t out, int64_t in) {
@@ -206,7 +206,7 @@ TEST_F(TrtLlm, PacksTwoRowsOfIntegersIntoOne) {
   Result linear =
       quantized(std::string(kMlp) + "up_proj", 2, 2, scheme(R"({"group": 2})"), at::kHalf);
   linear.set_part("codes", at::tensor({-8, -1, 7, 3}).to(at::kChar).view({2, 2}));
-  Export run("trtllm", Value::Table{{"tensor_parallel", 1}});
+  Export run("trtllm", Value::Table{{"ranks", 1}});
   run.add(linear);
   const at::Tensor bytes =
       must(run.tensors().read(std::string(kMlp) + "up_proj.weight")).view(at::kByte);
@@ -282,7 +282,7 @@ TEST_F(TrtLlm, RefusesWhatItHasNoPlaceFor) {
     return linear;
   };
   const auto said = [](const std::vector<LinearSummary>& linears, int64_t ranks = 1) {
-    Export run("trtllm", Value::Table{{"tensor_parallel", ranks}});
+    Export run("trtllm", Value::Table{{"ranks", ranks}});
     return std::string(run.exporter().check(linears).message());
   };
   const Kind &fp8 = kinds()[0], &int4 = kinds()[1], &int8 = kinds()[2];
@@ -314,7 +314,7 @@ TEST_F(TrtLlm, RefusesWhatItHasNoPlaceFor) {
 
 TEST_F(TrtLlm, RefusesOtherFamiliesAndHeadsThatDoNotDivide) {
   const auto refused = [&](const Value& config, int64_t ranks) -> std::string {
-    Export run("trtllm", Value::Table{{"tensor_parallel", ranks}});
+    Export run("trtllm", Value::Table{{"ranks", ranks}});
     run.add_parameter("model.norm.weight", at::randn({kHidden}).to(at::kHalf));
     try {
       run.write(config);

@@ -19,9 +19,9 @@ CASES = {  # export, step
                        '[[step.override]]\nmatch = "*.down_proj"\n'
                        'weight = { format = "nvfp4", tensor_scale = "multiplies" }\n'
                        '[[step.override]]\nmatch = "model.layers.0.self_attn.*"\nkeep = true\n'),
-    "trtllm-fp8": ('use = "trtllm"\ntensor_parallel = RANKS', TENSOR + STATIC),
-    "trtllm-int4": ('use = "trtllm"\ntensor_parallel = RANKS', 'weight = { bits = 4, group = GROUP, scale_dtype = "fp16" }\n'),
-    "trtllm-int8": ('use = "trtllm"\ntensor_parallel = RANKS', 'weight = { bits = 8, granularity = "channel" }\n'
+    "trtllm-fp8": ('use = "trtllm"\nranks = RANKS', TENSOR + STATIC),
+    "trtllm-int4": ('use = "trtllm"\nranks = RANKS', 'weight = { bits = 4, group = GROUP, scale_dtype = "fp16" }\n'),
+    "trtllm-int8": ('use = "trtllm"\nranks = RANKS', 'weight = { bits = 8, granularity = "channel" }\n'
                     'activation = { bits = 8 }\n'),
 }
 

@@ -58,7 +58,9 @@ class Affine final : public quant::ScalarCodec {
     if (level.scale == 0)
       level.scale =
           storage.scales == at::kHalf ? T(kLeastHalf) : T(std::numeric_limits<float>::min());
-    if (!std::isfinite(offset)) level.scale = offset;
+    // Of code 0, where decoding adds up.
+    const auto middle = static_cast<float>(offset + T(half_) * level.scale);
+    if (!std::isfinite(middle)) level.scale = T(std::numeric_limits<float>::infinity());
     level.stored = level.scale;
     level.zero = -offset / level.scale - T(half_);
     return level;

@@ -75,6 +75,11 @@ class Nvfp4 final : public quant::ScalarCodec {
     const T element = magnitude / T(kGreatestElement), outer = T(storage.outer);
     const T wanted = multiplies_ ? element / outer : element * outer;
     if (std::isnan(wanted)) return {wanted, T(0), wanted};
+    // With no scale above them those of the groups reach only so far.
+    if (keys_.str("tensor_scale", "divides") == "none" && wanted > T(kGreatestScale)) {
+      constexpr T kBeyond = std::numeric_limits<T>::infinity();
+      return {kBeyond, T(0), kBeyond};
+    }
     // A block that lies below all scales is not zero yet.
     const uint8_t code = std::max<uint8_t>(scales().code_of(wanted), 1);
     return level_at<T>(scale_of(code), storage);

@@ -118,6 +118,9 @@ absl::StatusOr<std::vector<CheckpointFile>> read_checkpoint_files(const std::str
 }
 
 absl::StatusOr<std::vector<std::string>> checkpoint_files(const std::string& path) {
+  std::error_code error;
+  if (!fs::exists(path, error))
+    return absl::NotFoundError(absl::StrCat(path, ": there is no such folder or file"));
   SWAGE_ASSIGN_OR_RETURN(std::vector<std::string> gguf, gguf_files(path));
   if (!gguf.empty()) return gguf;
   SWAGE_ASSIGN_OR_RETURN(const Layout layout, layout_of(path));
