@@ -165,7 +165,29 @@ absl::Status ShardWatch::complete() {
     SWAGE_RETURN_IF_ERROR(interrupted());
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return check();
+  SWAGE_RETURN_IF_ERROR(check());
+  const std::lock_guard<std::mutex> held(mutex_);
+  for (Shard& shard : shards_) SWAGE_RETURN_IF_ERROR(fill_gaps(&shard));
+  return absl::OkStatus();
+}
+
+// Of tensors that were of no use once, and were mended.
+absl::Status ShardWatch::fill_gaps(Shard* shard) const {
+  if (shard->digests.empty() || !absl::EndsWith(shard->path, ".safetensors"))
+    return absl::OkStatus();
+  SWAGE_ASSIGN_OR_RETURN(const io::Header header, io::read_header(shard->path));
+  for (const auto& [name, tensor] : header) {
+    if (shard->digests.count(name) > 0) continue;
+    SWAGE_ASSIGN_OR_RETURN(shard->digests[name],
+                           file_digest(shard->path, tensor.begin, tensor.end, &stop_));
+    shard->is_news = true;
+  }
+  return absl::OkStatus();
+}
+
+void ShardWatch::tell_again() {
+  const std::lock_guard<std::mutex> held(mutex_);
+  for (Shard& shard : shards_) shard.is_news = true;
 }
 
 void ShardWatch::forget(absl::string_view error) {

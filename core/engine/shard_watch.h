@@ -37,6 +37,8 @@ class ShardWatch {
   std::vector<Journal::Entry> news();
   // Waits for all digests. Cancelled: the user asked to stop. Else as check().
   absl::Status complete();
+  // All of it is news once more: the journal begins again.
+  void tell_again();
 
  private:
   struct Stamp {
@@ -55,6 +57,7 @@ class ShardWatch {
   absl::StatusOr<std::map<std::string, std::string>> digests_of(const std::string& path) const;
   absl::Status confirm(Shard& shard);
   void take_digests();
+  absl::Status fill_gaps(Shard* shard) const;
 
   std::mutex mutex_;  // of shards_, once the thread runs
   std::vector<Shard> shards_;

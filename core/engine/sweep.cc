@@ -113,6 +113,7 @@ absl::StatusOr<int64_t> Sweep::committed_blocks() {
       const std::string note =
           absl::StrCat(status.message(), "; the run began again with the first block");
       reporter_.note(note);
+      setup_.shards->tell_again();
       SWAGE_RETURN_IF_ERROR(journal_.begin_again(
           {{"phase", "begun again", Value(Value::Table{{"notes", Value::List{note}}})}}));
       return 0;

@@ -93,7 +93,8 @@ class ModelFree final : public ModelAdapter {
     const int64_t experts = expert_count(config);
     pieces_ = std::max<int64_t>(1, (experts + kPieceExperts - 1) / kPieceExperts);
     shape_.towers = {{kLanguage, layers_ * pieces_}};
-    shape_.hidden_size = shape_.vocab_size = shape_.context_length = 1;  // of nothing
+    shape_.hidden_size = shape_.context_length = 1;  // of nothing
+    shape_.vocab_size = std::max<int64_t>(1, vocabulary_size(config));
     return absl::OkStatus();
   }
   const ModelShape& shape() const override { return shape_; }

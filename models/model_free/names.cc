@@ -62,6 +62,11 @@ int64_t expert_count(const Value& config) {
   return count_in(config, kExpertCounts, std::size(kExpertCounts));
 }
 
+int64_t vocabulary_size(const Value& config) {
+  constexpr const char* kKeys[] = {"vocab_size"};
+  return count_in(config, kKeys, 1);
+}
+
 bool is_linear(const std::string& module) {
   return std::any_of(std::begin(kEnds), std::end(kEnds),
                      [&](const char* end) { return absl::EndsWith(module, end); });

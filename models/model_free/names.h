@@ -10,6 +10,7 @@ namespace swage::model_free {
 // 0: it says nowhere.
 int64_t layer_count(const Value& config);
 int64_t expert_count(const Value& config);
+int64_t vocabulary_size(const Value& config);
 
 // By the end of its name.
 bool is_linear(const std::string& module);

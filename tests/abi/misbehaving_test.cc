@@ -200,7 +200,7 @@ TEST_F(Misbehaving, AResultIsTheRunsOnceItIsEmitted) {
     write(step(fault) + "[[export]]\nuse = \"compressed-tensors\"\npath = \"packed\"\n");
     const Answer answer = run_here();
     EXPECT_EQ(answer.code, 0) << answer.err;
-    return fs::exists("packed") ? read_folder("packed") : std::map<std::string, std::string>();
+    return fs::exists("packed") ? read_result("packed") : std::map<std::string, std::string>();
   };
   const auto expected = exported("");
   EXPECT_TRUE(exported("writes into what it emitted") == expected);
@@ -215,7 +215,7 @@ TEST_F(Misbehaving, AStepSpoilsNothingOfTheProcess) {
     const Answer answer = run();
     EXPECT_EQ(answer.code, 0) << answer.err;
     EXPECT_THAT(answer.out, HasSubstr("packed (read back: ok"));
-    return fs::exists("packed") ? read_folder("packed") : std::map<std::string, std::string>();
+    return fs::exists("packed") ? read_result("packed") : std::map<std::string, std::string>();
   };
   const auto expected = outcome("");
   for (const char* fault : {"process", "standard files", "limit", "timer", "fork"})
@@ -346,13 +346,13 @@ TEST_F(Misbehaving, AnExporterSpoilsNothingOfTheRun) {
   fs::remove_all("spoilt");
   write("[[step]]\nuse = \"rtn\"\n" + other);
   ASSERT_EQ(run_here().code, 0);
-  const auto expected = read_folder("packed");
+  const auto expected = read_result("packed");
   write(
       "[[step]]\nuse = \"rtn\"\n[[export]]\nuse = \"faulty-format\"\npath = \"spoilt\"\nfault = "
       "\"spoils\"\n" +
       other);
   const Answer answer = run_here();
-  EXPECT_EQ(read_folder("packed") == expected, true) << answer.err;
+  EXPECT_EQ(read_result("packed") == expected, true) << answer.err;
 }
 
 TEST_F(Misbehaving, EveryCallOfAnAdapterIsWithinTheBorder) {

@@ -86,14 +86,14 @@ TEST_F(Resumed, PluginsThatKeepStateAcrossBlocksEndInTheSameBytes) {
   write("broken, counts blocks");
   std::ofstream("mended") << "";
   ASSERT_EQ(run().code, 0);
-  const auto expected = read_folder("packed");
+  const auto expected = read_result("packed");
   EXPECT_EQ(read_text("packed/count.txt"), "0");
   for (const char* left : {"packed", "work", "mended"}) fs::remove_all(left);
   ASSERT_EQ(run().code, 5);
   std::ofstream("mended") << "";
   const Answer answer = swage({"resume", "work"});
   ASSERT_EQ(answer.code, 0) << answer.err;
-  EXPECT_TRUE(read_folder("packed") == expected);
+  EXPECT_TRUE(read_result("packed") == expected);
 }
 
 TEST_F(Resumed, SigtermDuringAnEvaluationEndsIt) {

@@ -32,7 +32,7 @@ class Stale : public CommandTest {
   }
   Files exported(const std::string& rest, const std::string& settings = "") {
     EXPECT_OK(run(rest, settings));
-    return fs::exists("packed") ? read_folder("packed") : Files();
+    return fs::exists("packed") ? read_result("packed") : Files();
   }
   static std::string digest_of(const std::string& tensor) {
     const auto packed = must(io::open_safetensors({"packed/model.safetensors"}));

@@ -216,7 +216,7 @@ TEST(ServedByVllm33, Fp8ByTheCard) {
   EXPECT_TRUE(serves("vllm-0.33", "compressed-tensors", {fp8("tensor", true), kFp8Static}));
   EXPECT_THAT(problems("vllm-0.33", "compressed-tensors", dense({fp8("tensor"), kFp8Static})),
               ElementsAre(AllOf(HasSubstr("model.layers.0.self_attn.q_proj (and 4 more)"),
-                                HasSubstr("write weight = { share = \"fused\" }"))));
+                                HasSubstr("write weight = { granularity = \"channel\" }"))));
 }
 
 TEST(ServedByVllm33, Fp8Blocks) {

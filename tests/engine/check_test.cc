@@ -67,7 +67,7 @@ TEST_F(CheckTest, TellsProgramsEveryProblemWithItsPlace) {
   EXPECT_EQ(early[0].i64("line", 0), 3);
   EXPECT_EQ(early[0].i64("column", 0), 1);
   EXPECT_EQ(early[0].str("message", ""),
-            "\"foo\" is no key of [model]; known are adapter, path, "
+            "\"foo\" is no key of [model]; known are adapter, path, start, "
             "towers");
   EXPECT_EQ(early[2].str("file", ""), "a.toml");
   EXPECT_TRUE(early[2]["line"].is_null());

@@ -47,7 +47,9 @@ class Flips : public RunTest {
     CheckpointVerdict verdict;
     const auto reporter = must(Reporter::create({"", true}));
     if (!check_checkpoint(*model, *reporter, &verdict).ok()) return true;
-    return !check_against(*model, *original_, {}, *reporter, &verdict).ok() || !verdict.ok();
+    return !check_against(*model, *original_, built_plugins().storage_keys(), *reporter, &verdict)
+                .ok() ||
+           !verdict.ok();
   }
 
   std::optional<OpenedModel> original_;

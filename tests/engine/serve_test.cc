@@ -86,7 +86,7 @@ TEST_F(ServeTest, RefusesWhatTheEngineWould) {
     EXPECT_EQ(answer.code, 3);
     EXPECT_THAT(answer.err, AllOf(HasSubstr("p.toml:"),
                                   HasSubstr("export \"compressed-tensors\" for vLLM 0.33: "
-                                            "model.layers.0.self_attn.q_proj (and 13 more)"),
+                                            "model.layers.0.mlp.down_proj (and 13 more)"),
                                   HasSubstr("write weight = { granularity = \"channel\" }")));
     EXPECT_FALSE(fs::exists("runs"));
   }

@@ -163,15 +163,17 @@ TEST(GgufTokenizer, RefusesWhatLlamaCppDoesNotCut) {
 }
 
 TEST(GgufTokenizer, SentencePiecesKeepTheirIds) {
-  for (const char* name : {"llama", "gemma"}) {
+  for (const auto& [name, ends] :
+       {std::pair("llama", R"({"bos_token": "<s>", "eos_token": "</s>"})"),
+        std::pair("gemma", R"({"bos_token": "<bos>", "eos_token": "<eos>"})")}) {
     SCOPED_TRACE(name);
     const std::string file =
         read_text(test_data(std::string("text/sentencepiece/") + name + ".model"));
-    const SideFiles files = {{"tokenizer.model", file}};
+    const SideFiles files = {{"tokenizer.model", file}, {"tokenizer_config.json", ends}};
     const auto keys = gguf_tokenizer(Value(Value::Table()), files);
     ASSERT_TRUE(keys.ok()) << keys.status();
     EXPECT_EQ(*by_name(*keys)["tokenizer.ggml.model"].text(), "llama");
-    const auto before = text::Tokenizer::create_from_sentencepiece(file, "");
+    const auto before = text::Tokenizer::create_from_sentencepiece(file, ends);
     ASSERT_TRUE(before.ok()) << before.status();
     expect_same_ids(**before, written_and_read(*keys), "Hello world,  it is 12 of them.");
   }

@@ -29,8 +29,9 @@ constexpr const char* kForms[] = {"quantize_config.json", "quant_config.json",
                                   "hf_quant_config.json", "adapter_config.json",
                                   "trainer_state.json"};
 // Every export gets its own.
-constexpr const char* kOwn[] = {"config.json", "swage.json", "swage_verdict.json",
-                                "swage_export.json", "__pycache__"};
+constexpr const char* kConfig = "config.json";
+constexpr const char* kOwn[] = {"swage.json", "swage_verdict.json", "swage_export.json",
+                                "__pycache__"};
 // Hidden files and folders of other tools, which are no part of a model.
 constexpr const char* kTools[] = {".git",         ".gitattributes", ".gitignore", ".cache",
                                   ".huggingface", ".locks",         ".DS_Store"};
@@ -46,8 +47,9 @@ bool is_one_of(const std::string& name, const List& list) {
   return std::find(std::begin(list), std::end(list), name) != std::end(list);
 }
 
-bool counts_for_nobody(const std::string& name) {
-  return name.empty() || is_one_of(name, kOwn) || is_one_of(name, kTools);
+bool counts_for_nobody(const std::string& name, int depth) {
+  return name.empty() || (depth == 0 && name == kConfig) || is_one_of(name, kOwn) ||
+         is_one_of(name, kTools);
 }
 
 // Empty: it goes along.
@@ -105,7 +107,7 @@ class Walk {
 
   absl::Status one(const fs::directory_entry& entry, int depth) {
     const std::string path = entry.path().string(), name = entry.path().filename().string();
-    if (counts_for_nobody(name)) return absl::OkStatus();
+    if (counts_for_nobody(name, depth)) return absl::OkStatus();
     if (const char* const why = why_left_out(name); *why != '\0') {
       leave_out(entry.path(), why);
       return absl::OkStatus();
