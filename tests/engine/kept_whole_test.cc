@@ -50,13 +50,15 @@ class KeptWhole : public RunTest {
 
   // Exports by a recipe that this exporter takes; empty: none of them.
   bool export_somehow(const std::string& exporter) {
+    refused_.clear();
     for (const char* scheme :
          {"weight = { bits = 4, group = 32, scale_dtype = \"fp16\" }",
           "weight = { format = \"q8_0\" }",
           "match = \"*.o_proj\"\nweight = { bits = 4, granularity = \"channel\", scale_dtype = "
           "\"fp16\" }",
           "weight = { format = \"fp8-e4m3\", granularity = \"tensor\", share = \"fused\" }\n"
-          "activation = { format = \"fp8-e4m3\", granularity = \"tensor\" }",
+          "activation = { format = \"fp8-e4m3\" }",
+          "match = \"*.o_proj\"\nweight = { bits = 4, group = 32, scale_dtype = \"fp16\" }",
           "match = \"*.o_proj\"\nweight = { bits = 8, granularity = \"channel\" }\nactivation = { "
           "}",
           "weight = { format = \"nvfp4\", tensor_scale = \"multiplies\" }",
@@ -67,12 +69,12 @@ class KeptWhole : public RunTest {
           run(absl::StrCat("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\n", scheme,
                            "\n[[export]]\nuse = \"", exporter, "\"\npath = \"out\"\n"));
       if (status.ok()) return true;
-      refused_ = std::string(status.message());
+      absl::StrAppend(&refused_, status.message(), "\n");
     }
     return false;
   }
 
-  std::string refused_;  // why the last scheme was
+  std::string refused_;  // why each scheme was
 };
 
 TEST_F(KeptWhole, FilesBesideTheWeightsGoAlongByteForByte) {
@@ -185,8 +187,9 @@ TEST_F(KeptWhole, DraftLayersStayBitForBitInEveryFormat) {
     for (const Catalog::Found& found : built_plugins().components("exporter")) {
       SCOPED_TRACE(absl::StrCat(fixture, " as ", found.component->name));
       if (!export_somehow(found.component->name)) {
-        // Those that know other families, or blocks larger than these matrices.
-        constexpr const char* kOthers[] = {"lightllm", "mlc", "ppl", "trtllm", "bitsandbytes"};
+        // Those that know other families, or blocks larger than these matrices, or more tokens.
+        constexpr const char* kOthers[] = {"lightllm", "mlc",          "ppl",
+                                           "trtllm",   "bitsandbytes", "gguf"};
         EXPECT_THAT(kOthers, Contains(found.component->name)) << refused_;
         continue;
       }

@@ -163,9 +163,14 @@ TEST(GgufTokenizer, RefusesWhatLlamaCppDoesNotCut) {
 }
 
 TEST(GgufTokenizer, SentencePiecesKeepTheirIds) {
-  for (const auto& [name, ends] :
-       {std::pair("llama", R"({"bos_token": "<s>", "eos_token": "</s>"})"),
-        std::pair("gemma", R"({"bos_token": "<bos>", "eos_token": "<eos>"})")}) {
+  for (
+      const auto& [name, ends] :
+      {std::pair(
+           "llama",
+           R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})"),
+       std::pair(
+           "gemma",
+           R"({"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})")}) {
     SCOPED_TRACE(name);
     const std::string file =
         read_text(test_data(std::string("text/sentencepiece/") + name + ".model"));
