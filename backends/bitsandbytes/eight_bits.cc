@@ -1,5 +1,6 @@
 #include "eight_bits.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 
 #include "absl/strings/str_cat.h"

@@ -1,5 +1,6 @@
 #include "stored_linear.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
 
 #include "absl/strings/str_cat.h"

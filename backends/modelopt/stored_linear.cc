@@ -1,5 +1,7 @@
 #include "stored_linear.h"
 
+#include <ATen/TensorOperators.h>
+
 #include "absl/strings/str_cat.h"
 #include "swage/status.h"
 #include "swage/store/fp8_form.h"
