@@ -39,8 +39,8 @@ PARTS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm",
          "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
          "ffn_down": "mlp.down_proj"}
 NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
-# llama.cpp rounds activations to 8 bits before it multiplies by blocks; with floats it computes as Swage does.
-LIMITS = {"floats": 1e-6}
+# llama.cpp rounds activations to 8 bits before it multiplies by blocks; with floats to 16, keys and values in any case.
+LIMITS = {"floats": 1e-4}
 ROUNDED = 2e-2
 
 
@@ -134,6 +134,11 @@ def flipped(folder, tensor, byte):
     return copy
 
 
+def without_signs(items):
+    """Of zeros."""
+    return {name: values + np.float32(0) for name, values in items.items()}
+
+
 def windows(model, text, length, count):
     ids = np.array(model.tokens(text), np.int64)
     return ids[:length * count].reshape(count, length)
@@ -171,8 +176,8 @@ def compare(case, steps, bench, table, params="", damaged=()):
         read = weights(packed)
         apart = max(np.abs(read[name] - values).max() / np.abs(values).max() for name, values in expected.items())
         table.below(case, "max |Δw| of the largest weight", apart, 2 ** -8)
-    elif case not in ("integers", "int8"):
-        table.weights(case, expected, weights(packed))
+    elif case not in ("integers", "int8"):  # which zero a code stands for is no reader's business
+        table.weights(case, without_signs(expected), without_signs(weights(packed)))
     else:  # rounded to fp16 as the run has them; llama.cpp does not round
         read = {name: values.astype(np.float16).astype(np.float32) if "proj" in name else values for name, values in weights(packed).items()}
         table.weights(case, expected, read)
