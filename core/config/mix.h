@@ -36,8 +36,8 @@ struct MixRule {
 // <name>.mix.toml (docs/quantization.md).
 struct Mix {
   std::string name, file, text, summary;  // text: of the file
-  std::string format;           // of linears that no rule names
-  std::string head, embedding;  // "" as any linear
+  std::string format;                     // of linears that no rule names
+  std::string head, embedding;            // "" as any linear
   std::vector<MixRule> rules;
   // Where a format's blocks do not cut the width of a linear, the format in its place.
   std::map<std::string, std::string> fallback;

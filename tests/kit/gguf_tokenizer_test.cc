@@ -163,14 +163,13 @@ TEST(GgufTokenizer, RefusesWhatLlamaCppDoesNotCut) {
 }
 
 TEST(GgufTokenizer, SentencePiecesKeepTheirIds) {
-  for (
-      const auto& [name, ends] :
-      {std::pair(
-           "llama",
-           R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})"),
-       std::pair(
-           "gemma",
-           R"({"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})")}) {
+  for (const auto& [name, ends] :
+       {std::pair(
+            "llama",
+            R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})"),
+        std::pair(
+            "gemma",
+            R"({"tokenizer_class": "GemmaTokenizer", "bos_token": "<s>", "eos_token": "</s>"})")}) {
     SCOPED_TRACE(name);
     const std::string file =
         read_text(test_data(std::string("text/sentencepiece/") + name + ".model"));

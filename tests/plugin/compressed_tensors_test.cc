@@ -271,11 +271,12 @@ TEST(CompressedTensors, RefusesPartsThatTheFormatLacks) {
     EXPECT_THAT(store.names(), IsEmpty());
     return std::string(status.message());
   };
-  EXPECT_EQ(message([](auto& l) {
-              l.set_mask(at::ones({4, 64}, at::kBool));
-            }),
-            "model.layers.0.mlp.up_proj: the result has a sparsity mask, which compressed-tensors has "
-            "no place for");
+  EXPECT_EQ(
+      message([](auto& l) {
+        l.set_mask(at::ones({4, 64}, at::kBool));
+      }),
+      "model.layers.0.mlp.up_proj: the result has a sparsity mask, which compressed-tensors has "
+      "no place for");
   const Side entries{Side::Kind::kEntries,
                      Side::Input::kQuantized,
                      {{"index", at::zeros({1, 2}, at::kLong)}, {"value", at::zeros({1})}},

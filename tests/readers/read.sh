@@ -10,7 +10,7 @@ if [ "$2" = model ]; then
   [ -n "${SWAGE_TEST_DATA:-}" ] || skip "SWAGE_TEST_DATA names no folder with wikitext-2"
 fi
 started=$(date +%s)
-python=$("$here/environment.sh" "${3:-$1}" 2>&1) || skip "$python"
+python=$("$here/environment.sh" "$1" 2>&1) || skip "$python"
 echo "environment ready after $(($(date +%s) - started)) s"
 
 folder=$(mktemp -d)

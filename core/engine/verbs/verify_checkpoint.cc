@@ -125,7 +125,8 @@ absl::Status verify_checkpoint(const Arguments& arguments) {
   if (!arguments.against.empty()) {
     SWAGE_ASSIGN_OR_RETURN(const OpenedModel original,
                            open_whole(arguments.against, catalog, loader));
-    SWAGE_RETURN_IF_ERROR(check_against(model, original, catalog.storage_keys(), *reporter, &verdict));
+    SWAGE_RETURN_IF_ERROR(
+        check_against(model, original, catalog.storage_keys(), *reporter, &verdict));
   }
   Value metrics;
   if (!arguments.sample.empty() && verdict.ok()) {
