@@ -18,8 +18,8 @@ PARTS = {"fp8-tensor": ("weight", "weight_scale"), "fp8-static": ("weight_scale"
          "modelopt-nvfp4": ("weight", "weight_scale", "weight_scale_2"), "modelopt-int4": ("weight", "weight_scale"),
          "modelopt-mixed": ("weight_scale_2",), "trtllm-fp8": ("weights_scaling_factor",),
          "trtllm-int4": ("weight", "weights_scaling_factor"), "trtllm-int8": ("weight", "per_channel_scale")}
-# Scales in fp32 that came from bf16 or fp16 have nothing but zeros at their end.
-BITS = {"modelopt-int4": {"weight_scale": 16}, "modelopt-nvfp4": {"weight_scale_2": 20}, "modelopt-mixed": {"weight_scale_2": 20}}
+# Scales in fp32 that came from bf16 or fp16 have nothing but zeros at their end; in bf16 a last place of fp32 is not seen.
+BITS = {"fp8-block": {"weight_scale_inv": 18}, "modelopt-int4": {"weight_scale": 16}, "modelopt-nvfp4": {"weight_scale_2": 20}, "modelopt-mixed": {"weight_scale_2": 20}}
 
 
 def bf16(tensors):
@@ -32,6 +32,8 @@ def from_transformers(folder):
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if report[kind]:
             raise SystemExit(f"{folder}: transformers reports {kind}: {sorted(report[kind])[:4]}")
+    for parameter in model.parameters():  # some kept ones come in fp32
+        parameter.data = parameter.data.to(torch.bfloat16)
     return model.eval()
 
 
