@@ -138,8 +138,10 @@ constexpr Component kComponents[] = {
     {"exporter", "hf", "use = \"huggingface\""},
     {"exporter", "safetensors", "use = \"huggingface\", or \"compressed-tensors\""},
     {"exporter", "compressed_tensors", "use = \"compressed-tensors\""},
-    {"exporter", "gptq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
-    {"exporter", "awq", "use = \"compressed-tensors\"; algorithms stand in [[step]]"},
+    {"exporter", "autogptq", "use = \"gptq\""},
+    {"exporter", "autoawq", "use = \"awq\""},
+    {"exporter", "mlc-llm", "use = \"mlc\""},
+    {"exporter", "smooth_quant", "use = \"lmdeploy\""},
     {"exporter", "llama.cpp", "use = \"gguf\""}};
 
 constexpr const char* kDataSets[] = {

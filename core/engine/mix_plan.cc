@@ -3,16 +3,11 @@
 #include <algorithm>
 
 #include "core/engine/codec_book.h"
+#include "core/engine/config_keys.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
-
-int64_t first_of(const Value& config, std::initializer_list<const char*> keys) {
-  for (const char* key : keys)
-    if (const int64_t* const number = config[key].integer()) return *number;
-  return 0;
-}
 
 MixModel facts_of(const OpenedModel& model) {
   const Value& whole = model.export_config();

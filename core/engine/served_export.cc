@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/config/param_check.h"
+#include "core/engine/config_keys.h"
 #include "core/serve/check_served.h"
 
 namespace swage {
@@ -12,14 +13,6 @@ namespace {
 const char* name_of(at::ScalarType type) {
   if (type == at::kHalf) return "fp16";
   return type == at::kBFloat16 ? "bf16" : "fp32";
-}
-
-// The first of these keys that holds an integer; 0: none does.
-int64_t first_of(const Value& config, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (const int64_t* number = config[key].integer(); number != nullptr) return *number;
-  }
-  return 0;
 }
 
 // Columns that share a level or are stored together: no device holds a part of them.
