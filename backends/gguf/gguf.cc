@@ -15,6 +15,7 @@
 #include "swage/io/checkpoint.h"
 #include "swage/plugin.h"
 #include "swage/status.h"
+#include "swage/tied_ends.h"
 #include "swage/store/hf_exporter.h"
 #include "swage/store/integer_form.h"
 
@@ -79,6 +80,10 @@ class Gguf final : public store::PackedExporter {
 
  private:
   bool takes(LinearPlace) const override { return true; }
+
+  const void* do_query(std::string_view ability) const override {
+    return ability == kTiedEnds ? this : nullptr;
+  }
 
   absl::Status fits(const LinearSummary& linear) const override {
     if (absl::EndsWith(linear.name, ".kv_b_proj"))

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "swage/io/safetensors.h"
 #include "swage/plugin.h"
+#include "swage/tied_ends.h"
 
 namespace {
 
@@ -79,6 +80,10 @@ class HuggingFace final : public Exporter {
   }
 
  private:
+  const void* do_query(std::string_view ability) const override {
+    return ability == kTiedEnds ? this : nullptr;
+  }
+
   at::ScalarType type_of(at::ScalarType own) const {
     return dtype_ == FloatType::kCheckpoint ? own : kTypes[static_cast<size_t>(dtype_)];
   }

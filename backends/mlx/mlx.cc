@@ -8,6 +8,7 @@
 #include "swage/plugin.h"
 #include "swage/remark.h"
 #include "swage/status.h"
+#include "swage/tied_ends.h"
 #include "swage/store/hf_exporter.h"
 #include "swage/store/integer_form.h"
 #include "swage/store/notes.h"
@@ -34,6 +35,10 @@ class Mlx final : public store::HfExporter {
 
  private:
   bool takes(LinearPlace) const override { return true; }
+
+  const void* do_query(std::string_view ability) const override {
+    return ability == kTiedEnds ? this : nullptr;
+  }
 
   absl::Status fits(const LinearSummary& linear) const override {
     return mlx::mode_of(linear).status();

@@ -48,7 +48,7 @@ absl::Status check_head(const Step& step, const LinearSummary& head) {
 // A step works on an end only where one gives it a format.
 absl::Status check_untouched(const RunSetup& setup, LinearPlace place) {
   const ModelEnd* const end = setup.model->end(place);
-  if (end == nullptr) return absl::OkStatus();
+  if (end == nullptr || end->name == setup.tied_head) return absl::OkStatus();
   for (const Step& step : setup.pipeline.steps) {
     if (works_on(step, end->name))
       return refused(step, end->name,
@@ -58,10 +58,10 @@ absl::Status check_untouched(const RunSetup& setup, LinearPlace place) {
   return absl::OkStatus();
 }
 
-// Where one of two ends that share a matrix is compressed, the head gets one of its own.
+// Where two ends that share a matrix become different, the head gets one of its own.
 absl::Status check_tied(RunSetup& setup, const Step& step, const LinearSummary& planned) {
   const ModelEnd* const head = setup.model->end(LinearPlace::kHead);
-  if (head == nullptr || !head->tied) return absl::OkStatus();
+  if (head == nullptr || !head->tied || !setup.tied_head.empty()) return absl::OkStatus();
   SWAGE_ASSIGN_OR_RETURN(const bool can_untie, setup.model->can_untie(*setup.loader));
   if (!can_untie || !head->why_not.empty())
     return refused(step, planned.name,

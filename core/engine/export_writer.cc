@@ -15,6 +15,7 @@
 #include "swage/io/safetensors.h"
 #include "swage/result.h"
 #include "swage/status.h"
+#include "swage/tied_ends.h"
 
 namespace swage {
 namespace {
@@ -121,7 +122,13 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
     : spec_(spec),
       exporter_(std::move(exporter)),
       parts_((fs::path(work) / "parts" / spec.name).string()),
-      place_(spec.path, work) {}
+      place_(spec.path, work) {
+  const absl::Status status = call_plugin(site("query"), [&] {
+    ties_ = exporter_->query(kTiedEnds) != nullptr;
+    return absl::OkStatus();
+  });
+  ties_ = ties_ && status.ok();
+}
 
 absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
   planned_ = planned;

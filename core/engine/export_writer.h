@@ -24,6 +24,8 @@ class ExportWriter {
 
   const ExportSpec& spec() const { return spec_; }
   const std::shared_ptr<Exporter>& exporter() const { return exporter_; }
+  // Does it store one compressed matrix for both ends of a tied model (swage/tied_ends.h)?
+  bool ties() const { return ties_; }
   absl::Status check(const std::vector<LinearSummary>& planned);
   // A new exporter of the same parameters, which has seen no block.
   absl::Status renew(Loader& loader);
@@ -64,6 +66,7 @@ class ExportWriter {
   std::shared_ptr<Exporter> exporter_;
   std::string parts_;
   ExportPlace place_;
+  bool ties_ = false;
   std::vector<LinearSummary> planned_;
 };
 

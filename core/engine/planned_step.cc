@@ -97,6 +97,15 @@ absl::StatusOr<bool> changes_the_model(const PlannedStep& planned, const OpenedM
 
 }  // namespace
 
+absl::StatusOr<bool> changes_ends(const std::vector<PlannedStep>& steps, const OpenedModel& model,
+                                  Loader& loader) {
+  for (const PlannedStep& planned : steps) {
+    SWAGE_ASSIGN_OR_RETURN(const bool changes, changes_the_model(planned, model, loader));
+    if (changes) return true;
+  }
+  return false;
+}
+
 absl::Status check_order(const std::vector<PlannedStep>& steps, const OpenedModel& model,
                          Loader& loader) {
   const Step* measures = nullptr;

@@ -33,6 +33,10 @@ absl::StatusOr<std::vector<PlannedStep>> plan_steps(const Pipeline& pipeline,
 absl::Status check_order(const std::vector<PlannedStep>& steps, const OpenedModel& model,
                          Loader& loader);
 
+// Does any step's model_transform change embedding or head?
+absl::StatusOr<bool> changes_ends(const std::vector<PlannedStep>& steps, const OpenedModel& model,
+                                  Loader& loader);
+
 // Does any step calibrate on this stream?
 bool uses_stream(const std::vector<PlannedStep>& steps, Stream stream);
 

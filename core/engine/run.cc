@@ -18,6 +18,7 @@
 #include "core/engine/run_record.h"
 #include "core/engine/side_file_digests.h"
 #include "core/engine/sweep.h"
+#include "core/engine/tied_ends.h"
 #include "core/engine/verdict.h"
 #include "swage/io/safetensors_header.h"
 #include "swage/status.h"
@@ -112,6 +113,7 @@ absl::Status write_export(RunSetup& setup, ExportWriter& writer, Journal& journa
     const LinearSummary& linear = outcome.summary;
     if (linear.place == LinearPlace::kBlock || linear.kept_by.empty()) linears.push_back(linear);
   }
+  add_own_head(setup, writer, &linears);
   SWAGE_ASSIGN_OR_RETURN(auto parts, recorded_files(journal, "parts/" + writer.spec().name));
   SWAGE_RETURN_IF_ERROR(writer.renew(*setup.loader));
   SWAGE_ASSIGN_OR_RETURN(const auto carried, writer.write_carried(*setup.model, &parts));

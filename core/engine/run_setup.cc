@@ -16,6 +16,7 @@
 #include "core/engine/sequence_source.h"
 #include "core/engine/served_export.h"
 #include "core/engine/side_file_digests.h"
+#include "core/engine/tied_ends.h"
 #include "core/engine/width_check.h"
 #include "swage/border.h"
 #include "swage/io/left_out.h"
@@ -230,9 +231,10 @@ absl::Status make_exporters(RunSetup& setup) {
         auto exporter,
         setup.loader->exporter(spec.use, spec.params, absl::StrCat("export \"", spec.name, "\"")));
     setup.writers.emplace_back(spec, std::move(exporter), setup.pipeline.run.work);
+    SWAGE_ASSIGN_OR_RETURN(const auto asked, planned_for(setup, setup.writers.back(), planned));
     const RemarkLog said;
-    SWAGE_RETURN_IF_ERROR(setup.writers.back().check(planned));
-    SWAGE_RETURN_IF_ERROR(check_serve(spec, planned, *setup.model));
+    SWAGE_RETURN_IF_ERROR(setup.writers.back().check(asked));
+    SWAGE_RETURN_IF_ERROR(check_serve(spec, asked, *setup.model));
     for (const std::string& text : said.texts())
       setup.remarks.push_back(absl::StrCat("export \"", spec.name, "\": ", printable(text)));
   }
@@ -326,6 +328,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> set_up_run(LoadedPipeline loaded,
   SWAGE_RETURN_IF_ERROR(open_the_model(*setup, compare));
   SWAGE_ASSIGN_OR_RETURN(setup->steps, plan_steps(setup->pipeline, setup->catalog, *setup->loader));
   SWAGE_RETURN_IF_ERROR(check_order(setup->steps, *setup->model, *setup->loader));
+  SWAGE_RETURN_IF_ERROR(keep_tied(*setup));
   SWAGE_RETURN_IF_ERROR(check_ends(*setup));
   SWAGE_RETURN_IF_ERROR(make_exporters(*setup));
   SWAGE_RETURN_IF_ERROR(draw_calibration(*setup));

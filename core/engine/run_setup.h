@@ -27,6 +27,7 @@ struct RunSetup {
   std::vector<PlannedStep> steps;
   std::vector<LinearSummary> planned;  // of every linear (outcome.h)
   std::set<std::string> carried;       // of these: as a compressed checkpoint holds them
+  std::string tied_head;  // shares the matrix of a compressed embedding; empty: none (tied_ends.h)
   std::vector<ExportWriter> writers;
   SequenceSet calibration;       // empty: no step measures
   std::vector<DrawnData> drawn;  // of the calibration, where there is one, and every evaluation

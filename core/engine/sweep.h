@@ -49,6 +49,7 @@ class Sweep {
   absl::Status work_on(EndBlock& end, RunRecord* record);
   absl::StatusOr<std::unique_ptr<EndBlock>> work_on_head(const std::shared_ptr<Head>& head,
                                                          RunRecord* record);
+  absl::StatusOr<std::unique_ptr<EndBlock>> tie_head(const std::shared_ptr<Head>& head);
   absl::Status write_end(const std::string& part, EndBlock* end,
                          const std::deque<Parameter>& parameters, RunRecord* record);
   void drop_calibration();

@@ -37,9 +37,9 @@ absl::Status Sweep::work_on(EndBlock& end, RunRecord* record) {
 absl::Status Sweep::write_end(const std::string& part, EndBlock* end,
                               const std::deque<Parameter>& parameters, RunRecord* record) {
   for (ExportWriter& writer : setup_.writers) {
-    SWAGE_ASSIGN_OR_RETURN(
-        const auto items,
-        writer.write_end(part, end != nullptr ? &end->linear() : nullptr, parameters));
+    const bool has = end != nullptr && !(end->linear().name == setup_.tied_head && writer.ties());
+    SWAGE_ASSIGN_OR_RETURN(const auto items,
+                           writer.write_end(part, has ? &end->linear() : nullptr, parameters));
     record->stored(writer.spec().name, items);
   }
   SWAGE_RETURN_IF_ERROR(record_parts(part, record));
@@ -106,25 +106,45 @@ absl::StatusOr<std::unique_ptr<EndBlock>> Sweep::work_on_head(const std::shared_
   return end;
 }
 
+// The matrix of a tied head is what became of the embedding. It is made once more, of weights
+// alone: kept until now it would lie in memory all the time.
+absl::StatusOr<std::unique_ptr<EndBlock>> Sweep::tie_head(const std::shared_ptr<Head>& head) {
+  SWAGE_ASSIGN_OR_RETURN(const auto embedding, ends_.embedding(kLanguage, true));
+  SWAGE_ASSIGN_OR_RETURN(const auto table, end_of(embedding));
+  RunRecord told_before;
+  if (!table->linear().result()) SWAGE_RETURN_IF_ERROR(work_on(*table, &told_before));
+  SWAGE_ASSIGN_OR_RETURN(auto end, end_of(head));
+  Result result = *table->linear().result();
+  result.set_name(setup_.tied_head);
+  SWAGE_RETURN_IF_ERROR(end->linear().set_result(std::move(result)));
+  end->give_back();
+  end->of_end().set_view(View::kCompressed);
+  end->of_end().drop_float();
+  ends_.keep(head);
+  return end;
+}
+
 // A run that goes on behind it makes the head once more, in memory, as long as logits are asked
 // for.
 absl::Status Sweep::write_head() {
   SWAGE_ASSIGN_OR_RETURN(const bool done, is_done(journal_, "phase", "head"));
   SWAGE_ASSIGN_OR_RETURN(const bool evaluated, is_done(journal_, "phase", "evaluate"));
-  const bool again = setup_.planned_end(LinearPlace::kHead) != nullptr && !evaluated &&
-                     !setup_.evaluation->empty();
+  const bool compressed =
+      setup_.planned_end(LinearPlace::kHead) != nullptr || !setup_.tied_head.empty();
+  const bool again = compressed && !evaluated && !setup_.evaluation->empty();
   if (done && !again) return absl::OkStatus();
   Stopwatch watch;
   RunRecord record;
   SWAGE_ASSIGN_OR_RETURN(const auto head, ends_.head(true));
-  if (setup_.planned_end(LinearPlace::kEmbedding) != nullptr) {
+  const bool tied = !setup_.tied_head.empty();
+  if (setup_.planned_end(LinearPlace::kEmbedding) != nullptr && !tied) {
     SWAGE_RETURN_IF_ERROR(call_plugin(adapter_site(setup_.model->adapter_name(), "untie"), [&] {
       head->untie();
       return absl::OkStatus();
     }));
     ends_.accept();
   }
-  SWAGE_ASSIGN_OR_RETURN(const auto end, work_on_head(head, &record));
+  SWAGE_ASSIGN_OR_RETURN(const auto end, tied ? tie_head(head) : work_on_head(head, &record));
   if (done) return absl::OkStatus();
   SWAGE_RETURN_IF_ERROR(write_end("head", end.get(), head->parameters(), &record));
   for (const TokenStream& stream : streams_) {

@@ -253,15 +253,102 @@ TEST_F(EndsTest, AnEmbeddingIsRoundedByAStepThatMeasuresNothing) {
   expect_served({"dense"});
 }
 
-TEST_F(EndsTest, TheHeadOfAnEmbeddingThatIsCompressedStaysWhatTheTableWas) {
+const char kBoth[] =
+    "[[step]]\nname = \"named\"\nuse = \"rtn\"\nmatch = [\"model.embed_tokens\", \"lm_head\"]\n"
+    "weight = { bits = 8, group = 32, scale_dtype = \"fp16\" }\n";
+const char kHalfBlocks[] =
+    "[[step]]\nuse = \"gptq\"\nweight = { bits = 4, group = 32, scale_dtype = \"fp16\" }\n";
+const char kGguf[] = "[[export]]\nuse = \"gguf\"\npath = \"gguf\"\n";
+const char kMlx[] = "[[export]]\nuse = \"mlx\"\npath = \"mlx\"\n";
+
+TEST_F(EndsTest, ATiedHeadThatIsKeptStaysWhatTheTableWas) {
   tie();
-  ASSERT_OK(run(pipeline(step("rtn", kEmbedding, "bits = 8, group = 32") + perplexity() + kDense)));
+  ASSERT_OK(
+      run(pipeline(std::string(kBoth) + "[[step.override]]\nmatch = \"lm_head\"\nkeep = true\n" +
+                   perplexity() + kDense)));
   EXPECT_THAT(notes(), Contains(HasSubstr("the head stays as it is")));
   expect_verdicts();
   const at::Tensor table = read("model").at("model.embed_tokens.weight");
   EXPECT_TRUE(read("dense").at("lm_head.weight").equal(table));
   EXPECT_FALSE(read("dense").at("model.embed_tokens.weight").equal(table));
   expect_served({"dense"});
+}
+
+TEST_F(EndsTest, ATiedHeadReadsWhatBecomesOfTheEmbeddingAndIsStoredOnce) {
+  tie();
+  const std::string steps[] = {
+      step("rtn", kEmbedding, "bits = 8, group = 32, scale_dtype = \"fp16\""), kBoth};
+  std::map<std::string, std::string> files[2];
+  for (int i = 0; i < 2; ++i) {
+    SCOPED_TRACE(i);
+    for (const char* folder : {"gguf", "mlx", "dense", "runs"}) fs::remove_all(folder);
+    ASSERT_OK(run(pipeline(kHalfBlocks + steps[i] + perplexity() + kDense + kGguf + kMlx)));
+    EXPECT_THAT(notes(), Contains(HasSubstr("lm_head is tied to model.embed_tokens and reads")));
+    expect_verdicts();
+    EXPECT_GT(linear(kEmbedding).f64("error", 0), 0);
+    EXPECT_EQ(linear(kHead).table(), nullptr) << "it has no matrix of its own";
+    for (const char* folder : {"dense", "mlx", "gguf"})
+      EXPECT_TRUE(config(folder).flag("tie_word_embeddings", false)) << folder;
+    for (const char* folder : {"dense", "mlx"})
+      for (const auto& [name, tensor] : read(folder)) EXPECT_THAT(name, Not(HasSubstr("lm_head")));
+    files[i] = read_result("gguf");
+    expect_served({"dense", "mlx", "gguf"});
+  }
+  EXPECT_TRUE(files[0] == files[1]);
+}
+
+TEST_F(EndsTest, ReadersThatKnowNoTieGetTheMatrixTwice) {
+  tie();
+  const std::string liar = "[[export]]\nuse = \"liar\"\npath = \"out\"\nhow = \"honest\"\n";
+  ASSERT_OK(run(pipeline(kBoth + perplexity() + liar), {},
+                {std::string(std::getenv("SWAGE_BUILD_DIR")) + "/abi/abi_liar"}));
+  expect_verdicts();
+  EXPECT_THAT(notes(), Contains(HasSubstr("holds the matrix of model.embed_tokens twice")));
+  EXPECT_FALSE(config("out").flag("tie_word_embeddings", true));
+  const Tensors out = read("out");
+  EXPECT_TRUE(out.at("lm_head.weight").equal(out.at("model.embed_tokens.weight")));
+}
+
+TEST_F(EndsTest, AStoppedRunKeepsTheTie) {
+  tie();
+  const std::string toml = pipeline(kHalfBlocks + std::string(kBoth) + perplexity() + kGguf);
+  ASSERT_OK(run(toml));
+  const auto expected = read_folder("gguf");
+  const double compressed = figure();
+  const std::pair<const char*, const char*> places[] = {{"compress", "block 1"},
+                                                        {"evaluate", "window 2 of 4"}};
+  for (const auto& [phase, what] : places) {
+    SCOPED_TRACE(what);
+    for (const char* folder : {"gguf", "runs"}) fs::remove_all(folder);
+    stop_at(toml, phase, what);
+    ASSERT_OK(resume());
+    EXPECT_TRUE(read_folder("gguf") == expected);
+    EXPECT_EQ(figure(), compressed);
+  }
+}
+
+TEST_F(EndsTest, ATieIsGivenUpWhereTheEndsAreRotated) {
+  tie();
+  ASSERT_OK(
+      run(pipeline("[[step]]\nuse = \"quarot\"\n" + std::string(kBoth) + perplexity() + kDense)));
+  expect_verdicts();
+  EXPECT_FALSE(config("dense").flag("tie_word_embeddings", true));
+  EXPECT_TRUE(linear(kHead).has("weight")) << "compressed for itself";
+  expect_served({"dense"});
+}
+
+TEST_F(EndsTest, AFamilyThatScalesWhatItEmbedsKeepsTheTie) {
+  for (const char* file : {"config.json", "model.safetensors"})
+    fs::copy(test_data() / "parity/gemma2" / file, "model", fs::copy_options::overwrite_existing);
+  std::ofstream("ids.json") << "{\"input_ids\": [[1, 5, 9, 40, 33, 2, 7, 81, 64, 3, 11, 90]]}";
+  const std::string evaluate =
+      "[[evaluate]]\nuse = \"perplexity\"\nsource = \"ids.json\"\nlength = 12\n";
+  ASSERT_OK(run(pipeline(step("rtn", kEmbedding, "bits = 8, group = 8") + evaluate + kDense)));
+  expect_verdicts();
+  EXPECT_EQ(read("dense").count("lm_head.weight"), 0u);
+  const double compressed = figure();
+  ASSERT_OK(eval("dense", pipeline(evaluate)));
+  EXPECT_EQ(figure("original"), compressed);
 }
 
 TEST_F(EndsTest, WhatCannotWorkIsRefusedBeforeAnyWork) {
