@@ -14,10 +14,11 @@
 #include "metadata.h"
 #include "swage/io/checkpoint.h"
 #include "swage/plugin.h"
+#include "swage/source_check.h"
 #include "swage/status.h"
-#include "swage/tied_ends.h"
 #include "swage/store/hf_exporter.h"
 #include "swage/store/integer_form.h"
+#include "swage/tied_ends.h"
 
 namespace swage::gguf {
 namespace {
@@ -36,7 +37,7 @@ std::string stack_of(const std::string& linear) {
   return "";
 }
 
-class Gguf final : public store::PackedExporter {
+class Gguf final : public store::PackedExporter, public SourceCheck {
  public:
   explicit Gguf(const Params& params)
       : PackedExporter("GGUF"),
@@ -51,6 +52,12 @@ class Gguf final : public store::PackedExporter {
       return from_blocks(linear.name(), blocks);
     }();
     return form.ok() ? *form : linear;
+  }
+
+  absl::Status check_source(const ExportSource& source) const override {
+    SWAGE_RETURN_IF_ERROR(io::plan_gguf(source.config, source.shapes).status());
+    SWAGE_RETURN_IF_ERROR(io::gguf_keys(source.config, source.shapes).status());
+    return io::gguf_tokenizer(source.config, source.side_files).status();
   }
 
   absl::Status finish(ExportContext& context) override {
@@ -82,6 +89,7 @@ class Gguf final : public store::PackedExporter {
   bool takes(LinearPlace) const override { return true; }
 
   const void* do_query(std::string_view ability) const override {
+    if (ability == kSourceCheck) return static_cast<const SourceCheck*>(this);
     return ability == kTiedEnds ? this : nullptr;
   }
 

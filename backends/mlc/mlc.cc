@@ -8,6 +8,7 @@
 #include "swage/io/joined_tensors.h"
 #include "swage/plugin.h"
 #include "swage/remark.h"
+#include "swage/source_check.h"
 #include "swage/status.h"
 #include "swage/store/half_parameter.h"
 #include "swage/store/hf_exporter.h"
@@ -30,7 +31,7 @@ absl::Status wrong(const char* key, const Value& found, const std::string& expec
                                                  to_json(found, -1), ", expected ", expected));
 }
 
-class Mlc final : public store::HfExporter {
+class Mlc final : public store::HfExporter, public SourceCheck {
  public:
   explicit Mlc(const Params& params)
       : HfExporter("MLC", params), shard_bytes_(params.i64("shard_size") << 20) {}
@@ -40,7 +41,17 @@ class Mlc final : public store::HfExporter {
     return store::put_half(parameter, kQuantization, sink);
   }
 
+  absl::Status check_source(const ExportSource& source) const override {
+    std::vector<std::string> names;
+    for (const auto& [name, shape] : source.shapes) names.push_back(name);
+    return mlc_parameters(source.config, names).status();
+  }
+
  private:
+  const void* do_query(std::string_view ability) const override {
+    return ability == kSourceCheck ? static_cast<const SourceCheck*>(this) : nullptr;
+  }
+
   absl::Status fits(const LinearSummary& linear) const override {
     const auto refused = [](const std::string& why) { return absl::InvalidArgumentError(why); };
     SWAGE_RETURN_IF_ERROR(check_name(linear.name));

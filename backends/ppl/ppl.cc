@@ -6,6 +6,7 @@
 #include "swage/io/safetensors.h"
 #include "swage/plugin.h"
 #include "swage/remark.h"
+#include "swage/source_check.h"
 #include "swage/status.h"
 #include "swage/store/half_parameter.h"
 #include "swage/store/hf_exporter.h"
@@ -77,7 +78,7 @@ absl::StatusOr<Description> from_config(const Value& config) {
   return description;
 }
 
-class Ppl final : public store::HfExporter {
+class Ppl final : public store::HfExporter, public SourceCheck {
  public:
   explicit Ppl(const Params& params)
       : HfExporter("PPL", params), shard_bytes_(params.i64("shard_size") << 20) {}
@@ -86,7 +87,19 @@ class Ppl final : public store::HfExporter {
     return store::put_half(parameter, "PPL", sink);
   }
 
+  absl::Status check_source(const ExportSource& source) const override {
+    std::vector<std::string> names;
+    for (const auto& [name, shape] : source.shapes) names.push_back(name);
+    SWAGE_RETURN_IF_ERROR(opmx_params(source.config).status());
+    SWAGE_RETURN_IF_ERROR(head_dim_of(source.config).status());
+    return opmx_names(source.config, names).status();
+  }
+
  private:
+  const void* do_query(std::string_view ability) const override {
+    return ability == kSourceCheck ? static_cast<const SourceCheck*>(this) : nullptr;
+  }
+
   absl::Status fits(const LinearSummary& linear) const override {
     SWAGE_RETURN_IF_ERROR(check_name(linear.name));
     return describe(linear).status();

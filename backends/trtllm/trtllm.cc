@@ -5,6 +5,7 @@
 #include "scheme.h"
 #include "swage/folder_reader.h"
 #include "swage/plugin.h"
+#include "swage/source_check.h"
 #include "swage/store/fused_members.h"
 #include "swage/store/hf_exporter.h"
 
@@ -17,7 +18,7 @@ using Linears = std::vector<LinearSummary>;
 
 absl::Status refused(const std::string& why) { return absl::InvalidArgumentError(why); }
 
-class TrtLlm final : public store::HfExporter, public FolderReader {
+class TrtLlm final : public store::HfExporter, public FolderReader, public SourceCheck {
  public:
   explicit TrtLlm(const Params& params) : HfExporter("TensorRT-LLM"), ranks_(params.i64("ranks")) {}
 
@@ -26,8 +27,16 @@ class TrtLlm final : public store::HfExporter, public FolderReader {
     return trtllm::open_folder(path);
   }
 
+  absl::Status check_source(const ExportSource& source) const override {
+    SWAGE_ASSIGN_OR_RETURN(const Model model, Model::of(source.config, ranks_));
+    for (const auto& [name, shape] : source.shapes)
+      SWAGE_RETURN_IF_ERROR(place_of(name, model).status());
+    return absl::OkStatus();
+  }
+
  private:
   const void* do_query(std::string_view ability) const override {
+    if (ability == kSourceCheck) return static_cast<const SourceCheck*>(this);
     return ability == kFolderReader ? static_cast<const FolderReader*>(this) : nullptr;
   }
 

@@ -14,6 +14,7 @@
 #include "swage/call_site.h"
 #include "swage/io/safetensors.h"
 #include "swage/result.h"
+#include "swage/source_check.h"
 #include "swage/status.h"
 #include "swage/tied_ends.h"
 
@@ -134,6 +135,23 @@ absl::Status ExportWriter::check(const std::vector<LinearSummary>& planned) {
   planned_ = planned;
   return with_exit_code(
       annotate(call_plugin(site("check"), [&] { return exporter_->check(planned); }),
+               spec_.where.text()),
+      ExitCode::kPipeline);
+}
+
+absl::Status ExportWriter::check_source(const OpenedModel& model) const {
+  const SourceCheck* check = nullptr;
+  SWAGE_RETURN_IF_ERROR(call_plugin(site("query"), [&] {
+    check = static_cast<const SourceCheck*>(exporter_->query(kSourceCheck));
+    return absl::OkStatus();
+  }));
+  if (check == nullptr) return absl::OkStatus();
+  ExportSource source;
+  source.config = model.export_config();
+  for (const auto& [name, info] : model.header()) source.shapes[name] = info.shape;
+  SWAGE_ASSIGN_OR_RETURN(source.side_files, model.checkpoint().side_files());
+  return with_exit_code(
+      annotate(call_plugin(site("check_source"), [&] { return check->check_source(source); }),
                spec_.where.text()),
       ExitCode::kPipeline);
 }

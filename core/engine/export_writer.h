@@ -27,6 +27,8 @@ class ExportWriter {
   // Does it store one compressed matrix for both ends of a tied model (swage/tied_ends.h)?
   bool ties() const { return ties_; }
   absl::Status check(const std::vector<LinearSummary>& planned);
+  // What of the model beside its linears does the exporter refuse (swage/source_check.h)?
+  absl::Status check_source(const OpenedModel& model) const;
   // A new exporter of the same parameters, which has seen no block.
   absl::Status renew(Loader& loader);
 

@@ -234,6 +234,7 @@ absl::Status make_exporters(RunSetup& setup) {
     SWAGE_ASSIGN_OR_RETURN(const auto asked, planned_for(setup, setup.writers.back(), planned));
     const RemarkLog said;
     SWAGE_RETURN_IF_ERROR(setup.writers.back().check(asked));
+    SWAGE_RETURN_IF_ERROR(setup.writers.back().check_source(*setup.model));
     SWAGE_RETURN_IF_ERROR(check_serve(spec, asked, *setup.model));
     for (const std::string& text : said.texts())
       setup.remarks.push_back(absl::StrCat("export \"", spec.name, "\": ", printable(text)));

@@ -5,6 +5,7 @@
 #include "swage/folder_reader.h"
 #include "swage/io/checkpoint.h"
 #include "swage/model.h"
+#include "swage/source_check.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -29,6 +30,7 @@ TensorSink::~TensorSink() = default;
 ExportContext::~ExportContext() = default;
 Exporter::~Exporter() = default;
 FolderReader::~FolderReader() = default;
+SourceCheck::~SourceCheck() = default;
 io::Checkpoint::~Checkpoint() = default;
 
 EmbeddingSites Embedding::residual_sites() {

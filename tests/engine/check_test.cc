@@ -86,6 +86,32 @@ TEST_F(CheckTest, RefusesWhatAFormatCannotHold) {
   EXPECT_EQ(both(rtn("format = \"fp8-e5m2\", granularity = \"channel\"")).code, 3);
 }
 
+// Of a family that it does not know, before any work: nothing of it is left to the end of a run.
+TEST_F(CheckTest, RefusesAFamilyThatTheEngineDoesNotKnow) {
+  fs::copy(test_data() / "parity/bloom/config.json", "model", fs::copy_options::overwrite_existing);
+  fs::copy(test_data() / "parity/bloom/model.safetensors", "model",
+           fs::copy_options::overwrite_existing);
+  for (const char* use : {"mlc", "ppl", "trtllm"}) {
+    SCOPED_TRACE(use);
+    std::ofstream("pipeline.toml")
+        << "[model]\npath = \"model\"\n[[export]]\nuse = \"" << use << "\"\npath = \"out\"\n";
+    const Answer answer = swage({"check", "pipeline.toml"});
+    EXPECT_EQ(answer.code, 3) << answer.out;
+    EXPECT_THAT(answer.err, HasSubstr("check_source"));
+    EXPECT_THAT(answer.err, HasSubstr("bloom"));
+  }
+}
+
+TEST_F(CheckTest, RefusesATokenizerThatHasNoPlaceInTheFile) {
+  std::ofstream("pipeline.toml")
+      << "[model]\npath = \"model\"\n[[export]]\nuse = \"gguf\"\npath = \"out\"\n";
+  EXPECT_EQ(swage({"check", "pipeline.toml"}).code, 0);
+  std::ofstream("model/tokenizer.json") << "{\"model\": {\"type\": \"WordLevel\"}}";
+  const Answer answer = swage({"check", "pipeline.toml"});
+  EXPECT_EQ(answer.code, 3) << answer.out;
+  EXPECT_THAT(answer.err, HasSubstr("gguf: check_source"));
+}
+
 TEST_F(CheckTest, RefusesTextThatTheModelCannotRead) {
   fs::remove("model/tokenizer.json");
   const Answer answer = both("[[step]]\nuse = \"gptq\"\nweight = { bits = 4, group = 32 }\n");
