@@ -20,14 +20,16 @@ struct Arguments {
   std::vector<std::string> sets;
   std::vector<std::string> plugin_path;
   std::optional<int64_t> threads, micro_batch;
-  std::string events;                  // file for JSON Lines; empty: none
-  std::string input, output, compare;  // forward
-  std::optional<double> tolerance;     // forward, beside `compare`
-  std::string adapter;                 // forward, inspect, verify, convert; empty: config.json
-  std::string to, out, requantize;     // convert
-  std::string against;                 // verify
-  std::string sample;                  // verify, convert: --text
-  std::string recipe;                  // convert: the pipeline that it means
+  std::string events;                      // file for JSON Lines; empty: none
+  std::string input, output, compare;      // forward
+  std::optional<double> tolerance;         // forward, beside `compare`
+  std::string adapter;                     // forward, inspect, verify, convert; empty: config.json
+  std::string to, out, requantize;         // convert
+  std::string against;                     // verify
+  std::string serve, served_on;            // verify: engine profile, device
+  std::optional<int64_t> tensor_parallel;  // verify, beside `serve`
+  std::string sample;                      // verify, convert: --text
+  std::string recipe;                      // convert: the pipeline that it means
   bool quiet = false, json = false;
   bool overwrite = false;             // run, check, convert
   bool accept_plugin_change = false;  // resume

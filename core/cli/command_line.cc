@@ -11,7 +11,7 @@
 namespace swage {
 namespace {
 
-constexpr int64_t kMostThreads = 4096, kMostSequences = 1 << 20;
+constexpr int64_t kMostThreads = 4096, kMostSequences = 1 << 20, kMostDevices = 1024;
 
 // Texts of our own: what CLI11 says names types of C++.
 std::function<std::string(const std::string&)> whole_number(int64_t most) {
@@ -194,6 +194,16 @@ void CommandLine::add_work_verbs() {
       .add_option("--against", arguments_.against,
                   "Model that the checkpoint was made of: what was kept must be equal")
       ->type_name("MODEL");
+  CLI::Option* const serve =
+      verify
+          .add_option("--serve", arguments_.serve,
+                      "Engine profile: what that engine would refuse at load (swage help engines)")
+          ->type_name("NAME");
+  verify.add_option("--device", arguments_.served_on, "Device that it is served on: sm90, cpu")
+      ->type_name("DEVICE")
+      ->needs(serve);
+  number(verify, "--tensor-parallel", &arguments_.tensor_parallel, kMostDevices,
+         "Devices that share every matrix when it is served");
   text(verify, "Measure the checkpoint's perplexity on this text");
   adapter(verify);
   threads(verify);

@@ -15,6 +15,7 @@ struct CheckpointVerdict {
   std::vector<std::string> warnings;  // some programs would not take it, or not for the same
   int64_t compressed = 0, kept = 0;   // linears
   int64_t files = 0;                  // compared with the digests of swage_export.json
+  bool served = true;  // by the engine that was asked about; why not is among the problems
   // Against another model.
   struct Against {
     int64_t equal = 0, rounded = 0;  // tensors that were kept, bit for bit or in another dtype

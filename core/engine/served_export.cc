@@ -64,18 +64,24 @@ ServedModel served_model(const std::vector<LinearSummary>& planned, const Value&
   return model;
 }
 
-absl::Status check_serve(const ExportSpec& spec, const std::vector<LinearSummary>& planned,
-                         const OpenedModel& model) {
-  if (!spec.serve) return absl::OkStatus();
-  const ServeSpec& serve = *spec.serve;
+std::vector<std::string> serve_problems(const ServeSpec& serve, const std::string& use,
+                                        const std::vector<LinearSummary>& planned,
+                                        const OpenedModel& model) {
   const Value& config = model.export_config();
   const std::string& key = model.language_key();
   const ServedModel served = served_model(planned, key.empty() ? config : config[key]);
+  std::vector<std::string> problems;
+  for (const std::string& problem : check_served(*serve.engine, use, served, serve.serving))
+    problems.push_back(absl::StrCat(serve.engine->engine, ": ", problem));
+  return problems;
+}
+
+absl::Status check_serve(const ExportSpec& spec, const std::vector<LinearSummary>& planned,
+                         const OpenedModel& model) {
+  if (!spec.serve) return absl::OkStatus();
   Problems problems;
-  for (const std::string& problem : check_served(*serve.engine, spec.use, served, serve.serving)) {
-    problems.add(serve.where, absl::StrCat("export \"", spec.name, "\" for ", serve.engine->engine,
-                                           ": ", problem));
-  }
+  for (const std::string& problem : serve_problems(*spec.serve, spec.use, planned, model))
+    problems.add(spec.serve->where, absl::StrCat("export \"", spec.name, "\" for ", problem));
   return problems.status();
 }
 

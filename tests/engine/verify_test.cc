@@ -125,7 +125,33 @@ TEST_F(VerifyCheckpoint, JoinedLinearsOfUnlikeSchemesAreToldOf) {
   EXPECT_THAT(answer.out, HasSubstr("engines that join such matrices refuse unlike schemes"));
 }
 
+TEST_F(VerifyCheckpoint, AnEngineLoadsItOrSaysWhyNot) {
+  const Answer refused = swage({"verify", "packed", "--serve", "vllm-0.33", "--device", "sm90"});
+  EXPECT_EQ(refused.code, 6) << refused.out;
+  EXPECT_THAT(refused.err, HasSubstr("packed: vLLM 0.33: model.layers.0"));
+  EXPECT_THAT(refused.err, HasSubstr("(scales in fp32)"));
+  EXPECT_THAT(refused.out, HasSubstr("vllm-0.33 refuses it"));
+  for (const char* folder : {"packed", "runs"}) fs::remove_all(folder);
+  ASSERT_OK(
+      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { bits = 4, group "
+          "= 32, scale_dtype = \"bf16\" }\n[[export]]\nuse = \"compressed-tensors\"\n"
+          "path = \"packed\"\n"));
+  const Answer good = swage({"verify", "packed", "--serve", "vllm-0.33", "--device", "sm90"});
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_THAT(good.out, HasSubstr("vllm-0.33 takes these"));
+  const Answer cut = swage({"verify", "packed", "--serve", "vllm-0.33", "--tensor-parallel", "64"});
+  EXPECT_EQ(cut.code, 6) << cut.out;
+  EXPECT_THAT(cut.err, HasSubstr("64"));
+  const Answer other = swage({"verify", "packed", "--serve", "llama.cpp", "--json"});
+  EXPECT_EQ(other.code, 6) << other.err;
+  EXPECT_FALSE(must(parse_json(other.out, "out")).flag("served", true));
+  EXPECT_TRUE(
+      must(parse_json(swage({"verify", "packed", "--json"}).out, "out"))["serve"].is_null());
+}
+
 TEST_F(VerifyCheckpoint, MistakesOnTheCommandLine) {
+  EXPECT_EQ(swage({"verify", "packed", "--serve", "vlm"}).code, 2);
+  EXPECT_EQ(swage({"verify", "packed", "--device", "cpu"}).code, 2);
   EXPECT_EQ(swage({"verify", "nothing"}).code, 4);
   EXPECT_EQ(swage({"verify", "packed", "--against", "nothing"}).code, 4);
   EXPECT_EQ(swage({"verify", work_, "--against", "model"}).code, 2);

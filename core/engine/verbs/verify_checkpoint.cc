@@ -8,8 +8,11 @@
 #include "core/config/convert_recipe.h"
 #include "core/engine/checkpoint_check.h"
 #include "core/engine/evaluation.h"
+#include "core/engine/outcome.h"
 #include "core/engine/passage.h"
+#include "core/engine/served_export.h"
 #include "core/engine/verbs/verbs.h"
+#include "core/serve/engine_search.h"
 #include "swage/status.h"
 
 namespace swage {
@@ -49,6 +52,37 @@ absl::StatusOr<Value> perplexity_on(const std::string& text, const OpenedModel& 
   return metrics["perplexity"]["original"];
 }
 
+// The engine of --serve; none where it is absent.
+absl::StatusOr<std::optional<ServeSpec>> engine_of(const Arguments& arguments,
+                                                   const Catalog& catalog) {
+  if (arguments.serve.empty()) return std::optional<ServeSpec>();
+  ServeSpec spec;
+  const Formats formats(catalog);
+  SWAGE_ASSIGN_OR_RETURN(EngineProfile engine,
+                         find_engine(arguments.serve, engine_search_path(catalog), &formats));
+  spec.engine = std::make_shared<const EngineProfile>(std::move(engine));
+  spec.serving.tensor_parallel = arguments.tensor_parallel.value_or(1);
+  if (!arguments.served_on.empty()) {
+    SWAGE_ASSIGN_OR_RETURN(spec.serving.device, parse_device(arguments.served_on));
+  }
+  return std::optional<ServeSpec>(std::move(spec));
+}
+
+absl::Status check_engine(const ServeSpec& serve, const OpenedModel& model, const Catalog& catalog,
+                          CheckpointVerdict* verdict) {
+  std::string use = "huggingface";
+  if (model.quantized()) {
+    SWAGE_ASSIGN_OR_RETURN(const auto reader, catalog.find_reader(model.form().method));
+    use = reader.component->name;
+  }
+  SWAGE_ASSIGN_OR_RETURN(const auto linears, planned_linears(Pipeline(), model));
+  for (std::string& problem : serve_problems(serve, use, linears, model)) {
+    verdict->problems.push_back(std::move(problem));
+    verdict->served = false;
+  }
+  return absl::OkStatus();
+}
+
 Value report(const OpenedModel& model, const CheckpointVerdict& verdict, const Arguments& arguments,
              const Value& metrics) {
   Value::Table table = {
@@ -59,6 +93,8 @@ Value report(const OpenedModel& model, const CheckpointVerdict& verdict, const A
       {"linears_kept", verdict.kept},
       {"files", verdict.files},
       {"metrics", metrics},
+      {"serve", arguments.serve.empty() ? Value() : Value(arguments.serve)},
+      {"served", arguments.serve.empty() ? Value() : Value(verdict.served)},
       {"warnings", Value::List(verdict.warnings.begin(), verdict.warnings.end())}};
   if (!arguments.against.empty()) {
     const CheckpointVerdict::Against& against = verdict.against;
@@ -81,6 +117,11 @@ void print(const Value& report) {
   if (report.has("compressed")) line("form", report.str("compressed", ""));
   line("linears", absl::StrCat(report.i64("linears_compressed", 0), " decode, ",
                                report.i64("linears_kept", 0), " in floats"));
+  if (report.has("serve"))
+    line("engine",
+         absl::StrCat(report.str("serve", ""), report.flag("served", false)
+                                                   ? " takes these schemes, sizes and names"
+                                                   : " refuses it"));
   if (report.i64("files", 0) > 0)
     line("files", absl::StrCat(report.i64("files", 0), " compared with swage_export.json"));
   if (const Value& against = report["against"]; !against.is_null()) {
@@ -118,10 +159,13 @@ absl::Status verify_checkpoint(const Arguments& arguments) {
   Loader loader(catalog);
   SWAGE_ASSIGN_OR_RETURN(const auto reporter,
                          Reporter::create({"", arguments.quiet || arguments.json}));
+  const auto engine = engine_of(arguments, catalog);
+  SWAGE_RETURN_IF_ERROR(with_exit_code(engine.status(), ExitCode::kUsage));
   CheckpointVerdict verdict;
   SWAGE_ASSIGN_OR_RETURN(const OpenedModel model, open_whole(arguments.target, catalog, loader));
   reporter->begin_phase("verify", 1, 0);
   SWAGE_RETURN_IF_ERROR(check_checkpoint(model, *reporter, &verdict));
+  if (*engine) SWAGE_RETURN_IF_ERROR(check_engine(**engine, model, catalog, &verdict));
   if (!arguments.against.empty()) {
     SWAGE_ASSIGN_OR_RETURN(const OpenedModel original,
                            open_whole(arguments.against, catalog, loader));
