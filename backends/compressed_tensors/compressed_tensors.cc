@@ -7,6 +7,7 @@
 #include "known_parts.h"
 #include "quantization_config.h"
 #include "stored_linear.h"
+#include "swage/exact_files.h"
 #include "swage/plugin.h"
 #include "swage/store/hf_exporter.h"
 
@@ -20,6 +21,10 @@ class CompressedTensors final : public store::HfExporter {
   explicit CompressedTensors(const Params& params) : HfExporter("compressed-tensors", params) {}
 
  private:
+  const void* do_query(std::string_view ability) const override {
+    return ability == kExactFiles ? this : nullptr;
+  }
+
   bool takes(LinearPlace place) const override { return place != LinearPlace::kEmbedding; }
 
   absl::Status fits(const LinearSummary& linear) const override {

@@ -2,6 +2,7 @@
 // for a block, as DeepSeek-V3 was published.
 
 #include "absl/strings/str_cat.h"
+#include "swage/exact_files.h"
 #include "swage/plugin.h"
 #include "swage/remark.h"
 #include "swage/store/fp8_blocks.h"
@@ -64,6 +65,10 @@ class Fp8 final : public store::HfExporter {
   explicit Fp8(const Params& params) : HfExporter("fp8", params) {}
 
  private:
+  const void* do_query(std::string_view ability) const override {
+    return ability == kExactFiles ? this : nullptr;
+  }
+
   absl::Status fits(const LinearSummary& linear) const override {
     SWAGE_ASSIGN_OR_RETURN(const Fp8Form form, store::fp8_form(*linear.weight));
     if (form.extent == Extent::kBlock) return store::check_fp8_blocks(linear);

@@ -12,6 +12,7 @@
 #include "core/engine/process.h"
 #include "core/load/origins.h"
 #include "swage/call_site.h"
+#include "swage/exact_files.h"
 #include "swage/io/safetensors.h"
 #include "swage/result.h"
 #include "swage/source_check.h"
@@ -126,6 +127,7 @@ ExportWriter::ExportWriter(const ExportSpec& spec, std::shared_ptr<Exporter> exp
       place_(spec.path, work) {
   const absl::Status status = call_plugin(site("query"), [&] {
     ties_ = exporter_->query(kTiedEnds) != nullptr;
+    if (exporter_->query(kExactFiles) != nullptr) remember_ = Remember::kBits;
     return absl::OkStatus();
   });
   ties_ = ties_ && status.ok();
@@ -172,7 +174,7 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
         encode(Parameter{linear.name + ".weight", linear.weight, linear.storage}, sink, items));
   } else {
     const Result& result = *linear.result();
-    items->push_back(item_of(result));
+    items->push_back(item_of(result, remember_));
     items->back().name = linear.name;
     SWAGE_RETURN_IF_ERROR(exporter_->encode(own_copy(result), sink));
   }
@@ -182,7 +184,7 @@ absl::Status ExportWriter::encode(Linear& linear, Sink& sink, std::vector<Stored
 
 absl::Status ExportWriter::encode(const Parameter& parameter, Sink& sink,
                                   std::vector<StoredItem>* items) {
-  items->push_back(item_of(parameter));
+  items->push_back(item_of(parameter, remember_));
   const Parameter own = {parameter.name, parameter.value.clone(), parameter.storage};
   return exporter_->encode_parameter(own, sink);
 }
@@ -232,7 +234,7 @@ absl::StatusOr<std::vector<StoredItem>> ExportWriter::write_carried(
   SWAGE_RETURN_IF_ERROR(make_folder(parts_));
   for (const auto& [name, rule] : model.ledger().carried) {
     SWAGE_ASSIGN_OR_RETURN(const at::Tensor tensor, model.checkpoint().weights().read(name));
-    items.push_back(item_of(name, tensor));
+    items.push_back(item_of(name, tensor, remember_));
     tensors.emplace_back(name, tensor);
     bytes += tensor.nbytes();
     if (bytes >= kCarriedBytes) SWAGE_RETURN_IF_ERROR(write());

@@ -69,6 +69,7 @@ class ExportWriter {
   std::string parts_;
   ExportPlace place_;
   bool ties_ = false;
+  Remember remember_ = Remember::kBitsAndValues;
   std::vector<LinearSummary> planned_;
 };
 

@@ -6,42 +6,15 @@
 #include <cmath>
 #include <vector>
 
+#include "swage/stats/column_errors.h"
 #include "swage/status.h"
 
 namespace swage {
 namespace {
 
-constexpr int64_t kColumns = 64;  // summed by one thread, in the order of the rows
+using stats::ColumnErrors;
 
-struct Part {
-  double difference = 0, weight = 0;
-  int64_t zeroed = 0;
-};
-
-template <class T>
-Part compare_columns(const at::Tensor& floats, const at::Tensor& result, int64_t first,
-                     int64_t width) {
-  const int64_t rows = floats.size(0), columns = floats.size(1);
-  const T* weight = floats.const_data_ptr<T>() + first;
-  const T* decoded = result.const_data_ptr<T>() + first;
-  // A sum for each column: they do not wait for each other.
-  double weights[kColumns] = {}, differences[kColumns] = {}, results[kColumns] = {};
-  for (int64_t row = 0; row < rows; ++row, weight += columns, decoded += columns) {
-    for (int64_t c = 0; c < width; ++c) {
-      const auto w = static_cast<double>(weight[c]), d = static_cast<double>(decoded[c]);
-      weights[c] += w * w;
-      differences[c] += (w - d) * (w - d);
-      results[c] += d * d;
-    }
-  }
-  Part part;
-  for (int64_t c = 0; c < width; ++c) {
-    part.weight += weights[c];
-    part.difference += differences[c];
-    part.zeroed += weights[c] != 0 && results[c] == 0;
-  }
-  return part;
-}
+constexpr int64_t kColumns = stats::kErrorColumns;  // summed by one thread
 
 // Most rows hold something in one of their first columns.
 template <class T>
@@ -72,16 +45,23 @@ RoundingError rounding_error(Linear& linear) {
   const at::Tensor floats = linear.weight.detach().to(at::kCPU, type).contiguous();
   const at::Tensor result = linear.effective_weight().detach().to(at::kCPU, type).contiguous();
   const int64_t columns = floats.size(1);
-  std::vector<Part> parts(static_cast<size_t>((columns + kColumns - 1) / kColumns));
-  at::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i * kColumns, width = std::min(kColumns, columns - first);
-      parts[static_cast<size_t>(i)] = wide ? compare_columns<double>(floats, result, first, width)
-                                           : compare_columns<float>(floats, result, first, width);
+  const int64_t rows = floats.size(0);
+  const auto compare = [&](int64_t first) {
+    const int64_t width = std::min(kColumns, columns - first);
+    if (wide) {
+      return stats::plain::column_errors(floats.const_data_ptr<double>() + first,
+                                         result.const_data_ptr<double>() + first, rows, columns,
+                                         width);
     }
+    return stats::column_errors(floats.const_data_ptr<float>() + first,
+                                result.const_data_ptr<float>() + first, rows, columns, width);
+  };
+  std::vector<ColumnErrors> parts(static_cast<size_t>((columns + kColumns - 1) / kColumns));
+  at::parallel_for(0, static_cast<int64_t>(parts.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) parts[static_cast<size_t>(i)] = compare(i * kColumns);
   });
-  Part sum;
-  for (const Part& part : parts) {
+  ColumnErrors sum;
+  for (const ColumnErrors& part : parts) {
     sum.difference += part.difference;
     sum.weight += part.weight;
     sum.zeroed += part.zeroed;

@@ -24,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kKind = "shard";
-constexpr auto kPatience = std::chrono::milliseconds(500);
 constexpr int64_t kNanoseconds = 1'000'000'000;
 
 std::string name_of(const std::string& path) { return fs::path(path).filename().string(); }
@@ -199,9 +198,11 @@ void ShardWatch::forget(absl::string_view error) {
 }
 
 std::vector<Journal::Entry> ShardWatch::news() {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (at_work_ && std::chrono::steady_clock::now() < end)
+  const auto begin = std::chrono::steady_clock::now();
+  while (at_work_ && std::chrono::steady_clock::now() < begin + patience_)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  patience_ -=
+      std::min<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin, patience_);
   const std::lock_guard<std::mutex> held(mutex_);
   std::vector<Journal::Entry> entries;
   for (Shard& shard : shards_) {

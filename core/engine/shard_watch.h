@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -63,6 +64,8 @@ class ShardWatch {
   std::vector<Shard> shards_;
   std::atomic<bool> stop_{false}, at_work_{false};
   std::thread thread_;
+  // What commits wait in all for digests: a small model's are then in its first one.
+  std::chrono::nanoseconds patience_ = std::chrono::milliseconds(500);
 };
 
 }  // namespace swage

@@ -13,14 +13,17 @@ struct StoredItem {
   std::string name;  // of a linear, or of a tensor
   bool is_linear = false;
   std::string digest;  // of the result with all its parts; of the tensor in its storage dtype
-  // Digests of the values in fp32 (of a linear: decoded), and of these rounded once.
+  // Digests of the values in fp32 (of a linear: decoded), and of these rounded once; "": not taken.
   std::string values, as_bfloat16, as_half;
   std::string input;  // of a linear: what its input passes, "" = nothing
 };
 
-StoredItem item_of(const Result& result);
-StoredItem item_of(const Parameter& parameter);
-StoredItem item_of(const std::string& name, const at::Tensor& tensor);
+// Values are what an exporter is held to that need not give back every bit.
+enum class Remember { kBits, kBitsAndValues };
+StoredItem item_of(const Result& result, Remember what = Remember::kBitsAndValues);
+StoredItem item_of(const Parameter& parameter, Remember what = Remember::kBitsAndValues);
+StoredItem item_of(const std::string& name, const at::Tensor& tensor,
+                   Remember what = Remember::kBitsAndValues);
 
 // With tensors of its own: whoever has `result` may write into them.
 Result own_copy(const Result& result);

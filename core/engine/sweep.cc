@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -20,6 +21,14 @@ namespace swage {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Where nothing passes through a block, its work is as short as a look at its bytes: pages that the
+// kernel takes back and clears again would be half of it. The next block asks for the same pieces.
+constexpr int64_t kBlocksOfFreeMemory = 16;
+void keep_free_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+}
 
 std::string key_of(const BlockId& id) { return absl::StrFormat("%s-%05d", id.tower, id.index); }
 
@@ -77,6 +86,7 @@ absl::Status Sweep::run() {
   const auto count = static_cast<int64_t>(blocks_.size());
   SWAGE_RETURN_IF_ERROR(ends_.transform(setup_.steps, reporter_));
   SWAGE_RETURN_IF_ERROR(make_streams(done < count || setup_.measures_head()));
+  if (streams_.empty()) keep_free_memory();
   SWAGE_RETURN_IF_ERROR(begin(done));
   if (done < count) {
     setup_.shards->start();
@@ -180,7 +190,7 @@ absl::Status Sweep::renew_plugins() {
 
 absl::Status Sweep::block(Block& block, int64_t index) {
   // Free memory between pieces in use would add up from block to block.
-  malloc_trim(0);
+  if (!streams_.empty() || index % kBlocksOfFreeMemory == 0) malloc_trim(0);
   SWAGE_RETURN_IF_ERROR(renew_plugins());
   const bool last = ends_calibration(index);
   const std::string& adapter = setup_.model->adapter_name();

@@ -1,7 +1,6 @@
 // Digests: XXH3-128 over every field that is stored (see docs/decisions/xxhash.md).
-#include <xxhash.h>
-
 #include "swage/result.h"
+#include "xxh3.h"
 
 namespace swage {
 namespace {

@@ -50,6 +50,8 @@ int main(int argc, char** argv) {
   // Free memory is joined when a large piece is asked for; between the names of 90,000 tensors that
   // would happen all the time.
   mallopt(M_MXFAST, 0);
+  // What one thread frees, the next block's loader takes.
+  mallopt(M_ARENA_MAX, 1);
   swage::install_crash_handler();
   swage::install_interrupt_handler();
   c10::GradMode::set_enabled(false);  // what trains turns it on for itself
