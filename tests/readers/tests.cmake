@@ -6,14 +6,14 @@ if(SWAGE_SANITIZE OR SWAGE_FUZZ)
   return()
 endif()
 foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transformers-small-with_layouts
-    transformers-small-with_fp8 transformers-model vllm-model gguf-small gguf-model)
+    transformers-small-with_fp8 transformers-model vllm-model gguf-small gguf-model gguf-small-gguf_fits)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
 # What takes too long beside everything else: `ctest -L readers-long`, and not without that label.
-foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small gguf-small-gguf_families)
+foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small gguf-small-gguf_families gguf-model-gguf_fits)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
