@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <climits>
 #include <clocale>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 
@@ -86,6 +87,46 @@ StandardFiles& standard_files() {
   return *files;
 }
 
+// The process has one mask, and to ask for it by a call is to change it: files that other threads
+// make in between would be theirs alone.
+mode_t current_umask() {
+  constexpr char kKey[] = "\nUmask:";
+  char status[512] = {};
+  const int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+  const ssize_t size = file < 0 ? -1 : read(file, status, sizeof status - 1);
+  if (file >= 0) close(file);
+  const char* const line = size > 0 ? std::strstr(status, kKey) : nullptr;
+  if (line != nullptr) return static_cast<mode_t>(std::strtoul(line + sizeof kKey - 1, nullptr, 8));
+  const mode_t mask = umask(077);
+  umask(mask);
+  return mask;
+}
+
+// The mask from before the first of the calls that threads are in: what a later one finds may be
+// what an earlier one has set.
+class Umask {
+ public:
+  void enter() {
+    const std::lock_guard lock(mutex_);
+    if (calls_++ == 0) mask_ = current_umask();
+  }
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    umask(mask_);
+    --calls_;
+  }
+
+ private:
+  std::mutex mutex_;
+  int calls_ = 0;
+  mode_t mask_ = 0;
+};
+
+Umask& process_umask() {
+  static auto* const mask = new Umask;
+  return *mask;
+}
+
 // A lower hard limit stays, but for those who may raise it.
 void restore_limit(__rlimit_resource_t which, const rlimit& before) {
   rlimit now = {};
@@ -108,12 +149,11 @@ ProcessState::ProcessState()
     : c_locale_(c_locale()),
       thread_locale_(uselocale(nullptr)),
       folder_(current_folder()),
-      umask_(umask(077)),  // there is no other way to ask for it
       threads_(at::get_num_threads()),
       gradients_(c10::GradMode::is_enabled()),
       dtype_(c10::typeMetaToScalarType(c10::get_default_dtype())),
       errno_(errno) {
-  umask(umask_);
+  process_umask().enter();
   standard_files().enter();
   for (size_t i = 0; i < kLimits.size(); ++i) getrlimit(kLimits[i], &limits_[i]);
   std::fegetenv(&floats_);
@@ -136,7 +176,7 @@ void ProcessState::restore() const {
   if (!folder_.empty() && current_folder() != folder_ && chdir(folder_.c_str()) != 0) {
     // Someone removed it meanwhile: there is nothing to go back to.
   }
-  umask(umask_);
+  process_umask().leave();
   stop_timers();
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &handlers_[i], nullptr);
   for (size_t i = 0; i < kLimits.size(); ++i) restore_limit(kLimits[i], limits_[i]);

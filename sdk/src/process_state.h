@@ -31,7 +31,6 @@ class ProcessState {
   std::string c_locale_;
   locale_t thread_locale_;
   std::string folder_;
-  mode_t umask_;
   std::array<struct sigaction, kSignals.size()> handlers_;
   sigset_t blocked_;
   std::array<rlimit, kLimits.size()> limits_;

@@ -4,7 +4,9 @@
 
 #include <cfenv>
 #include <csignal>
+#include <future>
 #include <limits>
+#include <thread>
 
 #include "swage/call_site.h"
 #include "tests/abi/support.h"
@@ -60,6 +62,27 @@ TEST(ProcessState, IsThatFromBeforeTheCallOnEveryThread) {
   EXPECT_EQ(umask(mask), 022u);
   EXPECT_EQ(fs::current_path(), folder);
   EXPECT_EQ(at::get_num_threads(), 2);
+}
+
+TEST(ProcessState, ACallThatBeginsInAnotherKeepsTheUmaskFromBeforeBoth) {
+  const mode_t mask = umask(022);
+  std::promise<void> begun, ended;
+  std::thread other;
+  static_cast<void>(call_plugin({"spoiler", "", ""}, [&] {
+    umask(0);
+    other = std::thread([&] {
+      static_cast<void>(call_plugin({"other", "", ""}, [&] {
+        begun.set_value();
+        ended.get_future().wait();
+        return absl::OkStatus();
+      }));
+    });
+    begun.get_future().wait();
+    return absl::OkStatus();
+  }));
+  ended.set_value();
+  other.join();
+  EXPECT_EQ(umask(mask), 022u);
 }
 
 }  // namespace
