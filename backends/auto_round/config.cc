@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "swage/status.h"
 #include "swage/store/config_table.h"
+#include "swage/store/gptq_linear.h"
 #include "swage/store/hf_exporter.h"
 #include "swage/store/module_pattern.h"
 
@@ -21,22 +22,31 @@ using store::IntegerForm;
 
 constexpr char kPath[] = "quantization_config";
 constexpr char kScales[] = "swage_scale_dtype";  // "scale_dtype" is what AutoRound computed with
-constexpr char kLessOne[] = "auto_round:auto_gptq", kPlain[] = "auto_round";
 constexpr int64_t kMostColumns = int64_t{1} << 30;
 constexpr int kFloats = 16;  // bits that stand for none
+constexpr int kAwqBits = 4;
 
-// Zero points minus one? The part behind names the kernel that AutoRound would take.
-const std::map<std::string, bool, std::less<>>& packings() {
-  static const std::map<std::string, bool, std::less<>> all = {
-      {"auto", true},
-      {kLessOne, true},
-      {"auto_round:gptq", true},
-      {"auto_round:auto_gptq:exllamav2", true},
-      {"auto_round:gptq:exllamav2", true},
-      {kPlain, false},
-      {"auto_round:gptqmodel", false},
-      {"auto_round:exllamav2", false},
-      {"auto_round:tritonv2", false}};
+constexpr char kLessOne[] = "auto_round:auto_gptq", kPlain[] = "auto_round",
+               kAwq[] = "auto_round:auto_awq";
+
+const char* name_of(Packing packing) {
+  return packing == Packing::kAwq ? kAwq : packing == Packing::kPlain ? kPlain : kLessOne;
+}
+
+// By their names in configs, some of which name the kernel that AutoRound would take, too.
+const std::map<std::string, Packing, std::less<>>& packings() {
+  static const std::map<std::string, Packing, std::less<>> all = {
+      {"auto", Packing::kLessOne},
+      {kLessOne, Packing::kLessOne},
+      {"auto_round:gptq", Packing::kLessOne},
+      {"auto_round:auto_gptq:exllamav2", Packing::kLessOne},
+      {"auto_round:gptq:exllamav2", Packing::kLessOne},
+      {kPlain, Packing::kPlain},
+      {"auto_round:gptqmodel", Packing::kPlain},
+      {"auto_round:exllamav2", Packing::kPlain},
+      {"auto_round:tritonv2", Packing::kPlain},
+      {kAwq, Packing::kAwq},
+      {"auto_round:awq", Packing::kAwq}};
   return all;
 }
 
@@ -83,14 +93,21 @@ absl::StatusOr<Value> find_extra(const Value& extra, const store::StoredModule& 
   return found.value_or(Value());
 }
 
+absl::Status read_extra(const Value& extra, const store::StoredModule& module, IntegerForm* form) {
+  ConfigTable own(extra, absl::StrCat(kPath, ".extra_config.", module.name()));
+  if (const int64_t* const bits = extra["bits"].integer(); bits != nullptr && *bits >= kFloats)
+    own.fail("bits", absl::StrCat("fewer: there is ", module.full("qweight")));
+  read_scheme(&own, form);
+  return own.status();
+}
+
 }  // namespace
 
-Value make_config(const ExportContext& context) {
+Value make_config(const ExportContext& context, Packing packing) {
   const std::vector<store::IntegerSet> sets = store::integer_sets(context.linears());
-  const bool symmetric = sets.front().form.symmetric;
   Value::Table block = scheme(sets.front().form);
   block["quant_method"] = "auto-round";
-  block["packing_format"] = symmetric ? kLessOne : kPlain;
+  block["packing_format"] = name_of(packing);
   block["data_type"] = "int";
   const LinearSummary first = store::compressed_of(context.linears()).front();
   block[kScales] = store::dtype_name(store::scale_type(first));
@@ -117,14 +134,14 @@ absl::StatusOr<StoredAs> read_config(const Value& block, const store::StoredModu
   if (method != "auto-round" && method != "intel/auto-round")
     table.fail("quant_method", "\"auto-round\"");
   if (!table.has("bits")) table.fail("bits", "2 to 8");
-  read_scheme(&table, &stored.form.integers);
+  read_scheme(&table, &stored.form);
   table.expect_none("rotation_config");
   const auto packing = packings().find(table.text({"packing_format", "backend"}, kLessOne));
   if (packing == packings().end()) {
     table.fail(table.has("packing_format") ? "packing_format" : "backend",
-               absl::StrCat("\"", kLessOne, "\" or \"", kPlain, "\""));
+               absl::StrCat("\"", kLessOne, "\", \"", kAwq, "\" or \"", kPlain, "\""));
   } else {
-    stored.form.zeros_less_one = packing->second;
+    stored.packing = packing->second;
   }
   if (const std::string name = table.text({kScales}, ""); !name.empty()) {
     stored.scales = store::dtype_named(name);
@@ -132,12 +149,11 @@ absl::StatusOr<StoredAs> read_config(const Value& block, const store::StoredModu
   }
   SWAGE_RETURN_IF_ERROR(table.status());
   SWAGE_ASSIGN_OR_RETURN(const Value extra, find_extra(block["extra_config"], module));
-  if (extra.is_null()) return stored;
-  ConfigTable own(extra, absl::StrCat(kPath, ".extra_config.", module.name()));
-  if (const int64_t* const bits = extra["bits"].integer(); bits != nullptr && *bits >= kFloats)
-    own.fail("bits", absl::StrCat("fewer: there is ", module.full("qweight")));
-  read_scheme(&own, &stored.form.integers);
-  SWAGE_RETURN_IF_ERROR(own.status());
+  if (!extra.is_null()) SWAGE_RETURN_IF_ERROR(read_extra(extra, module, &stored.form));
+  if (stored.packing == Packing::kAwq && stored.form.bits != kAwqBits)
+    return absl::InvalidArgumentError(absl::StrCat("config.json: ", kPath, " gives ", module.name(),
+                                                   " codes of ", stored.form.bits,
+                                                   " bits, expected ", kAwqBits, " in ", kAwq));
   return stored;
 }
 

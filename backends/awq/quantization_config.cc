@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "swage/status.h"
+#include "swage/store/awq_linear.h"
 
 namespace swage::awq {
 namespace {
@@ -75,24 +76,10 @@ bool Description::leaves(const std::string& module) const {
 }
 
 absl::StatusOr<Description> describe(const LinearSummary& linear) {
-  if (linear.activation) return refused("its inputs stay in floats; leave activation out");
+  SWAGE_RETURN_IF_ERROR(store::awq_fits(linear));
   Description description;
   SWAGE_ASSIGN_OR_RETURN(description.form, store::integer_form(*linear.weight));
-  const store::IntegerForm& form = description.form;
-  if (form.bits != kBits) return refused("it has codes of 4 bits alone; use bits = 4");
-  if (form.float_zeros) return refused("its zero points are codes; use zero = \"int\"");
-  const int64_t width = form.group_width(linear.in);
-  if (linear.in % width != 0)
-    return refused(absl::StrCat("groups of ", width, " do not fill rows of ", linear.in,
-                                "; use a group size that divides ", linear.in));
-  if (linear.out % 8 != 0)
-    return refused(absl::StrCat("eight rows share a word and the linear has ", linear.out,
-                                "; keep this linear"));
   description.scale_dtype = store::scale_type(linear);
-  if (description.scale_dtype != at::kHalf && description.scale_dtype != at::kBFloat16)
-    return refused(absl::StrCat("its scales are fp16, and these are ",
-                                store::dtype_name(description.scale_dtype),
-                                "; write scale_dtype = \"fp16\" into the weight scheme"));
   return description;
 }
 

@@ -13,7 +13,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 const char kLinear[] = "model.layers.0.mlp.up_proj";
-const Value::Table kParams = {{"shard_size", 5000}};
+const Value::Table kParams = {{"packing", "auto_gptq"}, {"shard_size", 5000}};
+const Value::Table kAwq = {{"packing", "auto_awq"}, {"shard_size", 5000}};
 
 std::string layer(int index, const std::string& linear) {
   return "model.layers." + std::to_string(index) + "." + linear;
@@ -42,6 +43,48 @@ TEST(AutoRoundExporter, FilesDecodeToWhatWasEncoded) {
       }
     }
   }
+}
+
+TEST(AutoRoundExporter, FilesInAwqsLayoutDecodeToWhatWasEncoded) {
+  for (const char* json :
+       {R"({"group": 32})", R"({"group": 16, "symmetric": false})", R"({"granularity": "channel"})",
+        R"({"granularity": "channel", "symmetric": false})"}) {
+    for (const at::ScalarType scales : {at::kBFloat16, at::kHalf}) {
+      SCOPED_TRACE(json);
+      const Result linear = quantized(kLinear, 64, 96, scheme(json), scales);
+      Export run("auto_round", kAwq);
+      run.add(linear);
+      run.finish();
+      const Result back = must(run.decode(kLinear));
+      EXPECT_EQ(digest(back), digest(linear));
+      EXPECT_TRUE(at::equal(decode(back), decode(linear)));
+      EXPECT_EQ(*block(run)["packing_format"].text(), "auto_round:auto_awq");
+    }
+  }
+}
+
+// Column 5 of the matrix is row 5 of the file; zero points are stored as they are.
+TEST(AutoRoundExporter, WritesTheTensorsOfAwq) {
+  Export run("auto_round", kAwq);
+  const Result linear = quantized(kLinear, 32, 64, scheme(R"({"group": 32, "symmetric": false})"));
+  const Result other = quantized(layer(1, "mlp.up_proj"), 32, 64, scheme(R"({"group": 64})"));
+  run.add(linear);
+  run.add(other);
+  run.finish();
+  const std::string name = kLinear;
+  const at::Tensor words = must(run.files().read(name + ".qweight"));
+  const at::Tensor points = must(run.files().read(name + ".qzeros"));
+  ASSERT_EQ(words.sizes(), at::IntArrayRef({64, 4}));
+  ASSERT_EQ(points.sizes(), at::IntArrayRef({2, 4}));
+  const at::Tensor codes = linear.part("codes").select(1, 5).to(at::kInt) + 8;
+  const at::Tensor zeros = linear.part("zeros").select(1, 1).to(at::kInt) + 8;
+  constexpr int kOrder[] = {0, 2, 4, 6, 1, 3, 5, 7};
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(words[5][1].item<int32_t>() >> (4 * i) & 15, codes[8 + kOrder[i]].item<int>());
+    EXPECT_EQ(points[1][3].item<int32_t>() >> (4 * i) & 15, zeros[24 + kOrder[i]].item<int>());
+  }
+  for (const Result& each : {linear, other})
+    EXPECT_EQ(digest(must(run.decode(each.name()))), digest(each)) << "one symmetric, one not";
 }
 
 TEST(AutoRoundExporter, WritesTheTensorsOfGptqWithoutGroups) {
@@ -84,8 +127,8 @@ TEST(AutoRoundExporter, NamesWhateverIsNotLikeTheOthers) {
   EXPECT_EQ(run.decode(layer(1, "mlp.down_proj")).status().code(), absl::StatusCode::kNotFound);
 }
 
-std::string refusal(const std::vector<Result>& linears) {
-  Export run("auto_round", kParams);
+std::string refusal(const std::vector<Result>& linears, const Value::Table& params = kParams) {
+  Export run("auto_round", params);
   std::vector<LinearSummary> planned;
   for (const Result& linear : linears) planned.push_back(summary(linear));
   return std::string(run.exporter().check(planned).message());
@@ -103,6 +146,9 @@ TEST(AutoRoundExporter, RefusesWhatFilesCannotHold) {
       quantized(layer(0, "b"), 32, 64, scheme(R"({"group": 32, "symmetric": false})"));
   EXPECT_THAT(refusal({symmetric, other}), HasSubstr("one format of zero points for all"));
   const RemarkLog log;
+  EXPECT_EQ(refusal({symmetric, other}, kAwq), "");
+  EXPECT_THAT(refusal({quantized(kLinear, 32, 64, scheme(R"({"bits": 8, "group": 32})"))}, kAwq),
+              HasSubstr("it has codes of 4 bits alone; use bits = 4"));
   EXPECT_EQ(refusal({symmetric}), "");
   EXPECT_TRUE(log.texts().empty());
   EXPECT_EQ(refusal({other}), "");
@@ -111,8 +157,9 @@ TEST(AutoRoundExporter, RefusesWhatFilesCannotHold) {
 
 class AutoRoundForeign : public testing::Test {
  protected:
-  explicit AutoRoundForeign(const char* json = R"({"group": 32})")
-      : linear_(quantized(kLinear, 32, 96, scheme(json), at::kHalf)), run_("auto_round", kParams) {
+  explicit AutoRoundForeign(const char* json = R"({"group": 32})",
+                            const Value::Table& params = kParams)
+      : linear_(quantized(kLinear, 32, 96, scheme(json), at::kHalf)), run_("auto_round", params) {
     run_.add(linear_);
     run_.finish();
     config_ = *block(run_).table();
@@ -164,8 +211,11 @@ TEST_F(AutoRoundForeign, IsReportedByKeyOfTheConfig) {
   EXPECT_THAT(with("bits", "8"), HasSubstr("qzeros is [3, 4], expected [2, 8]"));
   EXPECT_THAT(with("group_size", "[128, 128]"), HasSubstr("group_size is [128,128]"));
   EXPECT_THAT(with("sym", "\"yes\""), HasSubstr("sym is \"yes\""));
-  EXPECT_THAT(with("packing_format", "\"auto_round:auto_awq\""),
-              HasSubstr("packing_format is \"auto_round:auto_awq\", expected"));
+  EXPECT_THAT(with("packing_format", "\"auto_round:fp8\""),
+              HasSubstr("packing_format is \"auto_round:fp8\", expected"));
+  EXPECT_THAT(
+      with("packing_format", "\"auto_round:auto_awq\""),
+      HasSubstr("qweight is 12 columns of input, expected a multiple of the group size 32"));
   EXPECT_THAT(with("data_type", "\"mx_fp\""), HasSubstr("data_type is \"mx_fp\""));
   EXPECT_THAT(with("act_bits", "8"), HasSubstr("act_bits is 8, expected 16"));
   EXPECT_THAT(with("rotation_config", R"({"a": 1})"), HasSubstr("rotation_config is"));
@@ -175,6 +225,37 @@ TEST_F(AutoRoundForeign, IsReportedByKeyOfTheConfig) {
   EXPECT_THAT(with("extra_config", R"({"model.layers.0.mlp.up_proj": {"bits": 16}})"),
               HasSubstr("bits is 16, expected fewer: there is model.layers.0.mlp.up_proj.qweight"));
   EXPECT_THAT(with("extra_config", R"({"(": {}})"), HasSubstr("is not understood"));
+}
+
+class AutoRoundForeignAwq : public AutoRoundForeign {
+ protected:
+  AutoRoundForeignAwq() : AutoRoundForeign(R"({"group": 32, "symmetric": false})", kAwq) {}
+};
+
+// What AutoRound writes under "auto_round" where 4 bits have zero points.
+TEST_F(AutoRoundForeignAwq, ReadsItsSpellings) {
+  const std::string whole = digest(linear_);
+  EXPECT_EQ(with("packing_format", "\"auto_round:awq\""), whole);
+  EXPECT_EQ(with("sym", "true"), whole) << "zero points in the file count";
+  const std::string own = R"({"bits": 4, "group_size": 32})";
+  config_["group_size"] = 128;
+  EXPECT_EQ(with("extra_config", R"({"model.layers.0.mlp.up_proj": )" + own + "}"), whole);
+  EXPECT_THAT(with("group_size", "128"),
+              HasSubstr("qweight is 96 columns of input, expected a multiple of the group size"));
+  EXPECT_EQ(with("bits", "5"),
+            "config.json: quantization_config gives model.layers.0.mlp.up_proj codes of 5 bits, "
+            "expected 4 in auto_round:auto_awq");
+}
+
+TEST_F(AutoRoundForeignAwq, EveryValueCounts) {
+  const TensorStore stored = run_.store();
+  for (const char* part : {"qweight", "qzeros", "scales"}) {
+    at::Tensor& tensor = run_.store().tensors[std::string(kLinear) + "." + part];
+    tensor = tensor.clone();
+    static_cast<uint8_t*>(tensor.mutable_data_ptr())[0] ^= 1;
+    EXPECT_NE(digest(must(read())), digest(linear_)) << part;
+    run_.store() = stored;
+  }
 }
 
 TEST_F(AutoRoundForeign, EveryValueCounts) {

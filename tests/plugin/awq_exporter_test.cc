@@ -258,7 +258,8 @@ TEST_F(AwqDamage, IsReportedByKeyOfTheConfig) {
   EXPECT_THAT(config("symmetric", "yes"), HasSubstr("symmetric is \"yes\""));
   EXPECT_THAT(config("scale_dtype", "int4"), HasSubstr("scale_dtype is \"int4\""));
   EXPECT_EQ(config("scale_dtype", "float32"), "another");
-  EXPECT_THAT(config("scale_dtype", "bfloat16"), HasSubstr("is no number of bfloat16"));
+  EXPECT_THAT(config("scale_dtype", "bfloat16"),
+              HasSubstr("scales is of other values, expected bfloat16s"));
   EXPECT_THAT(config("modules_to_not_convert", "mlp"), HasSubstr("expected a list of names"));
   EXPECT_THAT(config("modules_to_not_convert", Value::List{Value("")}),
               HasSubstr("expected a name"));
