@@ -12,9 +12,12 @@ namespace swage::modelopt {
 enum class Algorithm {
   kFp8,          // one scale for the tensor, inputs with a static one
   kFp8PerToken,  // a scale for each row, inputs with one for each token
+  kFp8Blocks,    // a scale for each 128 rows and columns, inputs in floats
+  kMxfp8,        // with inputs in mxfp8
   kNvfp4,        // with inputs in nvfp4
   kW4Nvfp4,      // inputs in floats
-  kW4Awq         // integers of 4 bits, symmetric, in groups
+  kW4Awq,        // integers of 4 bits, symmetric, in groups
+  kInt8          // integers of 8 bits, a scale for each row, inputs with a static one
 };
 const char* name_of(Algorithm algorithm);
 // InvalidArgument: none that is known here; which are.
@@ -26,6 +29,14 @@ struct Quantization {
 
   bool is_nvfp4() const {
     return algorithm == Algorithm::kNvfp4 || algorithm == Algorithm::kW4Nvfp4;
+  }
+  bool is_integer() const {
+    return algorithm == Algorithm::kW4Awq || algorithm == Algorithm::kInt8;
+  }
+  // With scales in fp32?
+  bool is_fp8() const {
+    return algorithm == Algorithm::kFp8 || algorithm == Algorithm::kFp8PerToken ||
+           algorithm == Algorithm::kFp8Blocks;
   }
 };
 inline bool operator==(const Quantization& a, const Quantization& b) {

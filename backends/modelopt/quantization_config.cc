@@ -52,19 +52,22 @@ Value producer() { return Value::Table{{"name", "modelopt"}, {"version", "0.39.0
 
 // A config group, but for its targets.
 Value::Table group_of(const Quantization& quantization) {
-  const bool integers = quantization.algorithm == Algorithm::kW4Awq;
+  const Algorithm algorithm = quantization.algorithm;
+  if (algorithm == Algorithm::kFp8Blocks) return {{kAlgorithm, name_of(algorithm)}};  // ModelOpt's
+  const bool eight = quantization.group == 0 || algorithm == Algorithm::kMxfp8;
   Value::Table weights = {{"dynamic", false},
-                          {"num_bits", quantization.group == 0 ? 8 : 4},
-                          {"type", integers ? "int" : "float"}};
+                          {"num_bits", eight ? 8 : 4},
+                          {"type", quantization.is_integer() ? "int" : "float"}};
   if (quantization.group > 0) weights[kGroup] = quantization.group;
   Value::Table inputs = weights;
-  if (quantization.algorithm == Algorithm::kFp8PerToken) {
+  if (algorithm == Algorithm::kInt8) weights["strategy"] = "channel";
+  if (algorithm == Algorithm::kFp8PerToken) {
     weights["strategy"] = "channel";
     inputs["dynamic"] = true;
     inputs["strategy"] = "token";
   }
   Value::Table group = {{"weights", std::move(weights)}};
-  if (quantization.algorithm != Algorithm::kW4Nvfp4 && !integers)
+  if (algorithm != Algorithm::kW4Nvfp4 && algorithm != Algorithm::kW4Awq)
     group["input_activations"] = std::move(inputs);
   return group;
 }
@@ -141,12 +144,14 @@ absl::StatusOr<Quantization> read(const std::string& path, const Value& table) {
   if (!algorithm.ok())
     return wrong(key, table[kAlgorithm], std::string(algorithm.status().message()));
   Quantization quantization{*algorithm, 0};
-  if (*algorithm == Algorithm::kFp8 || *algorithm == Algorithm::kFp8PerToken) return quantization;
-  const bool nvfp4 = quantization.is_nvfp4();
+  if (quantization.is_fp8() || *algorithm == Algorithm::kInt8) return quantization;
+  const bool nvfp4 = quantization.is_nvfp4(), mxfp8 = *algorithm == Algorithm::kMxfp8;
   const Value& group = table[kGroup];
   quantization.group = group.integer() != nullptr ? *group.integer() : 0;
   if (group.is_null() && nvfp4) quantization.group = 16;
+  if (group.is_null() && mxfp8) quantization.group = 32;
   if (nvfp4 && quantization.group != 16) return wrong(group_key, group, "16");
+  if (mxfp8 && quantization.group != 32) return wrong(group_key, group, "32");
   if (quantization.group < 1 || quantization.group > (int64_t{1} << 30))
     return wrong(group_key, group, "columns of a group");
   if (table.flag("has_zero_point", false))

@@ -1,4 +1,5 @@
 #include <ATen/ops/equal.h>
+#include <ATen/ops/exp2.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/rand.h>
@@ -26,6 +27,11 @@ const char kNvfp4[] = R"({"format": "nvfp4", "tensor_scale": "multiplies"})";
 const char kNvfp4Inputs[] =
     R"({"format": "nvfp4", "tensor_scale": "multiplies", "dynamic": false})";
 const char kInt4[] = R"({"group": 16})";
+const char kBlocks[] = R"({"format": "fp8-e4m3", "granularity": "block"})";
+const char kMxfp8[] = R"({"format": "mxfp8"})";
+const char kMxfp8Inputs[] = R"({"format": "mxfp8", "dynamic": true})";
+const char kInt8[] = R"({"bits": 8, "granularity": "channel"})";
+const char kInt8Inputs[] = R"({"bits": 8, "granularity": "tensor", "dynamic": false})";
 
 struct Kind {
   std::string weight, activation, algorithm;
@@ -34,14 +40,17 @@ const std::vector<Kind>& kinds() {
   static const std::vector<Kind> all = {
       {kTensor, kStatic, "FP8"},       {kChannel, kToken, "FP8_PER_CHANNEL_PER_TOKEN"},
       {kNvfp4, kNvfp4Inputs, "NVFP4"}, {kNvfp4, "", "W4A16_NVFP4"},
-      {kInt4, "", "W4A16_AWQ"},
+      {kInt4, "", "W4A16_AWQ"},        {kMxfp8, kMxfp8Inputs, "MXFP8"},
+      {kBlocks, "", "FP8_PB_WO"},      {kInt8, kInt8Inputs, "W8A8_SQ_PER_CHANNEL"},
   };
   return all;
 }
 
 Result make(const Kind& kind, const std::string& name = kLinear,
             at::ScalarType scales = at::kFloat) {
-  Result linear = quantized(name, 46, 96, scheme(kind.weight), scales);
+  const bool blocks = kind.weight == kBlocks;  // which are whole
+  Result linear =
+      quantized(name, blocks ? 256 : 46, blocks ? 128 : 96, scheme(kind.weight), scales);
   if (!kind.activation.empty()) linear.set_activation(activation(kind.activation));
   return linear;
 }
@@ -70,7 +79,7 @@ LinearSummary planned(const std::string& name, const std::string& weight, const 
 TEST(ModelOpt, FilesDecodeToWhatWasEncoded) {
   for (const Kind& kind : kinds()) {
     for (const at::ScalarType scales : {at::kFloat, at::kBFloat16, at::kHalf}) {
-      if (scales != at::kFloat && kind.algorithm != "W4A16_AWQ") continue;
+      if (scales != at::kFloat && kind.weight != kInt4 && kind.weight != kInt8) continue;
       SCOPED_TRACE(kind.algorithm + " " + c10::toString(scales));
       const Result linear = make(kind, kLinear, scales);
       Export run("modelopt", kParams);
@@ -138,6 +147,43 @@ TEST(ModelOpt, WritesNvfp4UnderMultipliers) {
   EXPECT_EQ(decode(linear)[0][1].item<float>(), (scale[0][0] * -6).to(at::kBFloat16).item<float>());
 }
 
+// Values are code times the scale of its block, its row or its 32 columns (2^(e - 127)).
+TEST(ModelOpt, FurtherAlgorithmsAreStoredAsReadersLookForThem) {
+  const std::string name = kLinear;
+  const auto open = [&](const Kind& kind, Export* run) {
+    const Result linear = make(kind);
+    run->add(linear);
+    run->finish();
+    return decode(linear);
+  };
+  Export blocks("modelopt", kParams), mx("modelopt", kParams), rows("modelopt", kParams);
+  const at::Tensor of_blocks = open(kinds()[6], &blocks), of_mx = open(kinds()[5], &mx),
+                   of_rows = open(kinds()[7], &rows);
+  const auto file = [&](const Export& run, const char* part) {
+    return must(run.files().read(name + part));
+  };
+  at::Tensor scale = file(blocks, ".weight_scale");
+  EXPECT_THAT(scale.sizes().vec(), ElementsAre(2, 1, 1, 1));
+  const at::Tensor wide = scale.expand({2, 128, 1, 128}).reshape({256, 128});
+  EXPECT_TRUE(at::equal(of_blocks, file(blocks, ".weight").to(at::kFloat) * wide));
+  EXPECT_FALSE(blocks.files().has(name + ".input_scale"));
+  EXPECT_EQ(to_json(block(blocks)["config_groups"]["group_0"], -1),
+            R"({"quant_algo":"FP8_PB_WO","targets":["Linear"]})");
+
+  scale = file(mx, ".weight_scale");
+  EXPECT_EQ(scale.scalar_type(), at::kByte);
+  EXPECT_THAT(scale.sizes().vec(), ElementsAre(46, 3));
+  const at::Tensor powers = at::exp2(scale.to(at::kFloat) - 127).repeat_interleave(32, 1);
+  EXPECT_TRUE(at::equal(of_mx, file(mx, ".weight").to(at::kFloat) * powers));
+  EXPECT_EQ(side_file(mx)["quantization"]["group_size"], Value(32));
+
+  scale = file(rows, ".weight_scale");
+  EXPECT_EQ(file(rows, ".weight").scalar_type(), at::kChar);
+  EXPECT_THAT(scale.sizes().vec(), ElementsAre(46));
+  EXPECT_TRUE(at::equal(of_rows, file(rows, ".weight").to(at::kFloat) * scale.unsqueeze(1)));
+  EXPECT_THAT(must(rows.files().shape(name + ".input_scale")), IsEmpty());
+}
+
 // What is served is what was measured: codes under the multiplier itself.
 TEST(ModelOpt, ComputesWithTheMultiplierThatIsStored) {
   const Result linear = make(kinds()[3]);
@@ -184,12 +230,19 @@ TEST(ModelOpt, RefusesWhatItHasNoWordsFor) {
            {R"({"bits": 8, "group": 16})", "", "4 bits"},
            {R"({"group": 16, "symmetric": false})", "", "symmetric"},
            {R"({"granularity": "channel"})", "", "in groups"},
-           {kInt4, "{}", "write no activation"},
+           {kInt4, R"({"dynamic": true})", "write no activation"},
+           {kInt8, R"({"bits": 8})", "dynamic = false"},
+           {kInt8, "", "4 bits, symmetric, in groups"},
+           {kMxfp8, "", "write activation = "},
+           {kMxfp8, R"({"format": "mxfp8", "scale_rule": "ceil"})", "scale them by \"even\""},
+           {R"({"format": "mxfp8", "element": "e5m2"})", kMxfp8Inputs, "elements are e4m3"},
+           {kBlocks, "", "46 by 96 is no multiple of 128"},
+           {R"({"format": "fp8-e4m3", "granularity": "block", "block_rows": 64})", "", "128 rows"},
            {R"({"group": 64})", "", "no multiple of 64"},
            {kTensor, "", "write activation = "},
            {kTensor, kToken, "a static one"},
            {kChannel, kStatic, "one for a token"},
-           {R"({"format": "fp8-e4m3", "granularity": "block"})", "", "use = \"fp8\""},
+           {kBlocks, kToken, "use = \"fp8\""},
            {R"({"format": "mxfp4"})", "", "no place for \"mxfp4\""}}) {
     SCOPED_TRACE(weight + " " + input);
     EXPECT_THAT(said({planned(kLinear, weight, input)}),
@@ -299,6 +352,25 @@ TEST_F(ModelOptDamage, EveryKeyCounts) {
   expect("a dtype of floats");
   key("scale_dtype") = "bfloat16";
   expect("is no number of bfloat16");
+}
+
+// Spellings of ModelOpt and scales as vLLM takes them, too.
+TEST_F(ModelOptDamage, FurtherAlgorithmsAreReadInTheirSpellings) {
+  open(kinds()[6]);
+  key("quant_algo") = "fp8_pb_wo";
+  tensor("weight_scale") = tensor("weight_scale").reshape({2, 1});
+  EXPECT_EQ(digest(must(read())), digest(linear_));
+  restore();
+  key("quant_algo") = "fp8_pb_real";
+  expect("quant_algo is \"fp8_pb_real\", expected");
+  open(kinds()[5]);
+  key("group_size") = Value();
+  EXPECT_EQ(digest(must(read())), digest(linear_));
+  key("group_size") = 16;
+  expect("group_size is 16, expected 32");
+  open(kinds()[7]);
+  store_.tensors[std::string(kLinear) + ".pre_quant_scale"] = at::ones({96});
+  expect("pre_quant_scale");
 }
 
 // AWQ's scales that were not folded into what comes before.
