@@ -14,6 +14,9 @@ CASES = {  # export, step
     "modelopt-rows": ('use = "modelopt"', 'weight = { format = "fp8-e4m3" }\nactivation = { format = "fp8-e4m3" }\n'),
     "modelopt-nvfp4": ('use = "modelopt"', 'weight = { format = "nvfp4", tensor_scale = "multiplies" }\n'
                        'activation = { format = "nvfp4", tensor_scale = "multiplies" }\n'),
+    "modelopt-mxfp8": ('use = "modelopt"', 'weight = { format = "mxfp8" }\nactivation = { format = "mxfp8" }\n'),
+    "modelopt-int8": ('use = "modelopt"', 'weight = { bits = 8, granularity = "channel", scale_dtype = "fp32" }\n'
+                      'activation = { bits = 8, granularity = "tensor", dynamic = false }\n'),
     "modelopt-int4": ('use = "modelopt"', 'weight = { bits = 4, group = GROUP }\n'),
     "modelopt-mixed": ('use = "modelopt"', 'weight = { bits = 4, group = GROUP }\n'
                        '[[step.override]]\nmatch = "*.down_proj"\n'

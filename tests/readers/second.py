@@ -47,8 +47,13 @@ def modelopt_linear(name, parts, quantization):
         return E4M3[parts["weight"][1]] * scale[1]
     if algorithm == "FP8_PER_CHANNEL_PER_TOKEN":
         return E4M3[parts["weight"][1]] * scale[1][:, None]
-    if algorithm == "W4A16_AWQ":
+    if algorithm == "MXFP8":
+        return rounded(E4M3[parts["weight"][1]] * groups(np.exp2(scale[1].astype(np.float32) - 127), 32), "BF16")
+    if algorithm in ("W4A16_AWQ", "W8A8_SQ_PER_CHANNEL"):
         dtype = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}[quantization["scale_dtype"]]
+    if algorithm == "W8A8_SQ_PER_CHANNEL":
+        return rounded(parts["weight"][1].astype(np.float32) * scale[1][:, None], dtype)
+    if algorithm == "W4A16_AWQ":
         return rounded(row_pairs(parts["weight"][1]) * groups(scale[1], own["group_size"]), dtype)
     packed = parts["weight"][1]
     codes = E2M1[np.stack([packed & 15, packed >> 4], 2).reshape(len(packed), -1)]

@@ -2,8 +2,8 @@
 import shutil, sys
 import numpy as np
 import torch
-from modelopt.torch.export.quant_utils import pack_int4_in_uint8
-from modelopt.torch.quantization.qtensor import FP8QTensor, NVFP4QTensor
+from modelopt.torch.export.quant_utils import from_quantized_weight, pack_int4_in_uint8
+from modelopt.torch.quantization.qtensor import FP8QTensor, MXFP8QTensor, NVFP4QTensor
 import checkpoint
 from comparison import Table
 from nvidia import Bench, flipped
@@ -29,17 +29,26 @@ def fp8(parts):
     return FP8QTensor(codes.shape, torch.float32, codes).dequantize(scale=scale if scale.dim() == 0 else scale[:, None])
 
 
+def mxfp8(parts):
+    codes = torch_of(*parts["weight"])
+    return MXFP8QTensor(codes.shape, torch.bfloat16, codes).dequantize(scale=torch_of(*parts["weight_scale"]))
+
+
+def int8(parts):
+    return from_quantized_weight(torch_of(*parts["weight"]), torch_of(*parts["weight_scale"]), "int8_sq", torch.float32)
+
+
 def read(folder, how):
-    """{name: fp32 array} of the compressed linears."""
+    """{name: fp32 array} of the compressed linears; ModelOpt's zeros of 4 bits have no sign."""
     tensors = checkpoint.tensors(folder + "/model.safetensors")
-    return {name + ".weight": how(parts).float().numpy() for name, parts in modules(tensors).items() if "weight_scale" in parts}
+    return {name + ".weight": how(parts).float().numpy() + np.float32(0) for name, parts in modules(tensors).items() if "weight_scale" in parts}
 
 
 def compare(case, how, part, bench, table):
     folder = bench.case(case)
     packed, dense = folder + "/packed", checkpoint.decoded(folder + "/dense")
     found = read(packed, how)
-    expected = {name: dense[name] for name in found}
+    expected = {name: dense[name] + np.float32(0) for name in found}
     table.weights(case, expected, found)
     flipped(packed, folder + "/flipped", part, 20 if part == "weight_scale_2" else 0)
     table.must_fail(f"{case} with one bit of one {part} flipped", lambda: table.weights(
@@ -68,6 +77,8 @@ def main(kind, folder):
     compare("modelopt-nvfp4", nvfp4, "weight_scale_2", bench, table)
     compare("modelopt-fp8", fp8, "weight_scale", bench, table)
     compare("modelopt-rows", fp8, "weight_scale", bench, table)
+    compare("modelopt-mxfp8", mxfp8, "weight_scale", bench, table)
+    compare("modelopt-int8", int8, "weight_scale", bench, table)
     compare_int4(bench, table)
     return table.finish()
 
