@@ -55,6 +55,8 @@ CASES = {
     "auto-round-w4-asymmetric": ("auto_round", "", step(ASYMMETRIC)),
     "auto-round-w3": ("auto_round", "", step(SYMMETRIC, 3)),
     "auto-round-w5": ("auto_round", "", step(SYMMETRIC, 5)),
+    "auto-round-awq": ("auto_round", 'packing = "auto_awq"', step(SYMMETRIC)),
+    "auto-round-awq-asymmetric": ("auto_round", 'packing = "auto_awq"', step(ASYMMETRIC)),
     "auto-round-w4-rules": ("auto_round", "", RULES),
     "auto-round-mixed": ("auto_round", "", MIXED),
     "auto-round-head": ("auto_round", "", 'match = "*{_proj,head}"\n' + step(SYMMETRIC, 8)),
@@ -111,6 +113,15 @@ def dense(parts, bits, group, less_one, kind):
     return rounded((codes - points[:, order]) * scales[:, order], TYPES.get(kind, parts["scales"][0]))
 
 
+def dense_awq(parts, group, kind):
+    """AutoAWQ's layout: neighbouring rows in words, the even ones of eight first."""
+    def rows(words):
+        return unpacked(words, words.shape[1] * 8, 4).reshape(len(words), -1, 8)[:, :, [0, 4, 1, 5, 2, 6, 3, 7]].reshape(len(words), -1).T
+    codes, points, scales = rows(parts["qweight"][1]), rows(parts["qzeros"][1]), floats(*parts["scales"]).T
+    order = np.arange(codes.shape[1]) // (codes.shape[1] if group == -1 else group)
+    return rounded((codes - points[:, order]) * scales[:, order], TYPES.get(kind, parts["scales"][0]))
+
+
 def kind_of(block):
     """The type that code times scale is rounded to, where the block says so: Swage's own keys."""
     return block.get("swage_scale_dtype") or (block.get("scale_dtype") if block["quant_method"] == "gptq" else None)
@@ -125,7 +136,9 @@ def decoded(folder):
             modules.setdefault(module, {})[part] = value
     for name, parts in modules.items():
         tensors.update({f"{name}.{part}": floats(*parts[part]) for part in ("weight", "bias") if part in parts})
-        if "qweight" in parts:
+        if "qweight" in parts and block.get("packing_format") == "auto_round:auto_awq":
+            tensors[name + ".weight"] = dense_awq(parts, scheme(block, name)[1], kind_of(block))
+        elif "qweight" in parts:
             tensors[name + ".weight"] = dense(parts, *scheme(block, name), kind_of(block))
         elif "weight" in parts and name.endswith("proj") and scheme(block, name) is not None:
             raise SystemExit(f"{folder}: {name} is kept, but the config does not say so")

@@ -20,6 +20,7 @@ WRITTEN = {  # by GPTQModel; its own reader of files is asked what they mean
 }
 ROUNDED = {  # by AutoRound: bits, symmetric, format
     "symmetric": (4, True, "auto_round"),
+    "asymmetric": (4, False, "auto_round"),  # in AWQ's layout
     "3-bits-asymmetric": (3, False, "auto_round"),
     "gptqmodel": (4, False, "auto_round:gptqmodel"),
     "auto-gptq": (4, False, "auto_round:auto_gptq"),
@@ -53,7 +54,8 @@ def by_auto_round(folder):
     dtype = torch.bfloat16 if kind == "BF16" else torch.float16
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map="cpu").eval()
     unit = {name: model.get_submodule(name[:-7]) for name in names}
-    return {name: module(torch.eye(module.infeatures, dtype=dtype)).T.float().numpy() for name, module in unit.items()}
+    width = {name: getattr(module, "infeatures", None) or module.in_features for name, module in unit.items()}
+    return {name: module(torch.eye(width[name], dtype=dtype)).T.float().numpy() for name, module in unit.items()}
 
 
 def only(expected, folder):
