@@ -40,14 +40,29 @@ double norm_of(const at::Tensor& x) {
   return in_one_piece([&] { return x.to(at::kDouble).norm().item<double>(); });
 }
 
+absl::StatusOr<Value> config_file(const io::Checkpoint& checkpoint) {
+  const fs::path path = fs::path(checkpoint.path()) / "config.json";
+  SWAGE_ASSIGN_OR_RETURN(const std::string text, io::read_file(path.string(), kMaxConfigBytes));
+  return parse_json(text, "config.json");
+}
+
+// Null: none. That of GGUF is made of metadata, which have no place for all of it: there the file
+// beside the weights counts.
+Value config_of(const OpenedModel& model) {
+  const io::Checkpoint& checkpoint = model.checkpoint();
+  std::error_code error;
+  if (!fs::is_directory(checkpoint.path(), error)) return Value();
+  const auto file = config_file(checkpoint);
+  const bool made = checkpoint.config()["quantization_config"].str("quant_method", "") == "gguf";
+  return made ? file.value_or(Value()) : checkpoint.config();
+}
+
 // Are its tensors decoded while they are read, as those of GGUF and of fp8 with scales are? Then
 // nothing but their values says what was kept.
 bool is_decoded_by_reading(const io::Checkpoint& checkpoint) {
   std::error_code error;
-  const fs::path path = checkpoint.path();
-  if (!fs::is_directory(path, error)) return true;
-  const auto text = io::read_file((path / "config.json").string(), kMaxConfigBytes);
-  const auto config = text.ok() ? parse_json(*text, "config.json") : text.status();
+  if (!fs::is_directory(checkpoint.path(), error)) return true;
+  const auto config = config_file(checkpoint);
   return config.ok() && config->has("quantization_config") &&
          !checkpoint.config().has("quantization_config");
 }
@@ -143,13 +158,11 @@ class Comparison {
 
 void compare_configs(const OpenedModel& model, const OpenedModel& original,
                      const std::set<std::string>& storage_keys, CheckpointVerdict* verdict) {
-  std::error_code error;
-  for (const OpenedModel* one : {&model, &original})
-    if (!fs::is_directory(one->checkpoint().path(), error)) return;  // GGUF has none of its own
+  const Value own = config_of(model), other = config_of(original);
+  if (own.is_null() || other.is_null()) return;
   const bool unties = !model.shape().tied_embeddings && original.shape().tied_embeddings;
   for (const std::string& difference :
-       config_differences(without_tools(original.checkpoint().config()),
-                          without_tools(model.checkpoint().config()), storage_keys)) {
+       config_differences(without_tools(other), without_tools(own), storage_keys)) {
     if (unties && absl::StrContains(difference, "tie_word_embeddings: ")) continue;
     verdict->problems.push_back("config.json: " + difference);
   }
