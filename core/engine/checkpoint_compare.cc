@@ -46,15 +46,12 @@ absl::StatusOr<Value> config_file(const io::Checkpoint& checkpoint) {
   return parse_json(text, "config.json");
 }
 
-// Null: none. That of GGUF is made of metadata, which have no place for all of it: there the file
-// beside the weights counts.
+// Null: none. Where reading makes a config of a file's metadata, which have no place for all of it,
+// the one beside the weights counts.
 Value config_of(const OpenedModel& model) {
-  const io::Checkpoint& checkpoint = model.checkpoint();
   std::error_code error;
-  if (!fs::is_directory(checkpoint.path(), error)) return Value();
-  const auto file = config_file(checkpoint);
-  const bool made = checkpoint.config()["quantization_config"].str("quant_method", "") == "gguf";
-  return made ? file.value_or(Value()) : checkpoint.config();
+  if (!fs::is_directory(model.checkpoint().path(), error)) return Value();
+  return config_file(model.checkpoint()).value_or(Value());
 }
 
 // Are its tensors decoded while they are read, as those of GGUF and of fp8 with scales are? Then

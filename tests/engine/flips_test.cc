@@ -117,7 +117,6 @@ constexpr char kHalves[] = "weight = { bits = 4, group = 32, scale_dtype = \"fp1
 INSTANTIATE_TEST_SUITE_P(Formats, FlipsOf,
                          ::testing::Values(Format{"gptq", kHalves}, Format{"awq", kHalves},
                                            Format{"auto_round", kHalves},
-                                           Format{"gguf", "weight = { format = \"q4_0\" }"},
                                            Format{"modelopt", "weight = { bits = 4, group = 32 }"}),
                          [](const auto& format) { return std::string(format.param.exporter); });
 
