@@ -13,7 +13,7 @@ foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transfo
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
 # What takes too long beside everything else: `ctest -L readers-long`, and not without that label.
-foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small gguf-small-gguf_families gguf-model-gguf_fits)
+foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small gguf-families)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
