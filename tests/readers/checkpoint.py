@@ -63,6 +63,11 @@ def rounded(values, dtype):
     return values.astype(DTYPES[dtype]).astype(np.float32)
 
 
+def without_signs(items):
+    """Of zeros: which zero a code stands for is no reader's business."""
+    return {name: values + np.float32(0) for name, values in items.items()}
+
+
 def unpacked(words, count, bits):
     """The first `count` codes of every row of a little-endian bit stream, as signed numbers."""
     stream = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")

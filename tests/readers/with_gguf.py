@@ -134,11 +134,6 @@ def flipped(folder, tensor, byte):
     return copy
 
 
-def without_signs(items):
-    """Of zeros."""
-    return {name: values + np.float32(0) for name, values in items.items()}
-
-
 def windows(model, text, length, count):
     ids = np.array(model.tokens(text), np.int64)
     return ids[:length * count].reshape(count, length)
@@ -176,8 +171,8 @@ def compare(case, steps, bench, table, params="", damaged=()):
         read = weights(packed)
         apart = max(np.abs(read[name] - values).max() / np.abs(values).max() for name, values in expected.items())
         table.below(case, "max |Δw| of the largest weight", apart, 2 ** -8)
-    elif case not in ("integers", "int8"):  # which zero a code stands for is no reader's business
-        table.weights(case, without_signs(expected), without_signs(weights(packed)))
+    elif case not in ("integers", "int8"):
+        table.weights(case, checkpoint.without_signs(expected), checkpoint.without_signs(weights(packed)))
     else:  # rounded to fp16 as the run has them; llama.cpp does not round
         read = {name: values.astype(np.float16).astype(np.float32) if "proj" in name else values for name, values in weights(packed).items()}
         table.weights(case, expected, read)

@@ -146,8 +146,8 @@ def bnb_model(folder, **options):
         if report[kind]:
             raise SystemExit(f"{folder}: transformers reports {kind}: {sorted(report[kind])[:4]}")
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):  # else it multiplies in bf16, where the processor can
-            module.support_avx512bf16_for_cpu = False
+        if hasattr(module, "support_avx512bf16_for_cpu"):  # else it multiplies in the type that the file names
+            module.support_avx512bf16_for_cpu, module.compute_type_is_set, module.compute_dtype = False, True, torch.float32
     return model.eval()
 
 
