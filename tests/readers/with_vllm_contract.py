@@ -72,7 +72,9 @@ def make_model(folder):
 def load(folder):
     os.environ.update(VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_KVCACHE_SPACE="1", VLLM_CPU_NUM_OF_RESERVED_CPU="0",
                       VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1")
+    import torch
     from vllm import LLM, SamplingParams
+    torch._C._cpu._init_amx()  # Linux kills who uses tiles without having asked for them, and vLLM 0.32 does not ask
     llm = LLM(model=folder, skip_tokenizer_init=True, dtype="bfloat16", enforce_eager=True, max_model_len=64, max_num_seqs=1,
               max_num_batched_tokens=64, disable_log_stats=True)
     llm.generate([{"prompt_token_ids": [5, 6, 7, 8]}], SamplingParams(max_tokens=1, detokenize=False), use_tqdm=False)
@@ -106,6 +108,8 @@ def main(folder):
         if run.returncode != 0:
             raise SystemExit(f"{name}: swage run: {run.stderr}")
         read = subprocess.run([sys.executable, __file__, "load", f"{folder}/{name}"], capture_output=True, text=True)
+        if read.returncode < 0:
+            raise SystemExit(f"{name}: vLLM was killed by signal {-read.returncode}:\n{read.stderr[-2000:]}")
         serves, loads = said.returncode == 0, read.returncode == 0
         seen[loads] += 1
         wrong += serves != loads
