@@ -29,11 +29,14 @@ def perplexity(logits, ids):
     return math.exp(total / count)
 
 
+STEPS, ENOUGH = 64, 16  # tokens that a reader makes, and how many of them have to be compared
+
+
 class Table:
     """Checks of one reader. A figure that is not below its limit fails, and so does one that is no number."""
 
     def __init__(self, reader):
-        self.failures, self.damaged = 0, False
+        self.failures, self.damaged, self.greedy_fails = 0, False, False
         print(f"{reader}\n{'checkpoint':20} {'compared':34} {'figure':>10} {'limit':>9}", flush=True)
 
     def _line(self, case, what, figure, limit, note):
@@ -73,6 +76,29 @@ class Table:
         held against `effect`, what quantizing activations changes at all."""
         what, note = "KL of 2 blocks to Swage's logits", f"{100 * figure / effect:.3g} % of what quantized activations change"
         self.below(case, what, figure, limit * effect, note) if limit else self.state(case, what, figure, note)
+
+    def greedy(self, case, prompt, generate, own, tolerance):
+        """The reader goes on from `prompt` by the best token of each step, `generate(prompt, STEPS)`. Swage's logits of
+        all that, `own(windows)`, have to be greatest at these tokens. Where its two best lie within `tolerance`, the
+        reader's own error, either is right, and the step is not counted."""
+        tokens = list(generate(prompt, STEPS))
+        if len(tokens) != STEPS:
+            raise SystemExit(f"{case}: the reader made {len(tokens)} tokens, expected {STEPS}")
+        rows = np.asarray(own(np.array([[*prompt, *tokens]])), np.float64)[0, len(prompt) - 1:-1]
+        self._tokens(case, rows, tokens, tolerance)
+        if not self.greedy_fails:  # once a reader
+            self.greedy_fails, gaps = True, np.diff(np.partition(rows, -2)[:, -2:])[:, 0]
+            tokens[gaps.argmax()] = rows[gaps.argmax()].argsort()[-2]
+            self.must_fail(f"{case} with the second best at the clearest step", lambda: self._tokens(case, rows, tokens, tolerance))
+
+    def _tokens(self, case, rows, tokens, tolerance):
+        second, first = np.partition(rows, -2)[:, -2:].T
+        short, ties = first - rows[np.arange(len(rows)), tokens], first - second <= tolerance
+        compared = int(len(rows) - ties.sum())
+        note = f"of {compared} compared, {ties.sum()} ties within {tolerance:g}; at most {short.max():.3g} short of the best"
+        self.below(case, "greedy tokens that differ", int((short > tolerance).sum()), 0, note)
+        if compared < ENOUGH:
+            self.below(case, "steps too few to compare", ENOUGH - compared, 0)
 
     def must_fail(self, what, check):
         """`check` of a damaged checkpoint has to fail."""

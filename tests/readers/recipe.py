@@ -111,6 +111,7 @@ class Workbench:
         self.block = 48 if kind == "small" else 128  # neither divides all sides
         checkpoint.sliced(self.model, self.slice, 2)
         self.ids = self._ids()
+        self.prompt = self.ids[0, :32].tolist()
 
     def _ids(self):
         from tokenizers import Tokenizer
@@ -143,10 +144,13 @@ class Workbench:
         with open(folder + "/run/result.json") as file:
             return folder, json.load(file)["metrics"]["perplexity"]["compressed"]["perplexity"]
 
-    def logits(self, folder):
-        """Swage's own logits of a checkpoint, [windows, tokens, vocabulary]."""
-        output = os.path.join(self.folder, "logits.safetensors")
-        self._call("forward", folder, "--input", self.folder + "/ids.safetensors", "--output", output)
+    def logits(self, folder, ids=None):
+        """Swage's own logits of a checkpoint, [windows, tokens, vocabulary]: of the text, or of `ids`."""
+        source, output = self.folder + "/ids.safetensors", self.folder + "/logits.safetensors"
+        if ids is not None:
+            source = self.folder + "/other-ids.safetensors"
+            checkpoint.write(source, {"input_ids": ("I64", np.asarray(ids, np.int64))})
+        self._call("forward", folder, "--input", source, "--output", output)
         logits = np.array(checkpoint.tensors(output)["logits"][1])
         os.remove(output)
         return logits

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 import checkpoint, second
 from comparison import Table, divergence
 from nvidia import CASES, Bench, flipped
+from torch_models import greedy, logits, weights
 
 PARTS = {"fp8-tensor": ("weight", "weight_scale"), "fp8-static": ("weight_scale",), "fp8-block": ("weight", "weight_scale_inv"),
          "modelopt-fp8": ("weight_scale",), "modelopt-rows": ("weight_scale",),
@@ -35,15 +36,6 @@ def from_transformers(folder):
     for parameter in model.parameters():  # some kept ones come in fp32
         parameter.data = parameter.data.to(torch.bfloat16)
     return model.eval()
-
-
-def weights(model):
-    return {name: value.detach().float().numpy() for name, value in model.state_dict().items() if value.is_floating_point()}
-
-
-@torch.no_grad()
-def logits(model, ids):
-    return [model(torch.as_tensor(window)[None]).logits[0].float() for window in ids]
 
 
 def compare_blocks(bench, table, packed, dense, expected):

@@ -12,6 +12,7 @@ from comparison import Table, divergence, perplexity
 from families import compare_families
 from mixtures import compare_mixtures
 from recipe import ACTIVATIONS, ALL, DAMAGES, FLOATS, WEIGHTS, Workbench
+from torch_models import greedy, logits, weights
 
 
 def opened(folder, dequantize):
@@ -41,15 +42,6 @@ def quantized_model(folder):
         if hasattr(module, "quantization_scheme"):
             module.weight.data = module.weight.data.float()
     return model
-
-
-def weights(model):
-    return {name: value.detach().float().numpy() for name, value in model.state_dict().items() if value.is_floating_point()}
-
-
-@torch.no_grad()
-def logits(model, ids):
-    return [model(torch.as_tensor(window)[None]).logits[0].float() for window in ids]
 
 
 def kernel_scales(value, args, module, global_scale=None):
@@ -85,6 +77,7 @@ def compare(case, scales, bench, table, damaged, whole):
     else:
         table.logits(name, divergence(own, read), 1e-6)
         table.perplexity(name, run_perplexity, perplexity(read, bench.ids))
+        table.greedy(name, bench.prompt, greedy(model), lambda ids: bench.logits(packed, ids), 1e-3)
     for part, bit in DAMAGES.get(case, ())[:None if damaged else 1]:
         checkpoint.flipped(packed, folder + "/flipped", part, bit)
         table.must_fail(f"{name} with bit {bit} of one {part} flipped", lambda: table.weights(
