@@ -129,7 +129,7 @@ Architecture make_exaone4() {
     const bool slides = Value(*config).i64("num_hidden_layers", 0) == 64;
     (*config)["sliding_window"] =
         slides ? Value(metadata.count("attention.sliding_window", int64_t{4096})) : Value();
-    (*config)["sliding_window_pattern"] = 4;
+    if (slides) (*config)["sliding_window_pattern"] = 4;
     return read_silu(metadata, config);
   };
   return a;
