@@ -102,14 +102,13 @@ class Llama:
         self.trained = self.library.llama_model_n_ctx_train(self.model)
         self.words = self.library.llama_vocab_n_tokens(self.library.llama_model_get_vocab(self.model))
 
-    def logits(self, ids):
-        """[tokens, vocabulary] of one window."""
+    def _decode(self, ids, first):
+        """[tokens, vocabulary] of ids that follow on `first` others in the cache."""
         ids = [int(one) for one in ids]
-        self.library.llama_memory_clear(self.library.llama_get_memory(self.context), True)
         batch = self.library.llama_batch_init(len(ids), 0, 1)
         batch.n_tokens = len(ids)
         for i, one in enumerate(ids):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = one, i, 1, 1
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = one, first + i, 1, 1
             batch.seq_id[i][0] = 0
         status = self.library.llama_decode(self.context, batch)
         if status:
@@ -118,6 +117,19 @@ class Llama:
         out = np.frombuffer(self.ffi.buffer(values, len(ids) * self.words * 4), np.float32).reshape(len(ids), self.words).copy()
         self.library.llama_batch_free(batch)
         return out
+
+    def logits(self, ids):
+        """[tokens, vocabulary] of one window."""
+        self.library.llama_memory_clear(self.library.llama_get_memory(self.context), True)
+        return self._decode(ids, 0)
+
+    def greedy(self, prompt, steps):
+        """What Table.greedy asks for."""
+        row, tokens = self.logits(prompt)[-1], []
+        for step in range(steps):
+            tokens.append(int(row.argmax()))
+            row = self._decode(tokens[-1:], len(prompt) + step)[-1]
+        return tokens
 
     def tokens(self, text):
         """Ids of a text, without special tokens in front."""

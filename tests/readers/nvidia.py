@@ -10,6 +10,8 @@ CASES = {  # export, step
     "fp8-static": ('use = "fp8"', TENSOR + STATIC),
     "fp8-block": ('use = "fp8"', 'weight = { format = "fp8-e4m3", granularity = "block", block_rows = SIDE, block_columns = SIDE }\n'
                   'activation = { format = "fp8-e4m3", granularity = "group", group = SIDE }\n'),
+    "fp8-block-weights": ('use = "fp8"', 'weight = { format = "fp8-e4m3", granularity = "block", block_rows = SIDE, block_columns = SIDE }\n'),
+    "modelopt-nvfp4-weights": ('use = "modelopt"', 'weight = { format = "nvfp4", tensor_scale = "multiplies" }\n'),
     "modelopt-fp8": ('use = "modelopt"', TENSOR + STATIC),
     "modelopt-rows": ('use = "modelopt"', 'weight = { format = "fp8-e4m3" }\nactivation = { format = "fp8-e4m3" }\n'),
     "modelopt-nvfp4": ('use = "modelopt"', 'weight = { format = "nvfp4", tensor_scale = "multiplies" }\n'
@@ -37,13 +39,13 @@ class Bench(Workbench):
         if heads % self.ranks:
             raise SystemExit(f"{heads} heads do not divide by {self.ranks} ranks")
 
-    def case(self, name):
-        """Runs a case; returns its folder, with the exports `packed` and `dense`."""
+    def case(self, name, whole=False):
+        """Runs a case over two blocks, or the whole model; returns its folder, with the exports `packed` and `dense`."""
         export, step = CASES[name]
         folder = os.path.join(self.folder, name)
         os.mkdir(folder)
         text = RECIPE.replace('use = "compressed-tensors"', export).format(
-            model=self.slice, step='use = "rtn"\n' + step, text=self.text, folder=folder, length=self.length,
+            model=self.model if whole else self.slice, step='use = "rtn"\n' + step, text=self.text, folder=folder, length=self.length,
             every=self.every, windows=self.windows, samples=2)
         for word, value in (("SIDE", self.side), ("GROUP", 16), ("RANKS", self.ranks)):
             text = text.replace(word, str(value))

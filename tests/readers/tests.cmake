@@ -13,7 +13,8 @@ foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transfo
     SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
 endforeach()
 # What takes too long beside everything else: `ctest -L readers-long`, and not without that label.
-foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small gguf-families)
+foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small misc-model transformers-model-with_floats
+    gguf-families)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
@@ -26,6 +27,8 @@ add_test(NAME readers/vllm-contract COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh vl
 set_tests_properties(readers/vllm-contract PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
   SKIP_RETURN_CODE 77 RESOURCE_LOCK readers RUN_SERIAL TRUE TIMEOUT 1800)
 # Those of tools that CI does not install.
-add_test(NAME readers/modelopt-small COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh modelopt small)
-set_tests_properties(readers/modelopt-small PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
-  SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
+foreach(kind IN ITEMS small model)
+  add_test(NAME readers/modelopt-${kind} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh modelopt ${kind})
+  set_tests_properties(readers/modelopt-${kind} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
+    SKIP_RETURN_CODE 77 RESOURCE_LOCK readers COST 300 TIMEOUT 1800)
+endforeach()

@@ -17,7 +17,7 @@ verify_windows = 0
 """
 
 
-def compare_awq(bench, table, logits):
+def compare_awq(bench, table, logits, compare_both):
     for symmetric in ("false", "true"):
         folder = os.path.join(bench.folder, f"awq-symmetric-{symmetric}")
         os.mkdir(folder)
@@ -25,7 +25,7 @@ def compare_awq(bench, table, logits):
             file.write(RECIPE.format(model=bench.slice, group=bench.group, symmetric=symmetric, folder=folder))
         subprocess.run([bench.swage, "run", folder + "/recipe.toml", "--quiet"], check=True, stdout=subprocess.DEVNULL)
         name, own = f"awq symmetric={symmetric}", bench.logits(folder + "/awq")[:, :-1]
-        table.logits(name, divergence(own, logits(folder + "/awq", bench.ids, "float16")), 1e-4)
+        compare_both(name, folder + "/awq", bench, table)
         if symmetric == "false":
             for path in checkpoint.files(folder + "/awq"):
                 entries = checkpoint.header(path)

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 import checkpoint, second
 from comparison import Table, divergence
-from nvidia import CASES, Bench, flipped
+from nvidia import Bench, flipped
 from torch_models import greedy, logits, weights
 
+WHOLE = "fp8-block-weights"
 PARTS = {"fp8-tensor": ("weight", "weight_scale"), "fp8-static": ("weight_scale",), "fp8-block": ("weight", "weight_scale_inv"),
          "modelopt-fp8": ("weight_scale",), "modelopt-rows": ("weight_scale",),
          "modelopt-nvfp4": ("weight", "weight_scale", "weight_scale_2"), "modelopt-int4": ("weight", "weight_scale"),
@@ -69,6 +70,20 @@ def compare_nvfp4(table, packed, expected):
                 f"{differing} of {count} weights, its reciprocal")
 
 
+def compare_whole(bench, table):
+    """Weights and logits of every block; bf16 holds what transformers decodes, so that it can compute in fp32."""
+    folder = bench.case(WHOLE, whole=True)
+    packed, expected = folder + "/packed", checkpoint.decoded(folder + "/dense")
+    model = from_transformers(packed).float()
+    table.weights(WHOLE, bf16(expected), weights(model))
+    table.logits(WHOLE, divergence(bench.logits(packed), logits(model, bench.ids)), 1e-6)
+    table.greedy(WHOLE, bench.prompt, greedy(model), lambda ids: bench.logits(packed, ids), 1e-3)
+    name = flipped(packed, folder + "/flipped", "weight_scale_inv", 18)
+    table.must_fail(f"{WHOLE} with one bit of {name} flipped", lambda: table.weights(
+        WHOLE, bf16(expected), weights(from_transformers(folder + "/flipped"))))
+    shutil.rmtree(folder)
+
+
 def compare(case, bench, table):
     folder = bench.case(case)
     packed, dense = folder + "/packed", folder + "/dense"
@@ -91,8 +106,9 @@ def compare(case, bench, table):
 
 def main(kind, folder):
     bench, table = Bench(kind, folder), Table(f"fp8 and NVIDIA's formats, {kind} model")
-    for case in CASES:
+    for case in PARTS:
         compare(case, bench, table)
+    compare_whole(bench, table)
     return table.finish()
 
 

@@ -3,7 +3,7 @@ import glob, json, os, shutil, subprocess, sys
 import gguf
 import numpy as np
 import checkpoint, gguf_families, llama_cpp
-from comparison import Table, divergence
+from comparison import STEPS, Table, divergence
 
 RECIPE = """[model]
 path = "{model}"
@@ -42,6 +42,7 @@ NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight":
 # llama.cpp rounds activations to 8 bits before it multiplies by blocks; with floats to 16, keys and values in any case.
 LIMITS = {"floats": 1e-4}
 ROUNDED = 2e-2
+APART = {"floats": 0.05}  # logits, at most
 
 
 def small_model(folder):
@@ -176,11 +177,13 @@ def compare(case, steps, bench, table, params="", damaged=()):
     else:  # rounded to fp16 as the run has them; llama.cpp does not round
         read = {name: values.astype(np.float16).astype(np.float32) if "proj" in name else values for name, values in weights(packed).items()}
         table.weights(case, expected, read)
-    model = llama_cpp.Llama(bench.folder, files(packed)[0], bench.length)
+    prompt = 32
+    model = llama_cpp.Llama(bench.folder, files(packed)[0], max(bench.length, prompt + STEPS))
     ids = windows(model, bench.text, bench.length, bench.count)
     read = [model.logits(window) for window in ids]
-    model.close()
     table.logits(case, divergence(bench.own_logits(packed, ids), read), LIMITS.get(case, ROUNDED))
+    table.greedy(case, ids[0, :prompt].tolist(), model.greedy, lambda ids: bench.own_logits(packed, ids), APART.get(case, 0.5))
+    model.close()
     for tensor, byte in damaged:
         copy = flipped(packed, tensor, byte)
         table.must_fail(f"{case} with a bit of byte {byte} of {tensor} flipped", lambda: table.weights(case, expected, weights(copy)))

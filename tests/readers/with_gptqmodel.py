@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 import checkpoint, gptq_files
 from comparison import Table, divergence
 from recipe import Workbench
+from torch_models import greedy, logits
 
 WRITTEN = {  # by GPTQModel; its own reader of files is asked what they mean
     "symmetric": {},
@@ -58,6 +59,16 @@ def by_auto_round(folder):
     return {name: module(torch.eye(width[name], dtype=dtype)).T.float().numpy() for name, module in unit.items()}
 
 
+def compare_model(case, packed, bench, table):
+    """Logits and tokens of the model that each opens, in fp16."""
+    if case.startswith("gptq"):
+        model = GPTQModel.load(packed, device="cpu", backend=BACKEND.GPTQ_TORCH, dtype=torch.float16).model
+    else:
+        model = AutoModelForCausalLM.from_pretrained(packed, dtype=torch.float16, device_map="cpu").eval()
+    table.logits(case, divergence(bench.logits(packed), logits(model, bench.ids)), 1e-4)
+    table.greedy(case, bench.prompt, greedy(model), lambda ids: bench.logits(packed, ids), 0.02)
+
+
 def only(expected, folder):
     names, _ = quantized(folder)
     return {name: expected[name] for name in names}
@@ -68,6 +79,8 @@ def compare_read(case, bench, table):
     packed = folder + "/packed"
     read = (by_gptqmodel if case.startswith("gptq") else by_auto_round)(packed)
     table.weights(case, only(gptq_files.decoded(packed), packed), read)
+    if case in ("gptq-w4", "gptq-w4-asymmetric", "gptq-w8", "auto-round-w4-asymmetric"):
+        compare_model(case, packed, bench, table)
     shutil.rmtree(folder)
 
 

@@ -5,7 +5,7 @@ import torch
 from modelopt.torch.export.quant_utils import from_quantized_weight, pack_int4_in_uint8
 from modelopt.torch.quantization.qtensor import FP8QTensor, MXFP8QTensor, NVFP4QTensor
 import checkpoint
-from comparison import Table
+from comparison import Table, divergence
 from nvidia import Bench, flipped
 from second import modules, row_pairs
 
@@ -44,13 +44,24 @@ def read(folder, how):
     return {name + ".weight": how(parts).float().numpy() + np.float32(0) for name, parts in modules(tensors).items() if "weight_scale" in parts}
 
 
-def compare(case, how, part, bench, table):
-    folder = bench.case(case)
+def compare_logits(case, folder, found, bench, table):
+    """Swage's logits of the weights that ModelOpt read, against those of the export."""
+    read = folder + "/read"
+    shutil.copytree(folder + "/dense", read, ignore=shutil.ignore_patterns("*.safetensors*"))
+    tensors = {name: ("F32", value) for name, value in {**checkpoint.decoded(folder + "/dense"), **found}.items()}
+    checkpoint.write(read + "/model.safetensors", tensors)
+    table.logits(case, divergence(bench.logits(folder + "/packed"), bench.logits(read)), 1e-12)
+
+
+def compare(case, how, part, bench, table, whole=False):
+    folder = bench.case(case, whole)
     packed, dense = folder + "/packed", checkpoint.decoded(folder + "/dense")
     found = read(packed, how)
     expected = {name: dense[name] for name in found}
     compare_weights = lambda found: table.weights(case, checkpoint.without_signs(expected), checkpoint.without_signs(found))
     compare_weights(found)
+    if whole:
+        compare_logits(case, folder, found, bench, table)
     flipped(packed, folder + "/flipped", part, 20 if part == "weight_scale_2" else 0)
     table.must_fail(f"{case} with one bit of one {part} flipped", lambda: compare_weights(
         read(folder + "/flipped", how)))
@@ -75,6 +86,9 @@ def compare_int4(bench, table):
 
 def main(kind, folder):
     bench, table = Bench(kind, folder), Table(f"ModelOpt, {kind} model")
+    if kind == "model":
+        compare("modelopt-nvfp4-weights", nvfp4, "weight_scale", bench, table, whole=True)
+        return table.finish()
     compare("modelopt-nvfp4", nvfp4, "weight_scale_2", bench, table)
     compare("modelopt-fp8", fp8, "weight_scale", bench, table)
     compare("modelopt-rows", fp8, "weight_scale", bench, table)

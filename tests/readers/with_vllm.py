@@ -7,7 +7,7 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
 import checkpoint, gptq_files, vllm_kernels
-from comparison import Table, divergence, perplexity
+from comparison import STEPS, Table, divergence, perplexity
 from recipe import ALL, Workbench
 from vllm_awq import compare_awq
 
@@ -19,6 +19,11 @@ WEIGHTS = (("w4", "fp16"), ("w4-asymmetric", "fp16"), *[("w4", "bf16")] * ALL)
 
 def logits(folder, ids, dtype):
     """Logits of every position that predicts another one, [windows, tokens - 1, vocabulary]."""
+    return read_both(folder, ids, dtype, None)[0]
+
+
+def read_both(folder, ids, dtype, prompt):
+    """These, and the tokens that vLLM goes on with after a prompt."""
     llm = LLM(model=folder, dtype=dtype, enforce_eager=True, max_model_len=ids.shape[1] + 1, max_num_seqs=1,
               max_num_batched_tokens=ids.shape[1] + 1, enable_prefix_caching=False, disable_log_stats=True)
     rows = []
@@ -35,18 +40,27 @@ def logits(folder, ids, dtype):
     llm.apply_model(watch)
     prompts = [{"prompt_token_ids": window} for window in ids.tolist()]
     llm.generate(prompts, SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False), use_tqdm=False)
+    how = SamplingParams(temperature=0, max_tokens=STEPS, ignore_eos=True, detokenize=False)
+    tokens = prompt and llm.generate([{"prompt_token_ids": prompt}], how, use_tqdm=False)[0].outputs[0].token_ids
     del llm
     gc.collect()
     if len(rows) != len(ids):
         raise SystemExit(f"{folder}: vLLM gave logits of {len(rows)} windows, expected {len(ids)}")
-    return rows
+    return rows, tokens
+
+
+def compare_both(name, packed, bench, table):
+    """Logits of weights that alone are quantized, and tokens, in fp16."""
+    read, tokens = read_both(packed, bench.ids, "float16", bench.prompt)
+    table.logits(name, divergence(bench.logits(packed)[:, :-1], read), 1e-4)
+    table.greedy(name, bench.prompt, lambda *_: tokens, lambda ids: bench.logits(packed, ids), 0.1)
+    return read
 
 
 def compare_weights(case, scales, bench, table):
     folder, run_perplexity = bench.run(case, scales)
     packed, name = folder + "/packed", f"{case} {scales}"
-    own, read = bench.logits(packed)[:, :-1], logits(packed, bench.ids, "float16")
-    table.logits(name, divergence(own, read), 1e-4)
+    own, read = bench.logits(packed)[:, :-1], compare_both(name, packed, bench, table)
     # vLLM computes with codes times scales rounded to fp16. Scales in bf16 let Swage round to bf16, eight times coarser.
     table.perplexity(name, run_perplexity, perplexity(read, bench.ids), 0.05 if scales == "fp16" else None)
     if (case, scales) == ("w4", "fp16"):
@@ -62,9 +76,9 @@ def compare_weights(case, scales, bench, table):
 def compare_gptq(case, bench, table):
     """GPTQ's files; joined matrices are found by the rules of `dynamic`."""
     folder = gptq_files.write(bench, case)
-    own = bench.logits(folder + "/packed")[:, :-1]
-    table.logits(case, divergence(own, logits(folder + "/packed", bench.ids, "float16")), 1e-4)
+    compare_both(case, folder + "/packed", bench, table)
     if ALL:
+        own = bench.logits(folder + "/packed")[:, :-1]
         checkpoint.flipped(folder + "/packed", folder + "/flipped", "scales", 11, "qweight")
         table.must_fail(f"{case} with one bit of one scale flipped", lambda: table.logits(
             case, divergence(own, logits(folder + "/flipped", bench.ids[:1], "float16")), 1e-4))
@@ -97,7 +111,7 @@ def main(kind, folder):
             compare_weights(case, scales, bench, table)
         for case in ("gptq-w4-rules", *["gptq-w4-v2", "auto-round-w4", "auto-round-w4-rules"] * ALL):
             compare_gptq(case, bench, table)
-        compare_awq(bench, table, logits)
+        compare_awq(bench, table, logits, compare_both)
     else:  # its library for processors with AVX2 alone is built without that kernel
         unread.update({case: "weights alone on a processor without AVX-512" for case, _ in WEIGHTS})
     saturate = vllm_kernels.products_saturate()
