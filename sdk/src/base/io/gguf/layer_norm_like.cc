@@ -144,9 +144,10 @@ absl::Status read_falcon(const Metadata& metadata, Value::Table* config) {
   const int64_t groups = Value(*config).i64("num_key_value_heads", 1);
   const bool two = has_tensor(metadata, "blk.0.attn_norm_2.weight");
   config->erase("num_key_value_heads");
-  (*config)["new_decoder_architecture"] = two || groups > 1;
+  const bool grouped = two || groups > 1;
+  (*config)["new_decoder_architecture"] = grouped;
   (*config)["multi_query"] = true;
-  (*config)["num_kv_heads"] = groups;
+  if (grouped) (*config)["num_kv_heads"] = groups;
   (*config)["num_ln_in_parallel_attn"] = two ? 2 : 1;
   (*config)["parallel_attn"] = true;
   (*config)["alibi"] = false;
