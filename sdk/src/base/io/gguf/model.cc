@@ -1,5 +1,6 @@
 // Metadata of a config.json and back.
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
@@ -33,11 +34,45 @@ int64_t window_of(const Value& config, int64_t blocks) {
   return config.i64("max_window_layers", 0) >= blocks ? 0 : window;
 }
 
-// Where a graph knows no windows, its context ends where the first window would.
+// Where a graph knows no windows, the file's context ends where the first window would.
 int64_t context_of(const Architecture& architecture, const Value& config, int64_t blocks) {
   const int64_t context = config.i64("max_position_embeddings", 2048);
   const int64_t window = architecture.windows ? 0 : window_of(config, blocks);
   return window > 0 ? std::min(window, context) : context;
+}
+
+// What then is said nowhere else: a key of Swage's own, JSON. Within the file's context windows
+// change nothing, so that other readers need not know.
+constexpr const char* kWindows = "swage.windows";
+constexpr const char* kWindowKeys[] = {
+    "architectures",  "model_type",        "max_position_embeddings",
+    "sliding_window", "max_window_layers", "use_sliding_window",
+    "layer_types"};
+
+std::optional<GgufKey> windows_key(const Architecture& architecture, const Value& config,
+                                   int64_t blocks) {
+  if (context_of(architecture, config, blocks) == config.i64("max_position_embeddings", 2048))
+    return std::nullopt;
+  Value::Table said;
+  for (const char* key : kWindowKeys)
+    if (config.has(key)) said[key] = config[key];
+  return GgufKey{kWindows, GgufType::kText, to_json(Value(std::move(said)), -1)};
+}
+
+absl::Status read_windows(const Architecture& architecture, const Metadata& metadata,
+                          Value::Table* config) {
+  const std::string* const text = metadata.contents().metadata[kWindows].text();
+  if (text == nullptr) return absl::OkStatus();
+  const int64_t context = Value(*config).i64("max_position_embeddings", 0);
+  SWAGE_ASSIGN_OR_RETURN(const Value said, parse_json(*text, kWindows));
+  for (const char* key : kWindowKeys)
+    if (said.has(key)) (*config)[key] = said[key];
+  const int64_t cut =
+      context_of(architecture, Value(*config), Value(*config).i64("num_hidden_layers", 0));
+  if (cut == context) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the context is ", context, ", but \"", kWindows,
+                                                 "\" says windows of ", cut,
+                                                 ": the file is damaged"));
 }
 
 absl::Status check_sizes(const Architecture& architecture, const Sizes& sizes) {
@@ -176,6 +211,8 @@ absl::StatusOr<std::vector<GgufKey>> gguf_keys(const Value& config, const Tensor
   if (architecture.write != nullptr) SWAGE_RETURN_IF_ERROR(architecture.write(found.config, &keys));
   std::vector<GgufKey> result = {
       {"general.architecture", GgufType::kText, std::string(architecture.name)}};
+  if (auto windows = windows_key(architecture, found.config, sizes.blocks))
+    result.push_back(*std::move(windows));
   // What a family says itself counts, where it says it last.
   for (GgufKey& key : keys.take()) {
     const auto same = std::find_if(result.begin(), result.end(),
@@ -203,6 +240,7 @@ absl::StatusOr<Value> config_of_gguf(const GgufContents& contents) {
   for (const gguf::Key& key : own->keys) read_key(key, metadata, &config);
   config["tie_word_embeddings"] = contents.tensors.count("output.weight") == 0;
   if (own->read != nullptr) SWAGE_RETURN_IF_ERROR(own->read(metadata, &config));
+  SWAGE_RETURN_IF_ERROR(read_windows(*own, metadata, &config));
   for (const gguf::Alias& alias : made->aliases) {
     const auto standard = config.find(alias.standard);
     if (!alias.written || standard == config.end()) continue;
