@@ -38,6 +38,7 @@ void RunRecord::stored(const std::string& export_name, const std::vector<StoredI
                                            {"values", item.values},
                                            {"as_bfloat16", item.as_bfloat16},
                                            {"as_half", item.as_half},
+                                           {"from_one", item.from_one},
                                            {"input", item.input}})});
   }
 }
@@ -105,7 +106,7 @@ absl::StatusOr<std::vector<StoredItem>> recorded_items(const Journal& journal,
     if (value.str("export", "") != export_name) continue;
     items.push_back({value.str("name", ""), value.flag("is_linear", false), value.str("digest", ""),
                      value.str("values", ""), value.str("as_bfloat16", ""),
-                     value.str("as_half", ""), value.str("input", "")});
+                     value.str("as_half", ""), value.str("input", ""), value.str("from_one", "")});
   }
   return items;
 }

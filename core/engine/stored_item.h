@@ -15,7 +15,8 @@ struct StoredItem {
   std::string digest;  // of the result with all its parts; of the tensor in its storage dtype
   // Digests of the values in fp32 (of a linear: decoded), and of these rounded once; "": not taken.
   std::string values, as_bfloat16, as_half;
-  std::string input;  // of a linear: what its input passes, "" = nothing
+  std::string input;     // of a linear: what its input passes, "" = nothing
+  std::string from_one;  // of a vector: what 1 + value keeps of the value in fp32, else ""
 };
 
 // Values are what an exporter is held to that need not give back every bit.
@@ -31,7 +32,7 @@ Result own_copy(const Result& result);
 // How something that was read back relates to what the run holds.
 enum class Held {
   kBits,         // the same object, or the same values in another form
-  kRounded,      // the values rounded once to bf16 or fp16
+  kRounded,      // the values rounded once to bf16 or fp16, or 1 + value to fp32
   kFloatInputs,  // values as above; the quantization of the linear's input is left out
   kOther         // other values
 };
