@@ -300,6 +300,28 @@ TEST(GgufArchitecture, EndsTheContextWhereAWindowWouldBegin) {
   EXPECT_EQ(*gemma.at("gemma2.context_length").integer(), 512);
 }
 
+TEST(GgufArchitecture, KeepsTheWindowsThatTheContextWasCutTo) {
+  const Model model = model_of("qwen2_windows");
+  const GgufPlans plans = plan_gguf(model.config, model.shapes).value();
+  GgufContents contents = contents_of(plans, gguf_keys(model.config, model.shapes).value());
+  const Value config = config_of_gguf(contents).value();
+  for (const char* key : {"model_type", "max_position_embeddings", "sliding_window",
+                          "use_sliding_window", "max_window_layers", "layer_types"})
+    EXPECT_EQ(to_json(config[key]), to_json(model.config[key])) << key;
+  (*contents.metadata.table())["qwen2.context_length"] = 16;
+  EXPECT_THAT(config_of_gguf(contents).status().message(), HasSubstr("says windows of 8"));
+}
+
+TEST(GgufArchitecture, FalconStatesHeadsWhereItHasGroups) {
+  for (const auto& [name, stated] : {std::pair("falcon7b", false), std::pair("falcon40b", true)}) {
+    const Model model = model_of(name);
+    const GgufPlans plans = plan_gguf(model.config, model.shapes).value();
+    const Value config =
+        config_of_gguf(contents_of(plans, gguf_keys(model.config, model.shapes).value())).value();
+    EXPECT_EQ(config.has("num_kv_heads"), stated) << name;
+  }
+}
+
 TEST(GgufArchitecture, TransposesTheKeysOfLatentAttention) {
   const Model model = model_of("deepseek_v3");
   const GgufPlans plans = plan_gguf(model.config, model.shapes).value();
