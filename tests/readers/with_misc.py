@@ -108,7 +108,7 @@ def mlx_weights(folder):
         elif "weight" not in module:
             continue
         weights[name + ".weight"] = np.array(module["weight"].astype(mx.float32))
-    return weights, mlx_logits(model, BENCH.ids), mlx_greedy(model)
+    return weights, lambda: mlx_logits(model, BENCH.ids), mlx_greedy(model)
 
 
 # --- hqq ---
@@ -137,7 +137,8 @@ def hqq_weights(folder):
     linears, rest = hqq_modules(folder)
     state = {**rest, **{name + ".weight": linear.dequantize() for name, linear in linears.items()}}
     model = dense_model(state)
-    return {name: floats(value) for name, value in state.items()}, torch_models.logits(model, BENCH.ids), torch_models.greedy(model)
+    weights = {name: floats(value) for name, value in state.items()}
+    return weights, lambda: torch_models.logits(model, BENCH.ids), torch_models.greedy(model)
 
 
 # --- bitsandbytes ---
@@ -164,10 +165,10 @@ def bnb_weights(folder):
         elif weight.dtype == torch.int8:
             weight = int8_vectorwise_dequant(weight.data, weight.SCB)
         weights[name + ".weight"] = floats(weight)
-    return weights, torch_models.logits(model, BENCH.ids), torch_models.greedy(model)
+    return weights, lambda: torch_models.logits(model, BENCH.ids), torch_models.greedy(model)
 
 
-# --- comparison ---
+# --- comparison: each shows weights, logits, and the tokens that it goes on with ---
 
 READERS = {"mlx": mlx_weights, "hqq": hqq_weights, "bitsandbytes": bnb_weights}
 BENCH = None
@@ -236,11 +237,11 @@ def compare_logits(table, case, packed, weights, logits, generate):
     if case.endswith("int8"):
         # LLM.int8 rounds inputs to fp16 first: 1 code in 140 is another one, which the next blocks multiply.
         effect = divergence(own, torch_models.logits(dense_model(dict(weights)), BENCH.ids))
-        table.noise(case, divergence(own, logits), effect, None)
+        table.noise(case, divergence(own, logits()), effect, None)
         compare_inputs(table, case, packed, weights)
     else:
         limit = LIMITS.get(case, 1e-6)
-        table.logits(case, divergence(own, logits), limit)
+        table.logits(case, divergence(own, logits()), limit)
         table.greedy(case, BENCH.prompt, generate, lambda ids: BENCH.logits(packed, ids), 1e-3 if limit == 1e-6 else 0.05)
 
 
