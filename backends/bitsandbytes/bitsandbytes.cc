@@ -1,5 +1,7 @@
 // Checkpoints of bitsandbytes: a quantization_config for the whole model, and at each linear what
 // tells how it is stored.
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "eight_bits.h"
@@ -74,15 +76,20 @@ class BitsAndBytes final : public store::HfExporter {
   }
 
   absl::StatusOr<Value> quantization(const ExportContext& context) const override {
-    const LinearSummary linear = store::compressed_of(context.linears()).front();
+    const auto compressed = store::compressed_of(context.linears());
+    const LinearSummary linear = compressed.front();
     const char* const type = quant_type(*linear.weight);
     Value::List floats;
-    bool any_head = false;
+    const auto is_head = [](const LinearSummary& one) {
+      return absl::EndsWith(absl::StrCat(".", one.name), ".lm_head");
+    };
+    const bool kept = std::none_of(compressed.begin(), compressed.end(), is_head);
     for (const std::string& module : store::float_modules(context)) {
-      floats.emplace_back(module);
-      any_head = any_head || absl::EndsWith(module, ".lm_head");
+      if (!kept || module != "lm_head") floats.emplace_back(module);
     }
-    if (any_head) floats.emplace_back("lm_head");  // wherever a reader hangs it
+    // Wherever a reader hangs it, and where it is the embedding: what is not in the list it
+    // converts.
+    if (kept) floats.emplace_back("lm_head");
     Value::Table config = {{"quant_method", "bitsandbytes"},
                            {"load_in_4bit", type != nullptr},
                            {"load_in_8bit", type == nullptr},

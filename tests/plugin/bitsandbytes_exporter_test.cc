@@ -76,7 +76,7 @@ TEST(BitsAndBytes, SayHowTheyAreStoredInConfigAndState) {
             R"({"bnb_4bit_compute_dtype":"float16","bnb_4bit_quant_storage":"uint8",)"
             R"("bnb_4bit_quant_type":"nf4","bnb_4bit_use_double_quant":true,)"
             R"("llm_int8_enable_fp32_cpu_offload":false,"llm_int8_has_fp16_weight":false,)"
-            R"("llm_int8_skip_modules":[],"llm_int8_threshold":6.0,"load_in_4bit":true,)"
+            R"("llm_int8_skip_modules":["lm_head"],"llm_int8_threshold":6.0,"load_in_4bit":true,)"
             R"("load_in_8bit":false,"quant_method":"bitsandbytes"})");
   Export run(kBnb, kShards);
   run.add(make(kInt8));

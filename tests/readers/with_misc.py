@@ -214,8 +214,8 @@ def compare(case, table):
     shutil.rmtree(folder)
 
 
-# bitsandbytes multiplies fp32 by codes times sizes in fp32; Swage rounds these to the bf16 of a dense weight first.
-LIMITS = {"fp4 bf16": 1e-4}
+# bitsandbytes and hqq multiply fp32 by codes times scales in fp32; Swage rounds these to the bf16 or fp16 of a dense weight first.
+LIMITS = {"fp4 bf16": 1e-4, "hqq w4": 1e-5}
 
 
 @torch.no_grad()
