@@ -182,7 +182,7 @@ def compare(case, steps, bench, table, params="", damaged=()):
     ids = windows(model, bench.text, bench.length, bench.count)
     read = [model.logits(window) for window in ids]
     table.logits(case, divergence(bench.own_logits(packed, ids), read), LIMITS.get(case, ROUNDED))
-    table.greedy(case, ids[0, :prompt].tolist(), model.greedy, lambda ids: bench.own_logits(packed, ids), APART.get(case, 0.5))
+    table.greedy(case, ids[0, :prompt].tolist(), model.greedy, lambda ids: bench.own_logits(packed, ids), APART.get(case, 0.3))
     model.close()
     for tensor, byte in damaged:
         copy = flipped(packed, tensor, byte)

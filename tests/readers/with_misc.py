@@ -148,6 +148,9 @@ def bnb_model(folder, **options):
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if report[kind]:
             raise SystemExit(f"{folder}: transformers reports {kind}: {sorted(report[kind])[:4]}")
+    for parameter in model.parameters():  # where the file has 16 bits, these stay
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.float()
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):  # else it multiplies in the type that the file names
             module.support_avx512bf16_for_cpu, module.compute_type_is_set, module.compute_dtype = False, True, torch.float32
