@@ -10,7 +10,6 @@ CASES = {  # export, step
     "fp8-static": ('use = "fp8"', TENSOR + STATIC),
     "fp8-block": ('use = "fp8"', 'weight = { format = "fp8-e4m3", granularity = "block", block_rows = SIDE, block_columns = SIDE }\n'
                   'activation = { format = "fp8-e4m3", granularity = "group", group = SIDE }\n'),
-    "fp8-block-weights": ('use = "fp8"', 'weight = { format = "fp8-e4m3", granularity = "block", block_rows = SIDE, block_columns = SIDE }\n'),
     "modelopt-nvfp4-weights": ('use = "modelopt"', 'weight = { format = "nvfp4", tensor_scale = "multiplies" }\n'),
     "modelopt-fp8": ('use = "modelopt"', TENSOR + STATIC),
     "modelopt-rows": ('use = "modelopt"', 'weight = { format = "fp8-e4m3" }\nactivation = { format = "fp8-e4m3" }\n'),
