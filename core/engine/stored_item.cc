@@ -74,7 +74,7 @@ StoredItem item_of(const std::string& name, const at::Tensor& tensor, Remember w
   StoredItem item;
   item.name = name;
   item.digest = digest(tensor);
-  if (!tensor.is_floating_point()) return item;
+  if (what == Remember::kBits || !tensor.is_floating_point()) return item;
   set_values(tensor, &item);
   if (tensor.dim() == 1) item.from_one = digest_from_one(tensor);
   return item;

@@ -14,7 +14,7 @@ foreach(entry IN ITEMS transformers-small transformers-small-decode_gptq transfo
 endforeach()
 # What takes too long beside everything else: `ctest -L readers-long`, and not without that label.
 foreach(entry IN ITEMS gptqmodel-small transformers-model-with_fp8 misc-small misc-model transformers-model-with_floats
-    gguf-families)
+    gguf-families gguf-model-gguf_fits)
   string(REPLACE "-" ";" arguments ${entry})
   add_test(NAME readers/${entry} COMMAND ${CMAKE_CURRENT_LIST_DIR}/read.sh ${arguments})
   set_tests_properties(readers/${entry} PROPERTIES LABELS readers-long ENVIRONMENT "${SWAGE_TEST_ENVIRONMENT}"
