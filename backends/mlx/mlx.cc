@@ -8,10 +8,10 @@
 #include "swage/plugin.h"
 #include "swage/remark.h"
 #include "swage/status.h"
-#include "swage/tied_ends.h"
 #include "swage/store/hf_exporter.h"
 #include "swage/store/integer_form.h"
 #include "swage/store/notes.h"
+#include "swage/tied_ends.h"
 
 namespace {
 
