@@ -1,7 +1,5 @@
 #include "core/engine/block_watch.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -45,14 +43,6 @@ std::string bits_of(const at::Tensor& tensor) {
   return tensor.defined() ? digest(tensor) : std::string();
 }
 
-// Digests of many: each is taken by one thread.
-template <class Visit>
-void for_each_index(size_t count, const Visit& visit) {
-  at::parallel_for(0, static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) visit(static_cast<size_t>(i));
-  });
-}
-
 }  // namespace
 
 BlockWatch::Look::Look(const at::Tensor& tensor)
@@ -90,14 +80,11 @@ BlockWatch::BlockWatch(Block& block) : block_(block) {
     watched.type = watched.value().scalar_type();
     watched.shape = watched.value().sizes().vec();
     watched.device = watched.value().device();
-    watched.seen = watched.checked = watched.look();
-  }
-  for_each_index(watched_.size(), [&](size_t i) {
-    Watched& watched = watched_[i];
     watched.bits = bits_of(watched.value());
     watched.bias_bits = bits_of(watched.bias());
     if (watched.result != nullptr) watched.result_bits = swage::digest(*watched.result);
-  });
+    watched.seen = watched.checked = watched.look();
+  }
   for (const Subset& subset : block.subsets()) subsets_.push_back(all_of(subset));
 }
 
@@ -194,24 +181,14 @@ absl::Status BlockWatch::check() {
 
 absl::Status BlockWatch::check_all() {
   SWAGE_RETURN_IF_ERROR(check());
-  struct Bits {
-    std::string value, bias, result;
-  };
-  std::vector<Bits> now(watched_.size());
-  for_each_index(watched_.size(), [&](size_t i) {
-    const Watched& watched = watched_[i];
-    now[i] = {bits_of(watched.value()), bits_of(watched.bias()),
-              watched.result != nullptr ? swage::digest(*watched.result) : std::string()};
-  });
-  for (size_t i = 0; i < watched_.size(); ++i) {
-    const Watched& watched = watched_[i];
+  for (const Watched& watched : watched_) {
     if (watched.linear != nullptr && watched.linear->input_quantizer)
       return left(watched.name, "with an input quantizer", "none behind a training");
-    if (watched.result != nullptr && now[i].result != watched.result_bits)
+    if (watched.result != nullptr && swage::digest(*watched.result) != watched.result_bits)
       return plugin_fault(absl::StrCat(
           watched.name, ": its result was written into; emit() another one in its place"));
-    const bool weight = now[i].value != watched.bits;
-    if (!weight && now[i].bias == watched.bias_bits) continue;
+    const bool weight = bits_of(watched.value()) != watched.bits;
+    if (!weight && bits_of(watched.bias()) == watched.bias_bits) continue;
     SWAGE_RETURN_IF_ERROR(check_finite(watched));
     if (!weight || watched.result == nullptr || watched.emitted) continue;
     return plugin_fault(absl::StrCat(
