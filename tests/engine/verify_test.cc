@@ -125,6 +125,22 @@ TEST_F(VerifyCheckpoint, JoinedLinearsOfUnlikeSchemesAreToldOf) {
   EXPECT_THAT(answer.out, HasSubstr("engines that join such matrices refuse unlike schemes"));
 }
 
+// config.json is compared with the one that lies beside the file, not with what its metadata make.
+TEST_F(VerifyCheckpoint, AGgufFileIsTheModelThatItWasMadeOf) {
+  ASSERT_OK(
+      run("[model]\npath = \"model\"\n[[step]]\nuse = \"rtn\"\nweight = { format = \"q8_0\" }\n"
+          "[[export]]\nuse = \"gguf\"\npath = \"gguf\"\n[run]\nwork = \"gguf-work\"\n"));
+  const Answer answer = swage({"verify", "gguf", "--against", "model"});
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  Value config = must(parse_json(read_text("gguf/config.json"), "config.json"));
+  (*config.table())["rope_theta"] = 123.0;
+  std::ofstream("gguf/config.json") << to_json(config);
+  fs::remove("gguf/swage_export.json");
+  const Answer other = swage({"verify", "gguf", "--against", "model"});
+  EXPECT_EQ(other.code, 6) << other.out;
+  EXPECT_THAT(other.err, HasSubstr("rope_theta"));
+}
+
 TEST_F(VerifyCheckpoint, AnEngineLoadsItOrSaysWhyNot) {
   const Answer refused = swage({"verify", "packed", "--serve", "vllm-0.33", "--device", "sm90"});
   EXPECT_EQ(refused.code, 6) << refused.out;
