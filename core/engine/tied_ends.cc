@@ -65,8 +65,7 @@ absl::StatusOr<Planned> planned_for(RunSetup& setup, const ExportWriter& writer,
             " is compressed, and the head of this model is always tied to it: readers of \"",
             writer.spec().use, "\" take a compressed embedding and a head of its own only; leave ",
             embedding->name,
-            " out of the steps, or export as \"gguf\", \"mlx\" or "
-            "\"huggingface\"")),
+            " out of the steps, or take an exporter whose readers know one matrix for both ends")),
         ExitCode::kPipeline);
   setup.remarks.push_back(absl::StrCat("export \"", writer.spec().name, "\": holds the matrix of ",
                                        embedding->name,

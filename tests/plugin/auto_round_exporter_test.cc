@@ -22,6 +22,18 @@ std::string layer(int index, const std::string& linear) {
 
 const Value& block(const Export& run) { return run.config()["quantization_config"]; }
 
+void expect_round_trip(const Value::Table& params, const std::string& json, at::ScalarType scales,
+                       const std::string& packing) {
+  const Result linear = quantized(kLinear, 64, 96, scheme(json), scales);
+  Export run("auto_round", params);
+  run.add(linear);
+  run.finish();
+  const Result back = must(run.decode(kLinear));
+  EXPECT_EQ(digest(back), digest(linear));
+  EXPECT_TRUE(at::equal(decode(back), decode(linear)));
+  EXPECT_EQ(*block(run)["packing_format"].text(), packing);
+}
+
 TEST(AutoRoundExporter, FilesDecodeToWhatWasEncoded) {
   for (int bits = 2; bits <= 8; ++bits) {
     for (const char* rest : {R"("group": 32)", R"("group": 96)", R"("granularity": "channel")",
@@ -30,16 +42,8 @@ TEST(AutoRoundExporter, FilesDecodeToWhatWasEncoded) {
       for (const at::ScalarType scales : {at::kBFloat16, at::kHalf}) {
         const std::string json = absl::StrCat(R"({"bits": )", bits, ", ", rest, "}");
         SCOPED_TRACE(json);
-        const Result linear = quantized(kLinear, 64, 96, scheme(json), scales);
-        Export run("auto_round", kParams);
-        run.add(linear);
-        run.finish();
-        const Result back = must(run.decode(kLinear));
-        EXPECT_EQ(digest(back), digest(linear));
-        EXPECT_TRUE(at::equal(decode(back), decode(linear)));
         const bool symmetric = json.find("symmetric") == std::string::npos;
-        EXPECT_EQ(*block(run)["packing_format"].text(),
-                  symmetric ? "auto_round:auto_gptq" : "auto_round");
+        expect_round_trip(kParams, json, scales, symmetric ? "auto_round:auto_gptq" : "auto_round");
       }
     }
   }
@@ -51,14 +55,7 @@ TEST(AutoRoundExporter, FilesInAwqsLayoutDecodeToWhatWasEncoded) {
         R"({"granularity": "channel", "symmetric": false})"}) {
     for (const at::ScalarType scales : {at::kBFloat16, at::kHalf}) {
       SCOPED_TRACE(json);
-      const Result linear = quantized(kLinear, 64, 96, scheme(json), scales);
-      Export run("auto_round", kAwq);
-      run.add(linear);
-      run.finish();
-      const Result back = must(run.decode(kLinear));
-      EXPECT_EQ(digest(back), digest(linear));
-      EXPECT_TRUE(at::equal(decode(back), decode(linear)));
-      EXPECT_EQ(*block(run)["packing_format"].text(), "auto_round:auto_awq");
+      expect_round_trip(kAwq, json, scales, "auto_round:auto_awq");
     }
   }
 }
