@@ -70,13 +70,10 @@ absl::StatusOr<std::optional<ServeSpec>> engine_of(const Arguments& arguments,
 
 absl::Status check_engine(const ServeSpec& serve, const OpenedModel& model, const Catalog& catalog,
                           CheckpointVerdict* verdict) {
-  std::string use = "huggingface";
-  if (model.quantized()) {
-    SWAGE_ASSIGN_OR_RETURN(const auto reader, catalog.find_reader(model.form().method));
-    use = reader.component->name;
-  }
+  if (!model.quantized()) return absl::OkStatus();  // profiles tell of compressed ones
+  SWAGE_ASSIGN_OR_RETURN(const auto reader, catalog.find_reader(model.form().method));
   SWAGE_ASSIGN_OR_RETURN(const auto linears, planned_linears(Pipeline(), model));
-  for (std::string& problem : serve_problems(serve, use, linears, model)) {
+  for (std::string& problem : serve_problems(serve, reader.component->name, linears, model)) {
     verdict->problems.push_back(std::move(problem));
     verdict->served = false;
   }
