@@ -70,7 +70,12 @@ absl::StatusOr<std::optional<ServeSpec>> engine_of(const Arguments& arguments,
 
 absl::Status check_engine(const ServeSpec& serve, const OpenedModel& model, const Catalog& catalog,
                           CheckpointVerdict* verdict) {
-  if (!model.quantized()) return absl::OkStatus();  // profiles tell of compressed ones
+  if (!model.quantized()) {
+    verdict->warnings.push_back(absl::StrCat(serve.engine->engine,
+                                             ": nothing was asked, since the checkpoint holds "
+                                             "floats, of which profiles do not tell"));
+    return absl::OkStatus();
+  }
   SWAGE_ASSIGN_OR_RETURN(const auto reader, catalog.find_reader(model.form().method));
   SWAGE_ASSIGN_OR_RETURN(const auto linears, planned_linears(Pipeline(), model));
   for (std::string& problem : serve_problems(serve, reader.component->name, linears, model)) {
@@ -91,7 +96,7 @@ Value report(const OpenedModel& model, const CheckpointVerdict& verdict, const A
       {"files", verdict.files},
       {"metrics", metrics},
       {"serve", arguments.serve.empty() ? Value() : Value(arguments.serve)},
-      {"served", arguments.serve.empty() ? Value() : Value(verdict.served)},
+      {"served", arguments.serve.empty() || !model.quantized() ? Value() : Value(verdict.served)},
       {"warnings", Value::List(verdict.warnings.begin(), verdict.warnings.end())}};
   if (!arguments.against.empty()) {
     const CheckpointVerdict::Against& against = verdict.against;
@@ -114,7 +119,7 @@ void print(const Value& report) {
   if (report.has("compressed")) line("form", report.str("compressed", ""));
   line("linears", absl::StrCat(report.i64("linears_compressed", 0), " decode, ",
                                report.i64("linears_kept", 0), " in floats"));
-  if (report.has("serve"))
+  if (report.has("served"))
     line("engine",
          absl::StrCat(report.str("serve", ""), report.flag("served", false)
                                                    ? " takes these schemes, sizes and names"
